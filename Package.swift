@@ -1,0 +1,111 @@
+// swift-tools-version: 6.2
+// Every target of Stampede, stamped by the helper functions at the end. Data flows one way:
+// Services -> EventPipeline -> ServiceKit -> HTTP, Kafka, Postgres, Security -> Observability, JSON -> C.
+import PackageDescription
+
+let package = Package(
+    name: "stampede",
+    products: [
+        .executable(name: "messaging", targets: ["MessagingApp"]),
+        .executable(name: "catalog", targets: ["CatalogApp"]),
+        .executable(name: "reservation", targets: ["ReservationApp"]),
+        .executable(name: "payment", targets: ["PaymentApp"]),
+        .executable(name: "notification", targets: ["NotificationApp"]),
+        .executable(name: "stampede", targets: ["StampedeApp"]),
+    ],
+    targets: [
+        // C libraries of the system
+        c("CRdKafka", pkgConfig: "rdkafka", debian: "librdkafka-dev"),
+        c("CLibPQ", pkgConfig: "libpq", debian: "libpq-dev"),
+        c("CMicroHTTPD", pkgConfig: "libmicrohttpd", debian: "libmicrohttpd-dev"),
+        c("CCurl", pkgConfig: "libcurl", debian: "libcurl4-openssl-dev"),
+        c("CSodium", pkgConfig: "libsodium", debian: "libsodium-dev"),
+        c("CCJose", pkgConfig: "cjose", debian: "libcjose-dev"),
+        .target(
+            name: "CSimdJSON", path: "Shared/C/CSimdJSON",
+            cxxSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))],
+            linkerSettings: [.linkedLibrary("simdjson")]),
+
+        // Shared
+        shared("JSON", ["CSimdJSON"]),
+        shared("Observability"),
+        shared("Models", ["JSON"]),
+        shared("Kafka", ["CRdKafka", "Observability"]),
+        shared("Postgres", ["CLibPQ", "Observability", "Models"]),
+        shared("HTTP", ["CMicroHTTPD", "CCurl", "Observability", "JSON"]),
+        shared("Security", ["CSodium", "CCJose", "JSON", "Models"]),
+        shared("ServiceKit", ["HTTP", "Kafka", "Postgres", "Security", "Observability", "Models"]),
+        shared("EventPipeline", ["ServiceKit", "Kafka", "Postgres", "Models", "JSON", "Observability"]),
+
+        // Tests of Shared
+        tests("JSON", ["JSON"]),
+        tests("Observability", ["Observability"]),
+        tests("Models", ["Models", "JSON"]),
+        tests("Kafka", ["Kafka"]),
+        tests("Postgres", ["Postgres", "Models"]),
+        tests("HTTP", ["HTTP", "JSON"]),
+        tests("Security", ["Security", "Models"]),
+        tests("ServiceKit", ["ServiceKit", "HTTP"]),
+        tests("EventPipeline", ["EventPipeline", "ServiceKit", "Models", "Kafka", "Postgres"]),
+        .target(
+            name: "TestSupport",
+            dependencies: ["Models", "Kafka", "Postgres", "HTTP", "ServiceKit", "Observability"],
+            path: "Tests/TestSupport", swiftSettings: settings),
+    ]
+        + service("Messaging")
+        + service("Catalog")
+        + service("Reservation")
+        + service("Payment")
+        + service("Notification")
+        + [
+            // The operator's command
+            .target(
+                name: "StampedeCore",
+                dependencies: ["Models", "JSON", "Kafka", "Postgres", "HTTP", "EventPipeline", "ServiceKit", "Security"],
+                path: "Tools/Stampede/Core", swiftSettings: settings),
+            .executableTarget(
+                name: "StampedeApp", dependencies: ["StampedeCore"], path: "Tools/Stampede/App",
+                swiftSettings: settings),
+            tests("Stampede", ["StampedeCore", "Models", "Kafka", "Postgres", "HTTP"]),
+            tests("EndToEnd", ["StampedeCore", "Models", "Kafka", "Postgres", "HTTP", "JSON"]),
+            tests("Tidy"),
+        ],
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
+)
+
+var settings: [SwiftSetting] { [] }
+
+/// A C library that Debian packages, as a module.
+func c(_ name: String, pkgConfig: String, debian: String) -> Target {
+    .systemLibrary(name: name, path: "Shared/C/\(name)", pkgConfig: pkgConfig, providers: [.apt([debian])])
+}
+
+/// A module that every service may use.
+func shared(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Shared/\(name)", swiftSettings: settings)
+}
+
+/// A service: its core, which tests can start, its executable of a few lines, and its tests.
+func service(_ name: String) -> [Target] {
+    let core = Target.Dependency(stringLiteral: "\(name)Core")
+    let kit: [Target.Dependency] = [
+        "Models", "JSON", "Kafka", "Postgres", "HTTP", "Security", "Observability", "ServiceKit", "EventPipeline",
+    ]
+    return [
+        .target(
+            name: "\(name)Core", dependencies: kit, path: "Services/\(name)/Core",
+            resources: [.embedInCode("Migrations")], swiftSettings: settings),
+        .executableTarget(
+            name: "\(name)App", dependencies: [core, "ServiceKit"], path: "Services/\(name)/App",
+            swiftSettings: settings),
+        tests(name, [core] + kit),
+    ]
+}
+
+/// The tests of one module, in `Tests/<name>`.
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: dependencies + (name == "Tidy" ? [] : ["TestSupport"]),
+        path: "Tests/\(name)", swiftSettings: settings)
+}
