@@ -3,6 +3,9 @@
 // Services -> EventPipeline -> ServiceKit -> HTTP, Kafka, Postgres, Security -> Observability, JSON -> C.
 import PackageDescription
 
+/// Warnings are errors in CI; the language mode is Swift 6 everywhere.
+let settings: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny")]
+
 let package = Package(
     name: "stampede",
     products: [
@@ -73,8 +76,6 @@ let package = Package(
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17
 )
-
-var settings: [SwiftSetting] { [] }
 
 /// A C library that Debian packages, as a module.
 func c(_ name: String, pkgConfig: String, debian: String) -> Target {
