@@ -1,0 +1,74 @@
+// Reads JSON (RFC 8259) through simdjson: validated, UTF-8 checked, without an allocation per value.
+import CSimdJSON
+import Synchronization
+
+/// A reusable parser. One document at a time: the values of a document are valid inside the closure that
+/// `parse` was given, and nowhere else.
+public final class JSONParser {
+    /// Documents larger than this are refused.
+    public static let bytesMax = 64 << 20
+    /// Documents nested deeper than this are refused.
+    public static let depthMax = 64
+
+    private let handle: OpaquePointer
+
+    public init() {
+        guard let handle = stampede_json_parser_new(Self.bytesMax, Self.depthMax) else {
+            preconditionFailure("out of memory: no room for a JSON parser of 4 KB")
+        }
+        self.handle = handle
+    }
+
+    deinit { stampede_json_parser_free(handle) }
+
+    /// Parses one document and hands its root to `body`.
+    /// - Throws: `JSONError` when the bytes are not one JSON document, or what `body` throws.
+    public func parse<Result>(
+        _ bytes: some Collection<UInt8>, _ body: (JSONValue) throws(JSONError) -> Result
+    ) throws(JSONError) -> Result {
+        var root = stampede_json_element()
+        let code: Int32
+        if let fast = bytes.withContiguousStorageIfAvailable({
+            stampede_json_parse(handle, $0.baseAddress, $0.count, &root)
+        }) {
+            code = fast
+        } else {
+            code = Array(bytes).withUnsafeBufferPointer {
+                stampede_json_parse(handle, $0.baseAddress, $0.count, &root)
+            }
+        }
+        guard code == 0 else {
+            throw JSONError(path: "", expected: "a JSON document (\(String(cString: stampede_json_error(code))))")
+        }
+        return try body(JSONValue(element: root))
+    }
+
+    /// Parses one document with a parser borrowed from a small pool, for callers that read one now and then.
+    public static func parse<Result>(
+        _ bytes: some Collection<UInt8>, _ body: (JSONValue) throws(JSONError) -> Result
+    ) throws(JSONError) -> Result {
+        let parser = pool.borrow()
+        defer { pool.giveBack(parser) }
+        return try parser.parse(bytes, body)
+    }
+
+    private static let pool = Pool()
+
+    /// Holds idle parsers. `@unchecked Sendable`: a parser is in the list or with one borrower, never both, and the
+    /// list is behind the mutex.
+    private final class Pool: @unchecked Sendable {
+        private static let idleMax = 16
+        private let lock = Mutex(())
+        private var idle: [JSONParser] = []
+
+        func borrow() -> JSONParser {
+            lock.withLock { _ in idle.popLast() } ?? JSONParser()
+        }
+
+        func giveBack(_ parser: JSONParser) {
+            lock.withLock { _ in
+                if idle.count < Self.idleMax { idle.append(parser) }
+            }
+        }
+    }
+}
