@@ -1,0 +1,138 @@
+// Topic `payments`, keyed by the payer's account ID.
+import JSON
+
+/// The price of a reserved order left the buyer's wallet and reached the brand's.
+public struct PaymentCaptured: EventPayload {
+    public static let type = "stampede.payment.captured.v1"
+
+    public let paymentId: PaymentID
+    public let orderId: OrderID
+    public let saleId: SaleID
+    public let buyerId: AccountID
+    public let brandId: BrandID
+    public let amount: Money
+
+    public init(
+        paymentId: PaymentID, orderId: OrderID, saleId: SaleID, buyerId: AccountID, brandId: BrandID, amount: Money
+    ) {
+        self.paymentId = paymentId
+        self.orderId = orderId
+        self.saleId = saleId
+        self.buyerId = buyerId
+        self.brandId = brandId
+        self.amount = amount
+    }
+
+    public init(json: JSONValue) throws(JSONError) {
+        paymentId = try json.identifier("paymentId")
+        orderId = try json.identifier("orderId")
+        saleId = try json.identifier("saleId")
+        buyerId = try json.identifier("buyerId")
+        brandId = try json.identifier("brandId")
+        amount = try json.money("amount")
+    }
+
+    public func write(to writer: inout JSONWriter) {
+        writer.object {
+            $0.field("paymentId", paymentId)
+            $0.field("orderId", orderId)
+            $0.field("saleId", saleId)
+            $0.field("buyerId", buyerId)
+            $0.field("brandId", brandId)
+            $0.field("amount", amount)
+        }
+    }
+}
+
+/// A standing authorisation was there, but the payment could not be made: nothing moved.
+public struct PaymentFailed: EventPayload {
+    public static let type = "stampede.payment.failed.v1"
+
+    public enum Reason: String, Codable, Sendable, CaseIterable {
+        case insufficientFunds
+        /// The hold had run out when the payment was tried.
+        case tooLate
+        /// The buyer has no wallet in the order's currency.
+        case noWallet
+    }
+
+    public let orderId: OrderID
+    public let saleId: SaleID
+    public let buyerId: AccountID
+    public let brandId: BrandID
+    public let reason: Reason
+
+    public init(orderId: OrderID, saleId: SaleID, buyerId: AccountID, brandId: BrandID, reason: Reason) {
+        self.orderId = orderId
+        self.saleId = saleId
+        self.buyerId = buyerId
+        self.brandId = brandId
+        self.reason = reason
+    }
+
+    public init(json: JSONValue) throws(JSONError) {
+        orderId = try json.identifier("orderId")
+        saleId = try json.identifier("saleId")
+        buyerId = try json.identifier("buyerId")
+        brandId = try json.identifier("brandId")
+        reason = try json.choice("reason")
+    }
+
+    public func write(to writer: inout JSONWriter) {
+        writer.object {
+            $0.field("orderId", orderId)
+            $0.field("saleId", saleId)
+            $0.field("buyerId", buyerId)
+            $0.field("brandId", brandId)
+            $0.field("reason", reason.rawValue)
+        }
+    }
+}
+
+/// A captured payment went back to the buyer, once, because its order was released.
+public struct PaymentRefunded: EventPayload {
+    public static let type = "stampede.payment.refunded.v1"
+
+    public let paymentId: PaymentID
+    public let orderId: OrderID
+    public let saleId: SaleID
+    public let buyerId: AccountID
+    public let brandId: BrandID
+    public let amount: Money
+    public let reason: OrderReleased.Reason
+
+    public init(
+        paymentId: PaymentID, orderId: OrderID, saleId: SaleID, buyerId: AccountID, brandId: BrandID, amount: Money,
+        reason: OrderReleased.Reason
+    ) {
+        self.paymentId = paymentId
+        self.orderId = orderId
+        self.saleId = saleId
+        self.buyerId = buyerId
+        self.brandId = brandId
+        self.amount = amount
+        self.reason = reason
+    }
+
+    public init(json: JSONValue) throws(JSONError) {
+        paymentId = try json.identifier("paymentId")
+        orderId = try json.identifier("orderId")
+        saleId = try json.identifier("saleId")
+        buyerId = try json.identifier("buyerId")
+        brandId = try json.identifier("brandId")
+        amount = try json.money("amount")
+        reason = try json.choice("reason")
+    }
+
+    public func write(to writer: inout JSONWriter) {
+        writer.object {
+            $0.field("paymentId", paymentId)
+            $0.field("orderId", orderId)
+            $0.field("saleId", saleId)
+            $0.field("buyerId", buyerId)
+            $0.field("brandId", brandId)
+            $0.field("amount", amount)
+            $0.field("reason", reason.rawValue)
+        }
+    }
+}
