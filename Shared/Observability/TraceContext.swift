@@ -1,0 +1,106 @@
+// W3C trace context: what ties an HTTP request, the events it caused and their handling together.
+// https://www.w3.org/TR/trace-context/
+
+/// One span of a trace. Read from a `traceparent` header, handed on as a `child()`.
+public struct TraceContext: Sendable, Equatable {
+    private let traceHigh: UInt64
+    private let traceLow: UInt64
+    private let span: UInt64
+    private let flags: UInt8
+
+    /// The trace that the current task works for, if any. Log lines carry its ID.
+    @TaskLocal public static var current: TraceContext?
+
+    /// Reads `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`. Later versions are read as far as version 00 knows
+    /// them, as the standard asks; anything else is nil.
+    public init?(traceparent: String) {
+        self.init(traceparent.utf8)
+    }
+
+    /// The same from a header's bytes.
+    public init?(_ text: some Sequence<UInt8>) {
+        var input = text.makeIterator()
+        guard let version = Self.hex(&input, digits: 2), version != 0xFF, input.next() == Self.dash,
+            let traceHigh = Self.hex(&input, digits: 16), let traceLow = Self.hex(&input, digits: 16),
+            input.next() == Self.dash, let span = Self.hex(&input, digits: 16), input.next() == Self.dash,
+            let flags = Self.hex(&input, digits: 2)
+        else { return nil }
+        if let next = input.next() {
+            guard version > 0, next == Self.dash else { return nil }
+        }
+        guard traceHigh | traceLow != 0, span != 0 else { return nil }
+        self.traceHigh = traceHigh
+        self.traceLow = traceLow
+        self.span = span
+        self.flags = UInt8(truncatingIfNeeded: flags)
+    }
+
+    private init(traceHigh: UInt64, traceLow: UInt64, span: UInt64, flags: UInt8) {
+        self.traceHigh = traceHigh
+        self.traceLow = traceLow
+        self.span = span
+        self.flags = flags
+    }
+
+    /// A new trace, sampled.
+    public static func new() -> TraceContext {
+        TraceContext(
+            traceHigh: .random(in: .min ... .max), traceLow: .random(in: 1 ... .max), span: .random(in: 1 ... .max),
+            flags: 1)
+    }
+
+    /// A new span of the same trace.
+    public func child() -> TraceContext {
+        TraceContext(traceHigh: traceHigh, traceLow: traceLow, span: .random(in: 1 ... .max), flags: flags)
+    }
+
+    /// The header's value, version 00.
+    public var traceparent: String {
+        var text: [UInt8] = []
+        text.reserveCapacity(55)
+        text.append(contentsOf: "00-".utf8)
+        Self.appendHex(traceHigh, digits: 16, to: &text)
+        Self.appendHex(traceLow, digits: 16, to: &text)
+        text.append(Self.dash)
+        Self.appendHex(span, digits: 16, to: &text)
+        text.append(Self.dash)
+        Self.appendHex(UInt64(flags), digits: 2, to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// The trace's 32 hex digits.
+    public var traceID: String {
+        var text: [UInt8] = []
+        text.reserveCapacity(32)
+        Self.appendHex(traceHigh, digits: 16, to: &text)
+        Self.appendHex(traceLow, digits: 16, to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// Whether the caller recorded this trace.
+    public var isSampled: Bool { flags & 1 == 1 }
+
+    private static let dash = UInt8(ascii: "-")
+
+    /// Lower case only, as the standard has it.
+    private static func hex(_ input: inout some IteratorProtocol<UInt8>, digits: Int) -> UInt64? {
+        var value: UInt64 = 0
+        for _ in 0..<digits {
+            switch input.next() {
+            case .some(let digit) where digit >= UInt8(ascii: "0") && digit <= UInt8(ascii: "9"):
+                value = value << 4 | UInt64(digit - UInt8(ascii: "0"))
+            case .some(let digit) where digit >= UInt8(ascii: "a") && digit <= UInt8(ascii: "f"):
+                value = value << 4 | UInt64(digit - UInt8(ascii: "a") + 10)
+            default: return nil
+            }
+        }
+        return value
+    }
+
+    private static func appendHex(_ value: UInt64, digits: Int, to text: inout [UInt8]) {
+        for place in stride(from: (digits - 1) * 4, through: 0, by: -4) {
+            let digit = UInt8(truncatingIfNeeded: value >> UInt64(place)) & 0xF
+            text.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+        }
+    }
+}
