@@ -1,0 +1,48 @@
+// One line of a service's table of routes.
+
+/// A method, a path pattern and who answers.
+///
+/// A pattern is made of segments that stand for themselves and of `{name}`s that match one segment:
+/// `/v1/orders/{id}`. A literal segment is preferred to a parameter. GET routes answer HEAD too.
+public struct Route: Sendable {
+    enum Handler: Sendable {
+        /// Runs on the connection's event loop; its awaits let others run.
+        case onLoop(@Sendable (HTTPRequest) async throws -> HTTPResponse)
+        /// Runs on the shared pool of threads.
+        case inPool(@Sendable (HTTPRequest) async throws -> HTTPResponse)
+        /// Answers in place, without a task.
+        case inline(@Sendable (HTTPRequest) throws -> HTTPResponse)
+    }
+
+    public let method: HTTPMethod
+    public let pattern: String
+    public let bodyBytesMax: Int
+    let handler: Handler
+
+    /// A handler that may wait.
+    ///
+    /// It runs on the event loop of its connection, so that a request that finds all it needs is answered without
+    /// waking another thread. It must therefore not block a thread, and compute for milliseconds only where
+    /// `computes` says so: then it runs on the shared pool.
+    /// - Parameter bodyBytesMax: a longer body is answered 413 without being read.
+    public init(
+        _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 64 << 10, computes: Bool = false,
+        _ handler: @escaping @Sendable (HTTPRequest) async throws -> HTTPResponse
+    ) {
+        self.method = method
+        self.pattern = pattern
+        self.bodyBytesMax = bodyBytesMax
+        self.handler = computes ? .inPool(handler) : .onLoop(handler)
+    }
+
+    /// A handler that never waits and takes microseconds: health, metrics, a look into memory.
+    public init(
+        _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 64 << 10,
+        inline handler: @escaping @Sendable (HTTPRequest) throws -> HTTPResponse
+    ) {
+        self.method = method
+        self.pattern = pattern
+        self.bodyBytesMax = bodyBytesMax
+        self.handler = .inline(handler)
+    }
+}
