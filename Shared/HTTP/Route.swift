@@ -29,20 +29,21 @@ public struct Route: Sendable {
         _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 64 << 10, computes: Bool = false,
         _ handler: @escaping @Sendable (HTTPRequest) async throws -> HTTPResponse
     ) {
-        self.method = method
-        self.pattern = pattern
-        self.bodyBytesMax = bodyBytesMax
-        self.handler = computes ? .inPool(handler) : .onLoop(handler)
+        self.init(method, pattern, bodyBytesMax: bodyBytesMax, handler: computes ? .inPool(handler) : .onLoop(handler))
     }
 
     /// A handler that never waits and takes microseconds: health, metrics, a look into memory.
-    public init(
+    public static func inline(
         _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 64 << 10,
-        inline handler: @escaping @Sendable (HTTPRequest) throws -> HTTPResponse
-    ) {
+        _ handler: @escaping @Sendable (HTTPRequest) throws -> HTTPResponse
+    ) -> Route {
+        Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: .inline(handler))
+    }
+
+    private init(_ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int, handler: Handler) {
         self.method = method
         self.pattern = pattern
         self.bodyBytesMax = bodyBytesMax
-        self.handler = .inline(handler)
+        self.handler = handler
     }
 }
