@@ -1,0 +1,91 @@
+// A document of any format as a tree, for tests that hold one document against another.
+import Foundation
+
+/// A parsed JSON or YAML document.
+public enum DocumentTree: Equatable, Sendable {
+    case null
+    case boolean(Bool)
+    case integer(Int64)
+    case number(Double)
+    case string(String)
+    case array([DocumentTree])
+    case object([String: DocumentTree])
+
+    /// Reads JSON with Foundation.
+    public init(json bytes: some Sequence<UInt8>) throws {
+        self = try JSONDecoder().decode(DocumentTree.self, from: Data(bytes))
+    }
+
+    /// A member of an object; nil where there is none or this is not an object.
+    public subscript(_ name: String) -> DocumentTree? {
+        if case .object(let members) = self { members[name] } else { nil }
+    }
+
+    public var members: [String: DocumentTree] { if case .object(let members) = self { members } else { [:] } }
+    public var elements: [DocumentTree] { if case .array(let elements) = self { elements } else { [] } }
+    public var string: String? { if case .string(let text) = self { text } else { nil } }
+    public var integer: Int64? { if case .integer(let number) = self { number } else { nil } }
+    public var boolean: Bool? { if case .boolean(let flag) = self { flag } else { nil } }
+    public var double: Double? {
+        switch self {
+        case .integer(let number): Double(number)
+        case .number(let number): number
+        default: nil
+        }
+    }
+
+    /// The place that a reference within the document names: `#/components/schemas/Money` (RFC 6901).
+    public func resolve(_ reference: String) -> DocumentTree? {
+        guard reference.hasPrefix("#/") else { return reference == "#" ? self : nil }
+        return reference.dropFirst(2).split(separator: "/", omittingEmptySubsequences: false).reduce(self as Self?) {
+            let name = $1.replacing("~1", with: "/").replacing("~0", with: "~")
+            return $0?[String(name)]
+        }
+    }
+
+    /// Every reference in the document, wherever it stands.
+    public var references: [String] {
+        switch self {
+        case .array(let elements): elements.flatMap(\.references)
+        case .object(let members):
+            members.flatMap { name, value in
+                if name == "$ref", let reference = value.string { [reference] } else { value.references }
+            }
+        default: []
+        }
+    }
+}
+
+extension DocumentTree: Decodable {
+    public init(from decoder: any Decoder) throws {
+        let value = try decoder.singleValueContainer()
+        if value.decodeNil() {
+            self = .null
+        } else if let flag = try? value.decode(Bool.self) {
+            self = .boolean(flag)
+        } else if let number = try? value.decode(Int64.self) {
+            self = .integer(number)
+        } else if let number = try? value.decode(Double.self) {
+            self = .number(number)
+        } else if let text = try? value.decode(String.self) {
+            self = .string(text)
+        } else if let elements = try? value.decode([DocumentTree].self) {
+            self = .array(elements)
+        } else {
+            self = .object(try value.decode([String: DocumentTree].self))
+        }
+    }
+}
+
+/// Files of the checkout that tests hold the program against.
+public enum Repository {
+    /// The checkout's root: this file stands in `Tests/TestSupport`.
+    public static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    public static func text(_ path: String) throws -> String {
+        try String(contentsOf: root.appending(path: path), encoding: .utf8)
+    }
+
+    public static func yaml(_ path: String) throws -> DocumentTree { try YAML.parse(text(path)) }
+}
