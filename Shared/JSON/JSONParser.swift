@@ -10,13 +10,19 @@ public final class JSONParser {
     /// Documents nested deeper than this are refused.
     public static let depthMax = 64
 
-    private let handle: OpaquePointer
+    /// A parser keeps about twelve times the size of its largest document. One that read a larger document than this
+    /// gives the memory back.
+    static let bytesKeptMax = 256 << 10
 
-    public init() {
-        guard let handle = stampede_json_parser_new(Self.bytesMax, Self.depthMax) else {
+    private var handle: OpaquePointer
+
+    public init() { handle = Self.makeHandle() }
+
+    private static func makeHandle() -> OpaquePointer {
+        guard let handle = stampede_json_parser_new(bytesMax, depthMax) else {
             preconditionFailure("out of memory: no room for a JSON parser of 4 KB")
         }
-        self.handle = handle
+        return handle
     }
 
     deinit { stampede_json_parser_free(handle) }
@@ -26,6 +32,12 @@ public final class JSONParser {
     public func parse<Result>(
         _ bytes: some Collection<UInt8>, _ body: (JSONValue) throws(JSONError) -> Result
     ) throws(JSONError) -> Result {
+        defer {
+            if bytes.count > Self.bytesKeptMax {
+                stampede_json_parser_free(handle)
+                handle = Self.makeHandle()
+            }
+        }
         var root = stampede_json_element()
         let code: Int32
         if let fast = bytes.withContiguousStorageIfAvailable({

@@ -48,6 +48,14 @@ public struct JSONValue {
         return text
     }
 
+    /// A string that may be empty.
+    public func text(_ name: StaticString, bytesMax: Int = 4096) throws(JSONError) -> String {
+        guard let text = try optionalString(name, bytesMax: bytesMax) else {
+            throw JSONError(path: "\(name)", expected: "a string of at most \(bytesMax) bytes")
+        }
+        return text
+    }
+
     public func optionalString(_ name: StaticString, bytesMax: Int = 4096) throws(JSONError) -> String? {
         guard let value = self[name] else { return nil }
         let text = try value.string(named: name)
@@ -75,10 +83,10 @@ public struct JSONValue {
     }
 
     public func boolean(_ name: StaticString) throws(JSONError) -> Bool {
-        guard let value = self[name], value.kind == .boolean else {
+        guard let flag = self[name]?.booleanValue else {
             throw JSONError(path: "\(name)", expected: "true or false")
         }
-        return stampede_json_type(value.element) == CChar(bitPattern: UInt8(ascii: "t"))
+        return flag
     }
 
     /// 128 bits written as a UUID (RFC 9562): high and low half.
@@ -151,7 +159,9 @@ public struct JSONValue {
         var result: [T] = []
         result.reserveCapacity(count)
         for member in members {
-            let name = Self.string(member.key)
+            guard let name = Self.string(member.key) else {
+                throw JSONError(path: "", expected: "names without U+0000")
+            }
             do { result.append(try reader(name, JSONValue(element: member.value))) } catch { throw error.inside(name) }
         }
         return result
@@ -166,8 +176,13 @@ public struct JSONValue {
         }
     }
 
+    /// The text, nil where this is no string or holds U+0000, which Postgres cannot keep.
     public var stringValue: String? {
         kind == .string ? Self.string(stampede_json_string(element)) : nil
+    }
+
+    public var booleanValue: Bool? {
+        kind == .boolean ? stampede_json_type(element) == CChar(bitPattern: UInt8(ascii: "t")) : nil
     }
 
     public var integerValue: Int64? {
@@ -181,12 +196,15 @@ public struct JSONValue {
     }
 
     private func string(named name: StaticString) throws(JSONError) -> String {
-        guard let text = stringValue else { throw JSONError(path: "\(name)", expected: "a string") }
+        guard let text = stringValue else {
+            throw JSONError(path: "\(name)", expected: kind == .string ? "a string without U+0000" : "a string")
+        }
         return text
     }
 
-    private static func string(_ text: stampede_json_text) -> String {
-        String(decoding: UnsafeRawBufferPointer(start: text.bytes, count: text.count), as: UTF8.self)
+    private static func string(_ text: stampede_json_text) -> String? {
+        let utf8 = UnsafeRawBufferPointer(start: text.bytes, count: text.count)
+        return utf8.contains(0) ? nil : String(decoding: utf8, as: UTF8.self)
     }
 
     private static func phrase(_ range: ClosedRange<Int64>) -> String {
