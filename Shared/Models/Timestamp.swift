@@ -4,16 +4,30 @@ import JSON
 public struct Timestamp: Hashable, Comparable, Sendable {
     public let microseconds: Int64
 
-    public init(microseconds: Int64) { self.microseconds = microseconds }
-    public init(milliseconds: Int64) { microseconds = milliseconds &* 1000 }
-    public init(seconds: Int64) { microseconds = seconds &* 1_000_000 }
+    /// A moment before the year 0001 or after 9999, which the text form cannot say, becomes the first or last that it
+    /// can: a record's time is whatever its publisher wrote there.
+    public init(microseconds: Int64) {
+        self.microseconds = min(max(microseconds, Self.microsecondsMin), Self.microsecondsMax)
+    }
+    public init(milliseconds: Int64) { self.init(microseconds: milliseconds.multipliedSaturating(by: 1000)) }
+    public init(seconds: Int64) { self.init(microseconds: seconds.multipliedSaturating(by: 1_000_000)) }
 
     public static let distantPast = Timestamp(microseconds: 0)
     /// The last moment that the text form can say: the end of the year 9999.
-    public static let distantFuture = Timestamp(seconds: 253_402_300_799)
+    public static let distantFuture = Timestamp(microseconds: microsecondsMax)
 
-    public func adding(seconds: Int64) -> Timestamp { Timestamp(microseconds: microseconds + seconds * 1_000_000) }
-    public func adding(milliseconds: Int64) -> Timestamp { Timestamp(microseconds: microseconds + milliseconds * 1000) }
+    /// 0001-01-01T00:00:00Z.
+    static let microsecondsMin: Int64 = -62_135_596_800_000_000
+    /// 9999-12-31T23:59:59.999999Z.
+    static let microsecondsMax: Int64 = 253_402_300_799_999_999
+
+    public func adding(seconds: Int64) -> Timestamp { adding(seconds.multipliedSaturating(by: 1_000_000)) }
+    public func adding(milliseconds: Int64) -> Timestamp { adding(milliseconds.multipliedSaturating(by: 1000)) }
+
+    private func adding(_ more: Int64) -> Timestamp {
+        let (sum, overflow) = microseconds.addingReportingOverflow(more)
+        return Timestamp(microseconds: overflow ? (more < 0 ? .min : .max) : sum)
+    }
 
     public static func - (left: Timestamp, right: Timestamp) -> Duration {
         .microseconds(left.microseconds - right.microseconds)
@@ -23,10 +37,13 @@ public struct Timestamp: Hashable, Comparable, Sendable {
 }
 
 extension Timestamp: LosslessStringConvertible {
-    /// Reads RFC 3339 with `Z` or an offset, a fraction of up to nine digits (cut to microseconds).
+    /// Reads RFC 3339 with `Z` or an offset, a fraction of up to nine digits (cut to microseconds), a moment of the
+    /// years 0001 to 9999. Leap seconds are refused: no clock here counts them.
     public init?(_ text: String) {
         var reader = TimestampReader(bytes: Array(text.utf8))
-        guard let microseconds = reader.read() else { return nil }
+        guard let microseconds = reader.read(),
+            (Self.microsecondsMin...Self.microsecondsMax).contains(microseconds)
+        else { return nil }
         self.microseconds = microseconds
     }
 
@@ -187,6 +204,11 @@ private struct TimestampReader {
 }
 
 extension Int64 {
+    fileprivate func multipliedSaturating(by factor: Int64) -> Int64 {
+        let (product, overflow) = multipliedReportingOverflow(by: factor)
+        return overflow ? (self < 0 ? .min : .max) : product
+    }
+
     fileprivate func quotientAndRemainderFloored(by divisor: Int64) -> (Int64, Int64) {
         let (quotient, remainder) = quotientAndRemainder(dividingBy: divisor)
         return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)

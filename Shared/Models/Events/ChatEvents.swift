@@ -106,7 +106,7 @@ public struct MessageSent: EventPayload {
         senderId = try json.identifier("senderId")
         recipientId = try json.identifier("recipientId")
         kind = try json.choice("kind")
-        text = try json.optionalString("text", bytesMax: Self.textBytesMax) ?? ""
+        text = try json.text("text", bytesMax: Self.textBytesMax)
         saleId = try json.optionalIdentifier("saleId")
         orderId = try json.optionalIdentifier("orderId")
         sentAt = try json.timestamp("sentAt")
