@@ -1,0 +1,40 @@
+# Every verb is a script; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run up down status build test lint format bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@echo
+	@echo "  ORDERS=, UNITS= size the noon; KAFKA_HOME= or KAFKA_BOOTSTRAP_SERVERS= choose a real Kafka;"
+	@echo "  GATEWAY_PORT=, POSTGRES_PORT=, MESSAGING_PORT=, … move a port."
+
+run: ## build, start everything, run the noon, report, audit, stop
+	@scripts/run
+
+up: ## build and start everything, and leave it running
+	@scripts/up
+
+down: ## stop what `make up` started
+	@scripts/down
+
+status: ## what runs
+	@scripts/status
+
+build: ## the executables, in release mode
+	@scripts/packages && scripts/build
+
+test: ## every test (FILTER=KafkaTests: those that match)
+	@scripts/test
+
+lint: ## style, without changing anything
+	@scripts/lint
+
+format: ## the same, put right
+	@git ls-files -z '*.swift' | xargs -0 swift format --in-place
+
+bench: ## decided orders a second, beside pgbench and Redis
+	@scripts/bench
+
+clean: ## stop, then remove data, logs and builds
+	@scripts/down && rm -rf .local .build

@@ -1,0 +1,51 @@
+# shellcheck shell=bash
+# The broker: one that is given, an Apache Kafka of our own, or librdkafka's mock cluster in a process of its own.
+
+# Sets broker_kind, and pg_database: what an embedded broker forgets at its end is not mixed with what is to be kept.
+choose_broker() {
+    if [[ -n ${KAFKA_BOOTSTRAP_SERVERS:-} ]]; then
+        broker_kind=given pg_database=stampede
+    elif [[ -n ${KAFKA_HOME:-} ]]; then
+        broker_kind=kafka pg_database=stampede
+        [[ -x $KAFKA_HOME/bin/kafka-server-start.sh ]] ||
+            fail 69 "KAFKA_HOME=$KAFKA_HOME: no bin/kafka-server-start.sh in it"
+    else
+        broker_kind=embedded
+        # shellcheck disable=SC2034 # read by postgres.sh
+        pg_database=trial
+    fi
+}
+
+# Starts it where it does not run, and sets KAFKA_BOOTSTRAP_SERVERS.
+start_broker() {
+    case $broker_kind in
+    given) ;;
+    kafka) start_kafka ;;
+    embedded)
+        if ! running broker.supervisor >/dev/null; then
+            rm -f "$run/broker.address"
+            RESTART=no start broker "$programs/stampede" broker --address-file "$run/broker.address"
+            wait_until 20 broker test -s "$run/broker.address"
+        fi
+        KAFKA_BOOTSTRAP_SERVERS=$(<"$run/broker.address")
+        ;;
+    esac
+    export KAFKA_BOOTSTRAP_SERVERS
+}
+
+start_kafka() {
+    local data=$state/kafka properties=$state/kafka/server.properties
+    KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:$KAFKA_PORT
+    running broker.supervisor >/dev/null && return
+    mkdir -p "$data" "$logs/kafka"
+    sed -e "s#@PORT@#$KAFKA_PORT#g; s#@CONTROLLER_PORT@#$((KAFKA_PORT + 1))#g; s#@DATA@#$data/data#g" \
+        "$root/deploy/kafka/server.properties" >"$properties"
+    export LOG_DIR=$logs/kafka KAFKA_HEAP_OPTS=${KAFKA_HEAP_OPTS:--Xms512m -Xmx512m}
+    if [[ ! -f $data/data/meta.properties ]]; then
+        "$KAFKA_HOME/bin/kafka-storage.sh" format --ignore-formatted --config "$properties" \
+            --cluster-id "$("$KAFKA_HOME/bin/kafka-storage.sh" random-uuid)" >"$logs/kafka-format.log" 2>&1 ||
+            fail 70 "Kafka made no storage: $(tail -n 3 "$logs/kafka-format.log")"
+    fi
+    STOP_SECONDS=40 start broker "$KAFKA_HOME/bin/kafka-server-start.sh" "$properties"
+    wait_until 90 broker answers "$KAFKA_PORT"
+}

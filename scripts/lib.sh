@@ -1,0 +1,128 @@
+# shellcheck shell=bash
+# What the scripts share: where things are, what they are called, and how a process is started, found and stopped.
+# Every name below may be set from outside: `make up GATEWAY_PORT=9090`.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+# Everything that runs keeps its files here: data, logs, process numbers, secrets.
+state=${STACK_DIR:-$root/.local}
+configuration=${CONFIGURATION:-release}
+programs=$root/.build/$configuration
+run=$state/run
+logs=$state/log
+
+# shellcheck disable=SC2034 # read by the scripts that source this file
+services=(messaging catalog reservation payment notification)
+
+: "${GATEWAY_PORT:=8080}" "${MESSAGING_PORT:=8081}" "${CATALOG_PORT:=8082}" "${RESERVATION_PORT:=8083}"
+: "${PAYMENT_PORT:=8084}" "${NOTIFICATION_PORT:=8085}" "${POSTGRES_PORT:=15432}" "${KAFKA_PORT:=19092}"
+# How many of each run; the second one's port is 10 above the first's, and so on.
+: "${MESSAGING_INSTANCES:=1}" "${CATALOG_INSTANCES:=1}" "${RESERVATION_INSTANCES:=1}"
+: "${PAYMENT_INSTANCES:=1}" "${NOTIFICATION_INSTANCES:=1}"
+
+say() { printf '%s\n' "$*"; }
+# fail CODE MESSAGE: 64 wrong use, 69 something is missing or taken, 70 something broke.
+fail() {
+    local code=$1
+    shift
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit "$code"
+}
+
+# port NAME [INSTANCE]: NAME's port, instances counted from 0.
+port() {
+    local variable=${1^^}_PORT
+    say $((${!variable} + 10 * ${2:-0}))
+}
+
+instances() {
+    local variable=${1^^}_INSTANCES
+    [[ ${!variable} =~ ^[0-9]+$ ]] || fail 64 "$variable=${!variable}: expected a number of instances"
+    say "${!variable}"
+}
+
+# process NAME INSTANCE: what the process is called in run/ and log/: reservation, reservation-2, reservation-3.
+process() { if (($2 == 0)); then say "$1"; else say "$1-$(($2 + 1))"; fi; }
+
+answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# identity PID: the process number with its start time, so that a reused number is not taken for the old process.
+# Nothing where there is no such process, or only its remains.
+identity() {
+    local line fields
+    { line=$(<"/proc/$1/stat"); } 2>/dev/null || return 0
+    read -ra fields <<<"${line##*) }"
+    [[ ${fields[0]} == [ZX] ]] || say "$1 ${fields[19]}"
+}
+
+# running NAME: its process number, where the process that run/NAME names still runs.
+running() {
+    local pid started
+    { read -r pid started <"$run/$1"; } 2>/dev/null || return 1
+    [[ $(identity "$pid") == "$pid $started" ]] || return 1
+    say "$pid"
+}
+
+# kill_left NAME: ends the program of a supervisor that was itself killed.
+kill_left() {
+    local pid
+    pid=$(running "$1.pid") || return 0
+    kill -KILL "$pid"
+    while running "$1.pid" >/dev/null; do sleep 0.02; done
+}
+
+# start NAME COMMAND...: keeps the command running under scripts/supervise, whose environment run/NAME.environment
+# adds to. Harmless when it runs already.
+start() {
+    running "$1.supervisor" >/dev/null && return
+    kill_left "$1"
+    rm -f "$run/$1.supervisor" "$run/$1.pid"
+    # The lock of `up` must not outlive it in a process that it started.
+    setsid "$root/scripts/supervise" "$@" </dev/null >>"$logs/supervisor.log" 2>&1 9>&- &
+    local waited
+    for ((waited = 0; waited < 250; waited++)); do
+        [[ -s $run/$1.pid ]] && return
+        sleep 0.02
+    done
+    fail 70 "$1 was not started; see $logs/supervisor.log"
+}
+
+# stop NAME: asks, waits for its own time-out, then ends it. Harmless when it does not run.
+stop() {
+    local pid waited
+    if pid=$(running "$1.supervisor"); then
+        kill -TERM "$pid"
+        for ((waited = 0; waited < 600; waited++)); do
+            running "$1.supervisor" >/dev/null || break
+            sleep 0.05
+        done
+        if pid=$(running "$1.supervisor"); then kill -KILL "$pid"; fi
+    fi
+    kill_left "$1"
+    rm -f "$run/$1.supervisor" "$run/$1.pid" "$run/$1.environment"
+}
+
+# wait_until SECONDS NAME CONDITION...: until the condition holds, or NAME has ended for good.
+wait_until() {
+    local deadline=$((SECONDS + $1)) name=$2
+    shift 2
+    until "$@"; do
+        running "$name.supervisor" >/dev/null || fail 70 "$name ended: $(reason "$name")"
+        ((SECONDS < deadline)) || fail 70 "$name is not ready after a long wait: $(reason "$name")"
+        sleep 0.1
+    done
+}
+
+reason() {
+    local log=$logs/$1.log
+    if [[ -s $log ]]; then printf '%s\n(from %s)' "$(tail -n 3 "$log")" "$log"; else say "see $logs/supervisor.log"; fi
+}
+
+# secret NAME: a random word that stays the same as long as the state does.
+secret() {
+    local file=$state/secrets/$1
+    if [[ ! -s $file ]]; then
+        (umask 077 && mkdir -p "$state/secrets" && head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$file")
+    fi
+    cat "$file"
+}

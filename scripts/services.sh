@@ -1,0 +1,80 @@
+# shellcheck shell=bash
+# The five services, and the file that says how to reach them.
+
+# A stack that runs on one broker cannot be told to run on another.
+require_same_broker() {
+    local wanted=$broker_kind:${KAFKA_BOOTSTRAP_SERVERS:-}
+    if running "messaging.supervisor" >/dev/null && [[ -s $run/broker.kind && $(<"$run/broker.kind") != "$wanted" ]]; then
+        fail 64 "the stack runs on another broker ($(<"$run/broker.kind")); 'make down' first"
+    fi
+    say "$wanted" >"$run/broker.kind"
+}
+
+# Every port that is about to be used is free, or the error says which is not and how to choose another.
+require_ports() {
+    local name service instance taken=()
+    check() { # check PROCESS PORT VARIABLE
+        running "$1.supervisor" >/dev/null || running "$1.pid" >/dev/null || ! answers "$2" || taken+=("port $2 is taken (set $3 to another)")
+    }
+    check gateway "$GATEWAY_PORT" GATEWAY_PORT
+    check postgres "$POSTGRES_PORT" POSTGRES_PORT
+    if [[ $broker_kind == kafka ]]; then
+        check broker "$KAFKA_PORT" KAFKA_PORT
+        check broker "$((KAFKA_PORT + 1))" KAFKA_PORT
+    fi
+    for service in "${services[@]}"; do
+        for ((instance = 0; instance < $(instances "$service"); instance++)); do
+            name=$(process "$service" "$instance")
+            check "$name" "$(port "$service" "$instance")" "${service^^}_PORT"
+        done
+    done
+    ((${#taken[@]} == 0)) || fail 69 "$(printf '%s; ' "${taken[@]}" | sed 's/; $//')"
+}
+
+start_services() {
+    local service instance name
+    for service in "${services[@]}"; do
+        for ((instance = 0; instance < $(instances "$service"); instance++)); do
+            name=$(process "$service" "$instance")
+            running "$name.supervisor" >/dev/null && continue
+            write_service_environment "$service" "$instance" "$name"
+            start "$name" "$programs/$service"
+        done
+    done
+    for service in "${services[@]}"; do
+        for ((instance = 0; instance < $(instances "$service"); instance++)); do
+            wait_until 60 "$(process "$service" "$instance")" ready "$(port "$service" "$instance")"
+        done
+    done
+}
+
+ready() { curl --silent --fail --max-time 2 --output /dev/null "http://127.0.0.1:$1/health/ready"; }
+
+# STAMPEDE_KAFKA_… and STAMPEDE_LOG_LEVEL of the caller reach every service; what differs stands in this file, for
+# secrets do not belong on command lines.
+write_service_environment() {
+    (
+        umask 077
+        {
+            say "KAFKA_BOOTSTRAP_SERVERS=$KAFKA_BOOTSTRAP_SERVERS"
+            say "STAMPEDE_POSTGRES_DSN=$(pg_dsn "$1")"
+            say "STAMPEDE_HTTP_PORT=$(port "$1" "$2")"
+            say "STAMPEDE_INSTANCE=$3"
+            [[ $1 != messaging ]] || say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
+        } >"$run/$3.environment"
+    )
+}
+
+write_environment() {
+    local service
+    (
+        umask 077
+        {
+            say "KAFKA_BOOTSTRAP_SERVERS=$KAFKA_BOOTSTRAP_SERVERS"
+            say "STAMPEDE_GATEWAY_URL=http://127.0.0.1:$GATEWAY_PORT"
+            say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
+            for service in "${services[@]}"; do say "${service^^}_POSTGRES_DSN=$(pg_dsn "$service")"; done
+        } >"$state/environment.new"
+        mv "$state/environment.new" "$state/environment"
+    )
+}
