@@ -1,0 +1,60 @@
+// What a connection is made with: the DSN as libpq reads it, and what the pool adds.
+import CLibPQ
+
+/// The DSN, checked, with the pool's own defaults behind what it says itself.
+struct ConnectionSettings: Sendable {
+    let keywords: [String]
+    let values: [String]
+    let connectTimeout: Duration
+    /// `host:port/database`, for the log. No user, no password.
+    let target: String
+
+    init(dsn: String, applicationName: String, statementTimeoutSeconds: Int) throws(PostgresError) {
+        var given: [String: String] = [:]
+        var message: UnsafeMutablePointer<CChar>?
+        guard let options = PQconninfoParse(dsn, &message) else {
+            let text = message.map { oneLine(String(cString: $0)) } ?? ""
+            PQfreemem(message)
+            throw PostgresError(
+                sqlState: PostgresError.Code.invalidConfiguration,
+                message: "the Postgres DSN is not readable: expected postgresql://user:password@host:port/database"
+                    + "?option=value, or option=value pairs" + Self.harmless(text))
+        }
+        defer { PQconninfoFree(options) }
+        var option = options
+        while let keyword = option.pointee.keyword {
+            if let value = option.pointee.val { given[String(cString: keyword)] = String(cString: value) }
+            option += 1
+        }
+
+        let hosts = (given["host"] ?? given["hostaddr"] ?? "").split(separator: ",").count
+        let seconds = given["connect_timeout"].flatMap { Int($0) } ?? 10
+        // 0 is libpq's word for no bound; there is one all the same.
+        connectTimeout = .seconds((seconds <= 0 ? 120 : max(2, seconds)) * max(1, hosts))
+        target =
+            "\(given["host"] ?? given["hostaddr"] ?? "local"):\(given["port"] ?? "5432")/\(given["dbname"] ?? "")"
+
+        // The DSN's own options come last, so they win.
+        let timeout = "-c statement_timeout=\(max(0, statementTimeoutSeconds))s"
+        let serverOptions = [timeout, given["options"]].compactMap { $0 }.joined(separator: " ")
+        keywords = ["dbname", "fallback_application_name", "client_encoding", "options"]
+        values = [dsn, applicationName, "UTF8", serverOptions]
+    }
+
+    /// libpq's own words, where they cannot hold a part of a password.
+    private static func harmless(_ text: String) -> String {
+        let starts = ["invalid connection option", "invalid URI query parameter"]
+        return starts.contains { text.hasPrefix($0) } ? ": \(text)" : ""
+    }
+}
+
+/// libpq ends its messages with a line break, and some have several lines.
+func oneLine(_ text: String) -> String {
+    text.split(whereSeparator: \.isNewline).map { $0.trimmed() }.joined(separator: "; ")
+}
+
+extension Substring {
+    fileprivate func trimmed() -> String {
+        String(self.drop { $0 == " " || $0 == "\t" })
+    }
+}

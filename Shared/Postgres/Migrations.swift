@@ -1,0 +1,121 @@
+// Bringing a schema up to date: numbered scripts, each applied once, checked against what was applied before.
+import Observability
+
+/// One step of a schema's history. What was applied somewhere is never changed again: a later step does.
+public struct Migration: Sendable {
+    /// Steps are applied in the order of their numbers.
+    public let number: Int
+    public let name: String
+    /// Statements, separated by semicolons. Runs inside a transaction, with the schema as search path.
+    public let sql: String
+
+    public init(number: Int, name: String, sql: String) {
+        self.number = number
+        self.name = name
+        self.sql = sql
+    }
+
+    /// From a file compiled into the executable.
+    public init(number: Int, name: String, sql: [UInt8]) {
+        self.init(number: number, name: name, sql: String(decoding: sql, as: UTF8.self))
+    }
+}
+
+extension PostgresPool {
+    /// Applies what is missing, in one transaction: all of it or nothing. Several programs may do so at once; one works,
+    /// the others wait and find it done. What has been applied is kept with a hash in `<schema>.migrations`.
+    ///
+    /// - Throws: `F0000` when an applied migration has since been changed, or when one is missing before one that has
+    ///   been applied; what a migration's own statements failed with. Migrations that the database has and this program
+    ///   does not know (a newer program was here) are logged and left alone.
+    public func migrate(schema: String, _ migrations: [Migration]) async throws(PostgresError) {
+        let ordered = migrations.sorted { $0.number < $1.number }
+        for (one, next) in zip(ordered, ordered.dropFirst()) where one.number == next.number {
+            throw PostgresError(
+                sqlState: PostgresError.Code.invalidConfiguration,
+                message: "migration \(one.number) exists twice: \(one.name), \(next.name)")
+        }
+        do {
+            try await transaction { transaction in
+                try await apply(ordered, schema: schema, transaction)
+            }
+        } catch let error as PostgresError {
+            throw error
+        } catch {
+            throw PostgresError(sqlState: PostgresError.Code.internalError, message: "\(error)")
+        }
+    }
+
+    private func apply(
+        _ migrations: [Migration], schema: String, _ transaction: Transaction
+    ) async throws(PostgresError) {
+        // Waiting for another instance's long migration is no reason to fail.
+        _ = try await transaction.pipeline([
+            "SET LOCAL statement_timeout = 0",
+            "SELECT pg_advisory_xact_lock(hashtextextended('stampede migrations ' || \(schema), 0))",
+        ])
+        let exists: Bool = try await transaction.query(
+            "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = \(schema))"
+        ).one()
+        if !exists { try await transaction.execute("CREATE SCHEMA \(identifier: schema)") }
+        let results = try await transaction.pipeline([
+            "SELECT set_config('search_path', quote_ident(\(schema)), true)",
+            "SET LOCAL client_min_messages = warning",
+            """
+            CREATE TABLE IF NOT EXISTS \(identifier: schema).migrations (
+                number int PRIMARY KEY, name text NOT NULL, sha256 bytea NOT NULL,
+                applied_at timestamptz NOT NULL DEFAULT now())
+            """,
+            """
+            SELECT applied.number, applied.name, given.number IS NOT NULL, applied.sha256 = sha256(given.script)
+            FROM \(identifier: schema).migrations AS applied
+            LEFT JOIN unnest(\(migrations.map { Int32(clamping: $0.number) }),
+                \(migrations.map { Array($0.sql.utf8) })) AS given (number, script) USING (number)
+            ORDER BY 1
+            """,
+        ])
+        var applied: Set<Int> = []
+        for row in results[3] {
+            let number: Int = try row.get(0)
+            let name: String = try row.get(1)
+            let isKnown: Bool = try row.get(2)
+            let isSame: Bool? = try row.get(3)
+            applied.insert(number)
+            if !isKnown {
+                log.warning(
+                    "the schema has a migration that this program does not know",
+                    ["schema": schema, "migration": "\(number) \(name)"])
+            } else if isSame != true {
+                throw PostgresError(
+                    sqlState: PostgresError.Code.invalidConfiguration,
+                    message: "migration \(number) \(name) of schema \(schema) was changed after it was applied")
+            }
+        }
+        for migration in migrations where !applied.contains(migration.number) {
+            if let later = applied.filter({ $0 > migration.number }).min() {
+                throw PostgresError(
+                    sqlState: PostgresError.Code.invalidConfiguration,
+                    message: "migration \(migration.number) \(migration.name) of schema \(schema) was never applied, "
+                        + "but \(later) was: give it a later number")
+            }
+            try await transaction.script(migration.sql)
+            try await transaction.execute(
+                """
+                INSERT INTO \(identifier: schema).migrations (number, name, sha256)
+                VALUES (\(Int32(clamping: migration.number)), \(migration.name), sha256(\(Array(migration.sql.utf8))))
+                """)
+            log.info(
+                "migrated", ["schema": schema, "migration": "\(migration.number) \(migration.name)"])
+        }
+    }
+}
+
+extension Rows {
+    /// The first column of the only row.
+    public func one<Value: PostgresDecodable>(_ type: Value.Type = Value.self) throws(PostgresError) -> Value {
+        guard count == 1 else {
+            throw PostgresError(sqlState: "21000", message: "expected one row, got \(count)")
+        }
+        return try self[0].get(0)
+    }
+}

@@ -1,0 +1,86 @@
+// What went wrong, as Postgres says it: an SQLSTATE, a message, and where it happened.
+
+/// An error of the server, of the connection or of this module. `sqlState` is Postgres's own code also where the server
+/// had no part in it, so that one table (Appendix A of its manual) names them all.
+public struct PostgresError: Error, Sendable, Equatable {
+    /// Five characters, such as `23505` for a unique violation.
+    public let sqlState: String
+    public let message: String
+    public let detail: String?
+    /// The constraint that refused, where one did.
+    public let constraint: String?
+    /// The text of the statement that failed, with placeholders; parameters are never part of an error.
+    public let statement: String?
+
+    public init(
+        sqlState: String, message: String, detail: String? = nil, constraint: String? = nil, statement: String? = nil
+    ) {
+        self.sqlState = sqlState
+        self.message = message
+        self.detail = detail
+        self.constraint = constraint
+        self.statement = statement
+    }
+
+    /// The connection could not be made, or died. Nothing was committed unless `isOutcomeUnknown`.
+    public var isConnectionFailure: Bool {
+        sqlState.hasPrefix("08") || Self.terminations.contains(sqlState)
+    }
+
+    /// The connection died while a commit was under way: it may have happened or not. Look before trying again.
+    public var isOutcomeUnknown: Bool { sqlState == Code.outcomeUnknown }
+
+    /// Nobody could serve this now: no connection, or no free one within the bound. An HTTP server answers 503.
+    public var isUnavailable: Bool { isConnectionFailure || sqlState.hasPrefix("53") }
+
+    /// The same work may succeed when it is done again from its start: it lost a race (serialization, deadlock), there
+    /// was no connection, or no free one. Never true where the outcome is unknown.
+    public var isRetriable: Bool {
+        sqlState == "40001" || sqlState == "40P01" || (isUnavailable && !isOutcomeUnknown)
+    }
+
+    public var isUniqueViolation: Bool { sqlState == "23505" }
+
+    /// A value that Postgres cannot store whatever the statement: U+0000 in a text, say. The sender's fault.
+    public var isInvalidText: Bool { sqlState == "22021" || sqlState == "22P05" || sqlState == "22P02" }
+
+    enum Code {
+        static let unableToConnect = "08001"
+        static let connectionDoesNotExist = "08003"
+        static let connectionFailure = "08006"
+        static let outcomeUnknown = "08007"
+        static let protocolViolation = "08P01"
+        static let featureNotSupported = "0A000"
+        static let unexpectedNull = "22002"
+        static let noActiveTransaction = "25P01"
+        static let transactionAborted = "25P02"
+        static let undefinedStatement = "26000"
+        static let datatypeMismatch = "42804"
+        static let undefinedColumn = "42703"
+        static let tooManyConnections = "53300"
+        static let programLimitExceeded = "54000"
+        static let cancelled = "57014"
+        static let internalError = "XX000"
+        static let invalidConfiguration = "F0000"
+        static let badCopy = "22P04"
+    }
+
+    /// The server ended the session: shutdown, crash, start-up, a dropped database, an idle time-out.
+    private static let terminations: Set<String> = ["57P01", "57P02", "57P03", "57P04", "57P05", "25P03"]
+
+    func naming(statement: String?) -> PostgresError {
+        PostgresError(
+            sqlState: sqlState, message: message, detail: detail, constraint: constraint,
+            statement: self.statement ?? statement)
+    }
+}
+
+extension PostgresError: CustomStringConvertible {
+    public var description: String {
+        var text = "\(sqlState): \(message)"
+        if let detail { text += " (\(detail))" }
+        if let constraint { text += " [constraint \(constraint)]" }
+        if let statement { text += " in: \(statement)" }
+        return text
+    }
+}

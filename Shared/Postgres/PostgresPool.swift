@@ -1,0 +1,112 @@
+// The way to Postgres: a bounded pool of pipelined connections.
+import Observability
+import Synchronization
+
+/// The bounds of a pool.
+public struct PostgresOptions: Sendable {
+    /// How long a caller waits for a connection before an error with `isUnavailable` tells it so.
+    public var waitMax: Duration = .seconds(5)
+    /// How many callers may wait; one more is refused at once.
+    public var waitersMax = 1000
+    /// How many single statements of different callers one connection may have under way.
+    public var sharedStatementsMax = 32
+    /// How many prepared statements each connection keeps.
+    public var statementsMax = 256
+    /// What the server gives a statement before it ends it (`statement_timeout`); 0 for no bound. The DSN's `options` win.
+    public var statementTimeoutSeconds = 60
+    /// The first and the longest pause between attempts to connect.
+    public var reconnectMin: Duration = .milliseconds(50)
+    public var reconnectMax: Duration = .seconds(2)
+    /// How long `close` lets running work end.
+    public var closeMax: Duration = .seconds(10)
+
+    public init() {}
+}
+
+/// What a transaction sees of others: Postgres's own levels.
+public enum TransactionIsolation: Sendable {
+    case readCommitted
+    case repeatableRead
+    case serializable
+
+    var begin: SQL {
+        switch self {
+        case .readCommitted: "BEGIN"
+        case .repeatableRead: "BEGIN ISOLATION LEVEL REPEATABLE READ"
+        case .serializable: "BEGIN ISOLATION LEVEL SERIALIZABLE"
+        }
+    }
+}
+
+/// A pool of connections to one database. Connects when it is first used, and again, with growing pauses, after
+/// connections die. Safe to use from anywhere; a cancelled caller stops waiting for a connection at once, while a
+/// statement that has been sent is always awaited, so that its outcome is known.
+public final class PostgresPool: Sendable {
+    let core: ConnectionPool
+    let log: Logger
+    private let transactionIDs = Atomic<Int>(0)
+
+    /// - Parameters:
+    ///   - dsn: anything libpq understands, with every option of it (`sslmode=verify-full`, several hosts, …). A
+    ///     `connect_timeout` there is kept to; 10 seconds otherwise.
+    ///   - connectionsMax: at most that many connections, at least one.
+    ///   - applicationName: what `pg_stat_activity` shows, unless the DSN says otherwise.
+    /// - Throws: when the DSN is not readable. Whether anybody answers there shows with the first use.
+    public init(
+        dsn: String, connectionsMax: Int, applicationName: String, log: Logger, metrics: Metrics,
+        options: PostgresOptions = PostgresOptions()
+    ) throws(PostgresError) {
+        let settings = try ConnectionSettings(
+            dsn: dsn, applicationName: applicationName, statementTimeoutSeconds: options.statementTimeoutSeconds)
+        self.log = log
+        core = try ConnectionPool(
+            settings: settings, connectionsMax: connectionsMax, options: options, log: log, metrics: metrics)
+    }
+
+    deinit { core.loop.stop() }
+
+    /// Runs one statement, by itself a transaction.
+    public func query(_ sql: SQL) async throws(PostgresError) -> Rows {
+        try await core.run(sql).get()
+    }
+
+    /// Runs one statement, by itself a transaction, and says how many rows it affected.
+    @discardableResult
+    public func execute(_ sql: SQL) async throws(PostgresError) -> Int {
+        try await core.run(sql).get().affected
+    }
+
+    /// Runs the body between BEGIN and COMMIT, on a connection of its own. A body that throws, or in which any statement
+    /// failed, is rolled back. BEGIN goes out with the first statement, COMMIT with those given to `finish`; a body that
+    /// does nothing costs nothing.
+    ///
+    /// - Throws: what the body threw; the first `PostgresError` of a statement even when the body caught it; an error of
+    ///   the COMMIT. When the connection dies during the COMMIT, `isOutcomeUnknown` is true; when it dies before,
+    ///   nothing was committed.
+    public func transaction<R>(
+        _ level: TransactionIsolation = .readCommitted,
+        caller: isolated (any Actor)? = #isolation,
+        _ body: (Transaction) async throws -> R
+    ) async throws -> R {
+        let transaction = Transaction(
+            pool: core, id: transactionIDs.wrappingAdd(1, ordering: .relaxed).newValue, begin: level.begin, log: log)
+        let value: R
+        do {
+            value = try await body(transaction)
+        } catch {
+            _ = transaction.end()
+            await core.rollBack(transaction.id)
+            throw error
+        }
+        if let error = await core.commit(transaction.id, finishing: transaction.end(), begin: transaction.begin) {
+            throw error
+        }
+        return value
+    }
+
+    /// Returns when the server answers.
+    public func ping() async throws(PostgresError) { _ = try await query("SELECT 1") }
+
+    /// Refuses new work, lets what runs end within `closeMax`, and closes the connections.
+    public func close() async { await core.close() }
+}
