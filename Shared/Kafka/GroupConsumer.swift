@@ -1,0 +1,513 @@
+// A member of a consumer group. `run` is one loop that is woken by rebalances and by what its partitions' tasks report;
+// everything it decides by lives in that loop, so there is nothing to lock.
+import CRdKafka
+import Observability
+import Synchronization
+
+/// Consumes topics together with the other members of a group, each partition by one member at a time.
+///
+/// Rebalancing is cooperative: a partition that stays with this member is read on without a pause. Where reading starts
+/// is the service's to say (`startOffset`): it keeps its offsets with its data, and Kafka's are never read.
+public final class GroupConsumer: Sendable {
+    private let configuration: KafkaConfiguration
+    private let topics: [String]
+    private let handle: KafkaHandle
+    private let queue: KafkaQueue
+    private let revokeTimeoutSeconds: Double
+    private let log: Logger
+    private let taken: Counter
+    private let mailbox: Mailbox
+    private let lifecycle = Mutex(Lifecycle.new)
+    private let finished = Latch()
+
+    private enum Lifecycle { case new, running, closed }
+
+    /// - Parameters:
+    ///   - instanceID: makes the member static: restarted within the session's time-out it gets the same partitions
+    ///     without a rebalance. Unique in the group.
+    ///   - queueBytesMaxPerPartition: how much is fetched ahead for each partition, keys and values counted; it takes
+    ///     about four times as much memory.
+    ///   - revokeTimeoutSeconds: how long a revoked partition waits for `process` to return before the next owner gets
+    ///     it all the same.
+    public init(
+        _ configuration: KafkaConfiguration, group: String, topics: [String], instanceID: String? = nil,
+        queueBytesMaxPerPartition: Int = 1 << 20, revokeTimeoutSeconds: Double = 30, log: Logger, metrics: Metrics
+    ) throws(KafkaError) {
+        var fixed = [
+            "group.id": group,
+            "enable.auto.commit": "false",
+            "enable.auto.offset.store": "false",
+            "auto.offset.reset": "error",
+            "enable.partition.eof": "false",
+            "partition.assignment.strategy": "cooperative-sticky",
+        ]
+        if let instanceID { fixed["group.instance.id"] = instanceID }
+        var defaults = FetchBounds(queueBytesMax: queueBytesMaxPerPartition).properties
+        defaults["session.timeout.ms"] = "10000"
+        defaults["heartbeat.interval.ms"] = "2000"
+        // A topic that is made after this consumer has started is found within this time.
+        defaults["topic.metadata.refresh.interval.ms"] = "10000"
+        self.configuration = configuration
+        self.topics = topics
+        self.revokeTimeoutSeconds = revokeTimeoutSeconds
+        self.log = log.with(["group": group])
+        taken = metrics.counter(
+            "kafka_records_consumed_total", help: "Records given to a partition's processor", labels: ["group": group])
+        handle = try KafkaHandle(
+            RD_KAFKA_CONSUMER, configuration, fixed: fixed, defaults: defaults,
+            events: RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR, log: self.log)
+        rd_kafka_poll_set_consumer(handle.pointer)
+        queue = try KafkaQueue(rd_kafka_queue_get_consumer(handle.pointer), of: handle)
+        mailbox = Mailbox(queue.wakeup)
+    }
+
+    /// Consumes until `close`, or until the task is cancelled. To be called once.
+    ///
+    /// For each partition that this member gets: asks `startOffset` (nil: from the beginning), then runs `process` with
+    /// the partition's feed in a task of its own. When the partition goes, the feed ends, and the next owner gets it
+    /// only after `process` has returned (or `revokeTimeoutSeconds` have passed). A member that the group has expelled
+    /// learns of it as soon as it runs again, and its feeds end in the same way.
+    ///
+    /// An error of `startOffset` is reported through `failed`, and asked again with back-off. An error of `process` is
+    /// reported and pauses that partition alone, until `retry` or until it goes to another member.
+    ///
+    /// Throws when the topics cannot be subscribed to, or when the client is beyond repair (another member with the same
+    /// `instanceID`).
+    public func run(
+        startOffset: @escaping @Sendable (TopicPartition) async throws -> Int64?,
+        process: @escaping @Sendable (PartitionFeed) async throws -> Void,
+        failed: @escaping @Sendable (TopicPartition, any Error) -> Void
+    ) async throws(KafkaError) {
+        let mayRun = lifecycle.withLock { lifecycle in
+            defer { if lifecycle == .new { lifecycle = .running } }
+            return lifecycle == .new
+        }
+        guard mayRun else { throw .closed("the consumer") }
+        defer {
+            lifecycle.withLock { $0 = .closed }
+            finished.open()
+        }
+        try subscribe()
+        let membership = Membership(
+            handle: handle, queue: queue, mailbox: mailbox, taken: taken, log: log,
+            revokeTimeout: .milliseconds(Int(revokeTimeoutSeconds * 1_000)),
+            serveInterval: .milliseconds(
+                (configuration.properties["max.poll.interval.ms"].flatMap { Int($0) } ?? 300_000) / 2),
+            startOffset: startOffset, process: process, failed: failed)
+        let mailbox = mailbox
+        let fatal = await withTaskCancellationHandler {
+            await membership.run()
+        } onCancel: {
+            mailbox.post(.close)
+        }
+        if let fatal { throw fatal }
+    }
+
+    /// Starts a partition again whose `process` has failed: asks `startOffset` anew. Does nothing for others.
+    public func retry(_ partition: TopicPartition) { mailbox.post(.retry(partition)) }
+
+    /// Tells Kafka how far this member has come, for lag tools and autoscalers. Does not wait, and nothing reads it.
+    public func commit(_ offsets: [TopicPartition: Int64]) {
+        guard !offsets.isEmpty else { return }
+        let list = rd_kafka_topic_partition_list_new(Int32(clamping: offsets.count))
+        defer { rd_kafka_topic_partition_list_destroy(list) }
+        for (partition, offset) in offsets {
+            rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition).pointee.offset = offset
+        }
+        let code = rd_kafka_commit(handle.pointer, list, 1)
+        if code != RD_KAFKA_RESP_ERR_NO_ERROR { log.debug("Kafka commit", ["error": "\(KafkaError(code))"]) }
+    }
+
+    /// Ends the feeds, waits for `process` to return, leaves the group, and returns when `run` has.
+    public func close() async {
+        let wasRunning = lifecycle.withLock { lifecycle in
+            if lifecycle == .running { return true }
+            lifecycle = .closed
+            return false
+        }
+        guard wasRunning else { return }
+        mailbox.post(.close)
+        await finished.wait()
+    }
+
+    private func subscribe() throws(KafkaError) {
+        let list = rd_kafka_topic_partition_list_new(Int32(clamping: topics.count))
+        defer { rd_kafka_topic_partition_list_destroy(list) }
+        for topic in topics { rd_kafka_topic_partition_list_add(list, topic, -1) }
+        let code = rd_kafka_subscribe(handle.pointer, list)
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
+            throw KafkaError(code, "subscribe to \(topics.joined(separator: ", "))")
+        }
+    }
+}
+
+/// How much a consumer may fetch ahead.
+struct FetchBounds {
+    let properties: [String: String]
+
+    /// - Parameter queueBytesMax: per queue, keys and values counted.
+    init(queueBytesMax: Int) {
+        let kilobytes = max(64, queueBytesMax >> 10)
+        properties = [
+            "queued.max.messages.kbytes": "\(kilobytes)",
+            "queued.min.messages": "\(max(100, min(100_000, queueBytesMax / 200)))",
+            "fetch.message.max.bytes": "\(max(64 << 10, min(queueBytesMax / 4, 1 << 20)))",
+            "fetch.max.bytes": "\(4 << 20)",
+            "message.max.bytes": "\(4 << 20)",
+            "fetch.wait.max.ms": "500",
+            "fetch.error.backoff.ms": "100",
+        ]
+    }
+}
+
+/// What the membership's loop is told by other tasks.
+private enum Note: Sendable {
+    case start(TopicPartition, token: UInt64, Result<Int64?, any Error>)
+    case ended(TopicPartition, token: UInt64, (any Error)?)
+    case retry(TopicPartition)
+    case close
+}
+
+/// Bounded by what posts: at most one note a partition and task, and what callers ask.
+private final class Mailbox: Sendable {
+    private let notes = Mutex<[Note]>([])
+    private let wakeup: Wakeup
+
+    init(_ wakeup: Wakeup) { self.wakeup = wakeup }
+
+    func post(_ note: Note) {
+        notes.withLock { $0.append(note) }
+        wakeup.signal()
+    }
+
+    func take() -> [Note] {
+        notes.withLock { notes in
+            defer { notes = [] }
+            return notes
+        }
+    }
+}
+
+/// The loop of `run`. Not shared: one task uses it.
+private final class Membership {
+    private struct Slot {
+        enum Phase {
+            /// A task of an earlier assignment of the same partition has not returned yet.
+            case waiting
+            /// `startOffset` was asked.
+            case starting
+            /// `startOffset` failed and is asked again.
+            case retrying(at: ContinuousClock.Instant)
+            case running
+            /// `process` has returned or failed while the partition was ours.
+            case stopped
+        }
+
+        /// Tells this assignment's tasks from those of an earlier one.
+        let token: UInt64
+        var phase: Phase
+        var failures = 0
+        var isAssigned = false
+        var feed: PartitionFeed?
+        var task: Task<Void, Never>?
+    }
+
+    /// The answer that librdkafka waits for.
+    private struct Revocation {
+        let partitions: [TopicPartition]
+        var waitingFor: Set<TopicPartition>
+        let deadline: ContinuousClock.Instant
+    }
+
+    private let handle: KafkaHandle
+    private let queue: KafkaQueue
+    private let mailbox: Mailbox
+    private let taken: Counter
+    private let log: Logger
+    private let revokeTimeout: Duration
+    private let serveInterval: Duration
+    private let startOffset: @Sendable (TopicPartition) async throws -> Int64?
+    private let process: @Sendable (PartitionFeed) async throws -> Void
+    private let failed: @Sendable (TopicPartition, any Error) -> Void
+
+    private var slots: [TopicPartition: Slot] = [:]
+    /// Tasks that did not return in time when their partition went.
+    private var leftBehind: [TopicPartition: UInt64] = [:]
+    private var revocation: Revocation?
+    private var tokens: UInt64 = 0
+    private var closing: ContinuousClock.Instant?
+    private var fatal: KafkaError?
+
+    init(
+        handle: KafkaHandle, queue: KafkaQueue, mailbox: Mailbox, taken: Counter, log: Logger,
+        revokeTimeout: Duration, serveInterval: Duration,
+        startOffset: @escaping @Sendable (TopicPartition) async throws -> Int64?,
+        process: @escaping @Sendable (PartitionFeed) async throws -> Void,
+        failed: @escaping @Sendable (TopicPartition, any Error) -> Void
+    ) {
+        self.handle = handle
+        self.queue = queue
+        self.mailbox = mailbox
+        self.taken = taken
+        self.log = log
+        self.revokeTimeout = revokeTimeout
+        self.serveInterval = serveInterval
+        self.startOffset = startOffset
+        self.process = process
+        self.failed = failed
+    }
+
+    /// Returns when the group was left; with an error when the client is beyond repair.
+    func run() async -> KafkaError? {
+        while true {
+            for note in mailbox.take() { read(note) }
+            // Also counts as this member's sign of life for `max.poll.interval.ms`.
+            while let event = rd_kafka_queue_poll(queue.pointer, 0) {
+                handle(event)
+                rd_kafka_event_destroy(event)
+            }
+            let now = ContinuousClock.now
+            retryStarts(now)
+            completeRevocation(now)
+            if let closing {
+                if rd_kafka_consumer_closed(handle.pointer) != 0 { break }
+                if now > closing {
+                    log.error("Kafka consumer did not leave its group in time")
+                    break
+                }
+            }
+            _ = await queue.wakeup.wait(milliseconds: milliseconds(until: nextDeadline(now), from: now))
+        }
+        for (partition, slot) in slots {
+            slot.feed?.end()
+            slot.task?.cancel()
+            log.warning("Kafka partition ended with its consumer", ["partition": "\(partition)"])
+        }
+        return fatal
+    }
+
+    // MARK: What happens
+
+    private func read(_ note: Note) {
+        switch note {
+        case .start(let partition, let token, let result): started(partition, token, result)
+        case .ended(let partition, let token, let error): ended(partition, token, error)
+        case .retry(let partition):
+            guard var slot = slots[partition], case .stopped = slot.phase else { return }
+            // Librdkafka would go on where it was: take the partition out and in again at the new offset.
+            if slot.isAssigned { unassign([partition]) }
+            slot = Slot(token: slot.token, phase: .starting)
+            slots[partition] = slot
+            ask(partition)
+        case .close: close()
+        }
+    }
+
+    private func handle(_ event: OpaquePointer) {
+        switch rd_kafka_event_type(event) {
+        case RD_KAFKA_EVENT_REBALANCE:
+            let partitions = partitions(rd_kafka_event_topic_partition_list(event))
+            if rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+                assign(partitions)
+            } else {
+                revoke(partitions, areLost: rd_kafka_assignment_lost(handle.pointer) != 0)
+            }
+        case RD_KAFKA_EVENT_ERROR:
+            let error = KafkaError(
+                rd_kafka_event_error(event), rd_kafka_event_error_string(event).map { String(cString: $0) },
+                isFatal: rd_kafka_event_error_is_fatal(event) != 0)
+            log.warning("Kafka consumer", ["error": "\(error)"])
+            if error.isFatal {
+                fatal = fatal ?? handle.fatalError ?? error
+                close()
+            }
+        default: break
+        }
+    }
+
+    /// The group gave this member partitions. They are fetched from as soon as their start is known; the group's
+    /// rebalance does not wait for that.
+    private func assign(_ partitions: [TopicPartition]) {
+        log.info("Kafka partitions assigned", ["partitions": names(partitions)])
+        call("assign") { list in rd_kafka_incremental_assign(handle.pointer, list) }
+        for partition in partitions {
+            slots[partition] = Slot(token: newToken(), phase: .waiting)
+            if leftBehind[partition] == nil { ask(partition) }
+        }
+    }
+
+    private func started(_ partition: TopicPartition, _ token: UInt64, _ result: Result<Int64?, any Error>) {
+        guard var slot = slots[partition], slot.token == token, case .starting = slot.phase else { return }
+        guard revocation?.partitions.contains(partition) != true else { return }
+        do {
+            let offset = try result.get()
+            let feed = try PartitionFeed(partition, handle: handle, taken: taken)
+            if let error = assign(partition, from: offset ?? Int64(RD_KAFKA_OFFSET_BEGINNING)) { throw error }
+            let (process, mailbox) = (process, mailbox)
+            slot.task = Task.detached {
+                do {
+                    try await process(feed)
+                    mailbox.post(.ended(partition, token: token, nil))
+                } catch {
+                    mailbox.post(.ended(partition, token: token, error))
+                }
+            }
+            slot.feed = feed
+            slot.isAssigned = true
+            slot.failures = 0
+            slot.phase = .running
+            log.info(
+                "Kafka partition started",
+                ["partition": "\(partition)", "offset": offset.map { "\($0)" } ?? "beginning"])
+        } catch {
+            slot.failures += 1
+            // 0.2 s, 0.4 s, … 6.4 s
+            let backoff = Duration.milliseconds(100 << min(slot.failures, 6))
+            slot.phase = .retrying(at: .now + backoff)
+            failed(partition, error)
+        }
+        slots[partition] = slot
+    }
+
+    private func ended(_ partition: TopicPartition, _ token: UInt64, _ error: (any Error)?) {
+        if leftBehind[partition] == token {
+            leftBehind[partition] = nil
+            log.warning("Kafka partition's late task returned", ["partition": "\(partition)"])
+            if let slot = slots[partition], case .waiting = slot.phase { ask(partition) }
+            return
+        }
+        guard let slot = slots[partition], slot.token == token else { return }
+        slots[partition]?.phase = .stopped
+        slots[partition]?.task = nil
+        if revocation?.waitingFor.remove(partition) != nil {
+            if let error { failed(partition, error) }
+            return
+        }
+        if closing == nil {
+            slot.feed?.pause()
+            log.warning("Kafka partition stopped", ["partition": "\(partition)", "error": error.map { "\($0)" } ?? ""])
+        }
+        if let error { failed(partition, error) }
+    }
+
+    private func revoke(_ partitions: [TopicPartition], areLost: Bool) {
+        log.info("Kafka partitions revoked", ["partitions": names(partitions), "lost": "\(areLost)"])
+        var waitingFor: Set<TopicPartition> = []
+        for partition in partitions {
+            guard let slot = slots[partition] else { continue }
+            slot.feed?.end()
+            switch slot.phase {
+            case .running: waitingFor.insert(partition)
+            case .starting: slot.task?.cancel()
+            default: break
+            }
+        }
+        revocation = Revocation(partitions: partitions, waitingFor: waitingFor, deadline: .now + revokeTimeout)
+    }
+
+    private func completeRevocation(_ now: ContinuousClock.Instant) {
+        guard let revocation, revocation.waitingFor.isEmpty || now >= revocation.deadline else { return }
+        for partition in revocation.waitingFor {
+            guard let slot = slots[partition] else { continue }
+            slot.task?.cancel()
+            leftBehind[partition] = slot.token
+            log.error("Kafka partition goes while it is still processed", ["partition": "\(partition)"])
+        }
+        unassign(revocation.partitions.filter { slots[$0]?.isAssigned == true })
+        for partition in revocation.partitions {
+            slots[partition]?.feed?.discard()
+            slots[partition] = nil
+        }
+        self.revocation = nil
+    }
+
+    private func close() {
+        guard closing == nil else { return }
+        closing = .now + revokeTimeout + .seconds(10)
+        for slot in slots.values { slot.feed?.end() }
+        // Revokes what is assigned, as any rebalance does, and leaves.
+        if let error = rd_kafka_consumer_close_queue(handle.pointer, queue.pointer) {
+            log.warning("Kafka consumer's close", ["error": "\(KafkaError(consuming: error))"])
+        }
+    }
+
+    // MARK: Helpers
+
+    private func ask(_ partition: TopicPartition) {
+        guard let token = slots[partition]?.token else { return }
+        let (startOffset, mailbox) = (startOffset, mailbox)
+        slots[partition]?.phase = .starting
+        slots[partition]?.task = Task.detached {
+            let result: Result<Int64?, any Error>
+            do {
+                result = .success(try await startOffset(partition))
+            } catch {
+                result = .failure(error)
+            }
+            mailbox.post(.start(partition, token: token, result))
+        }
+    }
+
+    private func retryStarts(_ now: ContinuousClock.Instant) {
+        for (partition, slot) in slots {
+            if case .retrying(let at) = slot.phase, at <= now { ask(partition) }
+        }
+    }
+
+    private func assign(_ partition: TopicPartition, from offset: Int64) -> KafkaError? {
+        call("assign \(partition)", [partition], offset: offset) { rd_kafka_incremental_assign(handle.pointer, $0) }
+    }
+
+    /// Also called with none: librdkafka waits for the answer to its rebalance.
+    private func unassign(_ partitions: [TopicPartition]) {
+        let error = call("unassign", partitions) { rd_kafka_incremental_unassign(handle.pointer, $0) }
+        if let error { log.error("Kafka consumer", ["error": "\(error)"]) }
+    }
+
+    @discardableResult
+    private func call(
+        _ what: String, _ partitions: [TopicPartition] = [], offset: Int64? = nil,
+        _ body: (UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?) -> OpaquePointer?
+    ) -> KafkaError? {
+        let list = rd_kafka_topic_partition_list_new(Int32(clamping: partitions.count))
+        defer { rd_kafka_topic_partition_list_destroy(list) }
+        for partition in partitions {
+            let element = rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)
+            if let offset { element?.pointee.offset = offset }
+        }
+        return body(list).map { KafkaError(consuming: $0, what) }
+    }
+
+    private func partitions(
+        _ list: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?
+    ) -> [TopicPartition] {
+        guard let list else { return [] }
+        return UnsafeBufferPointer(start: list.pointee.elems, count: Int(list.pointee.cnt)).map {
+            TopicPartition(topic: String(cString: $0.topic), partition: $0.partition)
+        }
+    }
+
+    private func newToken() -> UInt64 {
+        tokens += 1
+        return tokens
+    }
+
+    private func nextDeadline(_ now: ContinuousClock.Instant) -> ContinuousClock.Instant {
+        var next = now + serveInterval
+        if let revocation { next = min(next, revocation.deadline) }
+        for slot in slots.values {
+            if case .retrying(let at) = slot.phase { next = min(next, at) }
+        }
+        // Librdkafka has no event for "closed".
+        if closing != nil { next = min(next, now + .milliseconds(50)) }
+        return next
+    }
+
+    private func milliseconds(until deadline: ContinuousClock.Instant, from now: ContinuousClock.Instant) -> Int {
+        max(1, Int(((deadline - now) / .milliseconds(1)).rounded(.up)))
+    }
+
+    private func names(_ partitions: [TopicPartition]) -> String {
+        partitions.sorted().map(\.description).joined(separator: " ")
+    }
+}

@@ -1,0 +1,171 @@
+// The records of one partition, as the member of a group that owns it reads them.
+import CRdKafka
+import Observability
+import Synchronization
+
+/// One partition's records, batch after batch, while this member owns it. Read it from one task.
+public final class PartitionFeed: Sendable {
+    private struct State {
+        var hasEnded = false
+        /// What librdkafka said of the partition, after the records before it.
+        var error: KafkaError?
+        /// Records that came after `error`: never given before it has been thrown.
+        var rest: ConsumedBatch?
+    }
+
+    public let partition: TopicPartition
+    private let queue: KafkaQueue
+    private let handle: KafkaHandle
+    private let taken: Counter
+    private let state = Mutex(State())
+
+    /// The most that one `next` gives.
+    public static let recordsMax = 100_000
+
+    init(_ partition: TopicPartition, handle: KafkaHandle, taken: Counter) throws(KafkaError) {
+        self.partition = partition
+        self.handle = handle
+        self.taken = taken
+        queue = try KafkaQueue(
+            rd_kafka_queue_get_partition(handle.pointer, partition.topic, partition.partition), of: handle)
+        // Otherwise the partition's records would come with everybody else's on the consumer's queue.
+        rd_kafka_queue_forward(queue.pointer, nil)
+    }
+
+    /// The next records, at least one and at most `recordsMax`; waits for them, woken and not polling.
+    ///
+    /// Gives an empty batch when `waitMilliseconds` ran out, and nil when the partition was revoked, the consumer
+    /// closed, or the task cancelled: then return from `process`.
+    ///
+    /// Throws `KafkaError` with `isOffsetOutOfRange` when the log does not hold the offset to go on from.
+    public func next(recordsMax: Int, waitMilliseconds: Int? = nil) async throws(KafkaError) -> ConsumedBatch? {
+        let deadline = waitMilliseconds.map { ContinuousClock.now + .milliseconds($0) }
+        while true {
+            if Task.isCancelled { return nil }
+            let (hasEnded, error, rest) = state.withLock { state in
+                defer { if state.error != nil { state.error = nil } else { state.rest = nil } }
+                return (state.hasEnded, state.error, state.error == nil ? state.rest : nil)
+            }
+            if hasEnded { return nil }
+            if let error { throw await explained(error) }
+            if let rest, !rest.isEmpty { return rest }
+
+            if let batch = take(min(max(1, recordsMax), Self.recordsMax)) {
+                taken.add(batch.count)
+                return batch
+            }
+            if state.withLock({ $0.error != nil }) { continue }
+            guard let deadline else {
+                _ = await queue.wakeup.wait()
+                continue
+            }
+            let left = (deadline - ContinuousClock.now) / .milliseconds(1)
+            if left <= 0 { return .empty(partition) }
+            _ = await queue.wakeup.wait(milliseconds: Int(left.rounded(.up)))
+        }
+    }
+
+    /// Stops fetching. What was fetched already is dropped, and read again after `resume`.
+    public func pause() { withList { rd_kafka_pause_partitions(handle.pointer, $0) } }
+
+    /// Goes on after `pause` with the record after the last that `next` gave.
+    public func resume() { withList { rd_kafka_resume_partitions(handle.pointer, $0) } }
+
+    /// Makes `next` go on from `offset`.
+    public func seek(to offset: Int64) async throws(KafkaError) {
+        let (partition, handle) = (partition, handle)
+        try await blocking { () throws(KafkaError) in
+            let list = rd_kafka_topic_partition_list_new(1)
+            defer { rd_kafka_topic_partition_list_destroy(list) }
+            rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition).pointee.offset = offset
+            if let error = rd_kafka_seek_partitions(handle.pointer, list, 10_000) {
+                throw KafkaError(consuming: error, "seek \(partition) to \(offset)")
+            }
+            if let failure = list?.pointee.elems[0].err, failure != RD_KAFKA_RESP_ERR_NO_ERROR {
+                throw KafkaError(failure, "seek \(partition) to \(offset)")
+            }
+        }
+        state.withLock {
+            $0.error = nil
+            $0.rest = nil
+        }
+    }
+
+    /// Makes `next` give nil from now on.
+    func end() {
+        state.withLock { $0.hasEnded = true }
+        queue.wakeup.signal()
+    }
+
+    var hasEnded: Bool { state.withLock { $0.hasEnded } }
+
+    /// Frees what was fetched and nobody will read.
+    func discard() {
+        while queue.take(
+            recordsMax: 1_000,
+            { messages in
+                for message in messages { rd_kafka_message_destroy(message) }
+                return messages.count
+            }) > 0
+        {}
+    }
+
+    private func take(_ recordsMax: Int) -> ConsumedBatch? {
+        queue.take(recordsMax: recordsMax) { messages in
+            guard !messages.isEmpty else { return nil }
+            let storage = MessageStorage(messages, handle: handle)
+            func batch(_ range: Range<Int>) -> ConsumedBatch {
+                ConsumedBatch(topic: partition.topic, partition: partition.partition, storage: storage, range: range)
+            }
+            // Nearly always there is no error among the messages.
+            guard let failure = messages.firstIndex(where: { $0.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR })
+            else { return batch(0..<messages.count) }
+            state.withLock { state in
+                state.error = KafkaError(messages[failure])
+                state.rest = batch(failure + 1..<messages.count)
+            }
+            return failure == 0 ? nil : batch(0..<failure)
+        }
+    }
+
+    /// Says of an offset out of range what the log holds instead, and what to do.
+    private func explained(_ error: KafkaError) async -> KafkaError {
+        guard error.isOffsetOutOfRange else { return error }
+        let (partition, handle) = (partition, handle)
+        let range = try? await blocking { () throws(KafkaError) in try handle.watermarks(partition) }
+        let holds = range.map { "it holds \($0.low) to \($0.high)" } ?? "what it holds could not be found out"
+        return KafkaError(
+            RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET,
+            "\(partition): the log does not hold the offset to go on from (\(holds)); \(error.message). Records between "
+                + "may be lost: find out why, then set the stored offset to one that the log holds")
+    }
+
+    private func withList(_ body: (UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?) -> rd_kafka_resp_err_t) {
+        let list = rd_kafka_topic_partition_list_new(1)
+        defer { rd_kafka_topic_partition_list_destroy(list) }
+        rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)
+        // Fails only for a partition that is not assigned any more, which has nothing to pause.
+        _ = body(list)
+    }
+}
+
+extension KafkaError {
+    /// The error that came in place of a record.
+    init(_ message: MessageStorage.Message) {
+        self.init(message.pointee.err, rd_kafka_message_errstr(message).map { String(cString: $0) })
+    }
+}
+
+extension KafkaHandle {
+    /// Asks the broker for the first offset that the log holds and the one that the next record gets. Blocks.
+    func watermarks(
+        _ partition: TopicPartition, timeoutMilliseconds: Int32 = 10_000
+    ) throws(KafkaError) -> (low: Int64, high: Int64) {
+        var low: Int64 = 0
+        var high: Int64 = 0
+        let code = rd_kafka_query_watermark_offsets(
+            pointer, partition.topic, partition.partition, &low, &high, timeoutMilliseconds)
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(code, "offsets of \(partition)") }
+        return (low, high)
+    }
+}

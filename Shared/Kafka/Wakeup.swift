@@ -1,0 +1,107 @@
+// Waiting for librdkafka without polling: its threads signal, a task waits.
+import CRdKafka
+import Dispatch
+import Synchronization
+
+/// A latch that remembers one signal. One task waits at a time.
+final class Wakeup: Sendable {
+    private struct State {
+        var isSignalled = false
+        var waiter: CheckedContinuation<Bool, Never>?
+        /// Tells the time-out of an earlier wait from that of the present one.
+        var waits: UInt64 = 0
+    }
+
+    private let state = Mutex(State())
+
+    /// From any thread, also librdkafka's: it only resumes the task.
+    func signal() {
+        let waiter = state.withLock { state -> CheckedContinuation<Bool, Never>? in
+            guard let waiter = state.waiter else {
+                state.isSignalled = true
+                return nil
+            }
+            state.waiter = nil
+            return waiter
+        }
+        waiter?.resume(returning: true)
+    }
+
+    /// Returns true after a signal, at once if there has been one since the last wait; false when the time ran out.
+    /// A cancelled task is woken as if by a signal.
+    func wait(milliseconds: Int? = nil) async -> Bool {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let (ready, displaced, id) = state.withLock {
+                    state -> (Bool, CheckedContinuation<Bool, Never>?, UInt64) in
+                    state.waits += 1
+                    if state.isSignalled {
+                        state.isSignalled = false
+                        return (true, nil, state.waits)
+                    }
+                    let displaced = state.waiter
+                    state.waiter = continuation
+                    return (false, displaced, state.waits)
+                }
+                displaced?.resume(returning: true)
+                if ready {
+                    continuation.resume(returning: true)
+                } else if let milliseconds {
+                    DispatchQueue.global().asyncAfter(deadline: .now() + .milliseconds(milliseconds)) { [self] in
+                        expire(id)
+                    }
+                }
+            }
+        } onCancel: {
+            signal()
+        }
+    }
+
+    private func expire(_ id: UInt64) {
+        let waiter = state.withLock { state -> CheckedContinuation<Bool, Never>? in
+            guard state.waits == id, let waiter = state.waiter else { return nil }
+            state.waiter = nil
+            return waiter
+        }
+        waiter?.resume(returning: false)
+    }
+}
+
+/// A queue of librdkafka that wakes a task when something arrives on it.
+///
+/// `@unchecked Sendable`: queues may be used from any thread; nothing here changes after `init`.
+final class KafkaQueue: @unchecked Sendable {
+    let pointer: OpaquePointer
+    let wakeup = Wakeup()
+    /// Outlives its queues.
+    private let handle: KafkaHandle
+
+    /// Takes over `pointer`. Nil, as librdkafka gives when there is no such queue, is an error.
+    init(_ pointer: OpaquePointer?, of handle: KafkaHandle) throws(KafkaError) {
+        guard let pointer else { throw KafkaError(RD_KAFKA_RESP_ERR__STATE, "the client has no such queue") }
+        self.pointer = pointer
+        self.handle = handle
+        rd_kafka_queue_cb_event_enable(pointer, Self.arrived, Unmanaged.passUnretained(wakeup).toOpaque())
+    }
+
+    deinit {
+        // Takes the queue's lock, under which librdkafka calls back: no call comes after this.
+        rd_kafka_queue_cb_event_enable(pointer, nil, nil)
+        rd_kafka_queue_destroy(pointer)
+    }
+
+    private static let arrived: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Void = { _, opaque in
+        guard let opaque else { return }
+        Unmanaged<Wakeup>.fromOpaque(opaque).takeUnretainedValue().signal()
+    }
+
+    /// Takes what is there, at most `recordsMax` messages, errors among them. Never waits.
+    func take<R>(recordsMax: Int, _ body: (UnsafeBufferPointer<MessageStorage.Message>) -> R) -> R {
+        withUnsafeTemporaryAllocation(of: MessageStorage.Message?.self, capacity: recordsMax) { buffer in
+            let count = max(0, rd_kafka_consume_batch_queue(pointer, 0, buffer.baseAddress, buffer.count))
+            return buffer.baseAddress.unsafelyUnwrapped.withMemoryRebound(
+                to: MessageStorage.Message.self, capacity: count
+            ) { body(UnsafeBufferPointer(start: $0, count: count)) }
+        }
+    }
+}
