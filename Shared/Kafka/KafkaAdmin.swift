@@ -1,4 +1,6 @@
+// Looking after a cluster: its topics, its ID, how far its groups have come. Rare calls; none is on a busy path.
 import CRdKafka
+import Foundation
 import Observability
 
 /// A topic to be made.
@@ -47,15 +49,300 @@ public struct TopicCreation: Sendable, Equatable {
 }
 
 public final class KafkaAdmin: Sendable {
-    public init(_ configuration: KafkaConfiguration, log: Logger? = nil) throws(KafkaError) {}
+    private let handle: KafkaHandle
+    private static let timeoutMilliseconds: Int32 = 15_000
 
-    public func clusterID() async throws(KafkaError) -> String { throw KafkaError(RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED) }
+    public init(_ configuration: KafkaConfiguration, log: Logger? = nil) throws(KafkaError) {
+        // A consumer: a producer's question about a topic would make it, where the broker allows that.
+        handle = try KafkaHandle(
+            RD_KAFKA_CONSUMER, configuration, fixed: ["allow.auto.create.topics": "false"], log: log)
+    }
 
+    /// Names this cluster and its data: an embedded broker has a new one at every start.
+    public func clusterID() async throws(KafkaError) -> String {
+        let handle = handle
+        return try await blocking { () throws(KafkaError) in
+            guard let id = rd_kafka_clusterid(handle.pointer, Self.timeoutMilliseconds) else {
+                throw KafkaError(
+                    RD_KAFKA_RESP_ERR__TIMED_OUT, "no broker told its cluster's ID within 15 s: is one running?")
+            }
+            defer { rd_kafka_mem_free(handle.pointer, id) }
+            return String(cString: id)
+        }
+    }
+
+    /// Makes the topics that do not exist. One that exists is left as it is, but must have as many partitions as asked
+    /// for: the partition that a key maps to depends on it.
+    ///
+    /// The embedded broker cannot make topics this way; there, all of them must exist already.
     @discardableResult
-    public func create(topics: [TopicSpecification]) async throws(KafkaError) -> TopicCreation { TopicCreation() }
+    public func create(topics: [TopicSpecification]) async throws(KafkaError) -> TopicCreation {
+        guard !topics.isEmpty else { return TopicCreation() }
+        let handle = handle
+        return try await blocking { () throws(KafkaError) in
+            var result = try Self.create(topics, handle)
+            try Self.check(topics, &result, handle)
+            return result
+        }
+    }
 
-    /// Every topic when `topics` is nil.
-    public func describe(topics: [String]? = nil) async throws(KafkaError) -> [TopicDescription] { [] }
+    /// Every topic when `topics` is nil, sorted by name. Throws `isUnknownTopic` for one that there is not.
+    public func describe(topics: [String]? = nil) async throws(KafkaError) -> [TopicDescription] {
+        let handle = handle
+        return try await blocking { () throws(KafkaError) in
+            let known = try handle.topics()
+            var descriptions: [TopicDescription] = []
+            for name in (topics ?? known.keys.filter { !$0.hasPrefix("__") }).sorted() {
+                guard let partitions = known[name] else {
+                    throw KafkaError(RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, "there is no topic \(name)")
+                }
+                var described: [TopicDescription.Partition] = []
+                for partition in partitions {
+                    let (low, high) =
+                        partition.leader < 0
+                        ? (-1, -1)
+                        : try handle.watermarks(
+                            TopicPartition(topic: name, partition: partition.id),
+                            timeoutMilliseconds: Self.timeoutMilliseconds)
+                    described.append(
+                        TopicDescription.Partition(
+                            id: partition.id, leader: partition.leader, replicas: partition.replicas,
+                            inSyncReplicas: partition.inSyncReplicas, lowWatermark: low, highWatermark: high))
+                }
+                descriptions.append(
+                    TopicDescription(
+                        name: name, partitions: described, configuration: try Self.configuration(of: name, handle)))
+            }
+            return descriptions
+        }
+    }
 
-    public func lag(group: String, topics: [String]) async throws(KafkaError) -> [TopicPartition: Int64] { [:] }
+    /// How many records the group has yet to consume, by what it has committed; from the log's beginning where it has
+    /// committed nothing.
+    public func lag(group: String, topics: [String]) async throws(KafkaError) -> [TopicPartition: Int64] {
+        let handle = handle
+        return try await blocking { () throws(KafkaError) in
+            let known = try handle.topics()
+            var partitions: [TopicPartition] = []
+            for topic in topics {
+                guard let found = known[topic] else {
+                    throw KafkaError(RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, "there is no topic \(topic)")
+                }
+                partitions += found.map { TopicPartition(topic: topic, partition: $0.id) }
+            }
+            let committed = try Self.committed(group, partitions, handle)
+            var lag: [TopicPartition: Int64] = [:]
+            for partition in partitions {
+                let (low, high) = try handle.watermarks(partition, timeoutMilliseconds: Self.timeoutMilliseconds)
+                lag[partition] = max(0, high - max(low, committed[partition] ?? low))
+            }
+            return lag
+        }
+    }
+
+    // MARK: Requests, blocking
+
+    private static func create(
+        _ topics: [TopicSpecification], _ handle: KafkaHandle
+    ) throws(KafkaError) -> TopicCreation {
+        var text = [CChar](repeating: 0, count: 512)
+        var requests: [OpaquePointer?] = []
+        defer { for request in requests { rd_kafka_NewTopic_destroy(request) } }
+        for topic in topics {
+            guard
+                let request = rd_kafka_NewTopic_new(
+                    topic.name, topic.partitions, topic.replicationFactor, &text, text.count)
+            else { throw .invalid("topic \(topic.name): \(KafkaHandle.string(text))") }
+            requests.append(request)
+            for (name, value) in topic.configuration.sorted(by: { $0.key < $1.key }) {
+                let code = rd_kafka_NewTopic_set_config(request, name, value)
+                guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(code, "topic \(topic.name): \(name)") }
+            }
+        }
+        var result = TopicCreation()
+        do throws(KafkaError) {
+            try handle.ask(RD_KAFKA_ADMIN_OP_CREATETOPICS, timeoutMilliseconds) { options, queue in
+                rd_kafka_CreateTopics(handle.pointer, &requests, requests.count, options, queue)
+            } answer: { event throws(KafkaError) in
+                var count = 0
+                let results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count)
+                for index in 0..<count {
+                    guard let one = results?[index], let name = rd_kafka_topic_result_name(one) else { continue }
+                    let topic = String(cString: name)
+                    switch rd_kafka_topic_result_error(one) {
+                    case RD_KAFKA_RESP_ERR_NO_ERROR: result.created.append(topic)
+                    case RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS: result.existing.append(topic)
+                    case let code:
+                        let why = rd_kafka_topic_result_error_string(one).map { String(cString: $0) } ?? ""
+                        throw KafkaError(code, "topic \(topic): \(why)")
+                    }
+                }
+            }
+        } catch {
+            // The embedded broker has no CreateTopics: then `check` finds out whether the topics are there.
+            guard error.code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE.rawValue else { throw error }
+            let known = try handle.topics()
+            if let missing = topics.first(where: { known[$0.name] == nil }) {
+                throw KafkaError(
+                    RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE,
+                    "topic \(missing.name) does not exist and this broker cannot be asked to make it: "
+                        + "name it when the broker is started")
+            }
+            result.existing = topics.map(\.name)
+        }
+        return result
+    }
+
+    /// Waits until the new topics are known with a leader for every partition, and compares the partitions' number.
+    private static func check(
+        _ topics: [TopicSpecification], _ result: inout TopicCreation, _ handle: KafkaHandle
+    ) throws(KafkaError) {
+        let deadline = ContinuousClock.now + .milliseconds(Int(timeoutMilliseconds))
+        while true {
+            let known = try handle.topics()
+            let ready = topics.allSatisfy { topic in
+                known[topic.name].map { !$0.isEmpty && $0.allSatisfy { $0.leader >= 0 } } ?? false
+            }
+            if ready {
+                for topic in topics where known[topic.name]?.count != Int(topic.partitions) {
+                    throw KafkaError(
+                        RD_KAFKA_RESP_ERR_INVALID_PARTITIONS,
+                        "topic \(topic.name) has \(known[topic.name]?.count ?? 0) partitions, expected "
+                            + "\(topic.partitions): keys would map to others")
+                }
+                return
+            }
+            guard ContinuousClock.now < deadline else {
+                throw KafkaError(RD_KAFKA_RESP_ERR__TIMED_OUT, "the new topics have no leaders yet")
+            }
+            // Metadata travels between brokers within milliseconds; each question waits for an answer itself.
+            Thread.sleep(forTimeInterval: 0.02)
+        }
+    }
+
+    private static func configuration(of topic: String, _ handle: KafkaHandle) throws(KafkaError) -> [String: String] {
+        var request = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic)
+        defer { rd_kafka_ConfigResource_destroy(request) }
+        var configuration: [String: String] = [:]
+        do throws(KafkaError) {
+            try handle.ask(RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeoutMilliseconds) { options, queue in
+                rd_kafka_DescribeConfigs(handle.pointer, &request, 1, options, queue)
+            } answer: { event throws(KafkaError) in
+                var count = 0
+                let resources = rd_kafka_DescribeConfigs_result_resources(
+                    rd_kafka_event_DescribeConfigs_result(event), &count)
+                guard count > 0, let resource = resources?[0] else { return }
+                let code = rd_kafka_ConfigResource_error(resource)
+                guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(code, "configuration of \(topic)") }
+                var entryCount = 0
+                let entries = rd_kafka_ConfigResource_configs(resource, &entryCount)
+                for index in 0..<entryCount {
+                    guard let entry = entries?[index], let name = rd_kafka_ConfigEntry_name(entry),
+                        let value = rd_kafka_ConfigEntry_value(entry)
+                    else { continue }
+                    configuration[String(cString: name)] = String(cString: value)
+                }
+            }
+        } catch {
+            guard error.code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE.rawValue else { throw error }
+        }
+        return configuration
+    }
+
+    private static func committed(
+        _ group: String, _ partitions: [TopicPartition], _ handle: KafkaHandle
+    ) throws(KafkaError) -> [TopicPartition: Int64] {
+        let list = rd_kafka_topic_partition_list_new(Int32(clamping: partitions.count))
+        defer { rd_kafka_topic_partition_list_destroy(list) }
+        for partition in partitions { rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition) }
+        var request = rd_kafka_ListConsumerGroupOffsets_new(group, list)
+        defer { rd_kafka_ListConsumerGroupOffsets_destroy(request) }
+        var committed: [TopicPartition: Int64] = [:]
+        try handle.ask(RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeoutMilliseconds) { options, queue in
+            rd_kafka_ListConsumerGroupOffsets(handle.pointer, &request, 1, options, queue)
+        } answer: { event throws(KafkaError) in
+            var count = 0
+            let groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+                rd_kafka_event_ListConsumerGroupOffsets_result(event), &count)
+            guard count > 0, let one = groups?[0] else { return }
+            if let error = rd_kafka_group_result_error(one) {
+                throw KafkaError(rd_kafka_error_code(error), "offsets of group \(group)")
+            }
+            guard let offsets = rd_kafka_group_result_partitions(one) else { return }
+            for index in 0..<Int(offsets.pointee.cnt) {
+                let element = offsets.pointee.elems[index]
+                guard element.err == RD_KAFKA_RESP_ERR_NO_ERROR, element.offset >= 0 else { continue }
+                committed[TopicPartition(topic: String(cString: element.topic), partition: element.partition)] =
+                    element.offset
+            }
+        }
+        return committed
+    }
+}
+
+extension KafkaHandle {
+    struct PartitionMetadata: Sendable {
+        let id: Int32
+        let leader: Int32
+        let replicas: [Int32]
+        let inSyncReplicas: [Int32]
+    }
+
+    /// Every topic of the cluster with its partitions in order. Blocks. Asking for all of them never makes one.
+    func topics(timeoutMilliseconds: Int32 = 15_000) throws(KafkaError) -> [String: [PartitionMetadata]] {
+        var answer: UnsafePointer<rd_kafka_metadata>?
+        let code = rd_kafka_metadata(pointer, 1, nil, &answer, timeoutMilliseconds)
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let answer else {
+            throw KafkaError(code, "asking the cluster for its topics: \(KafkaError(code).message)")
+        }
+        defer { rd_kafka_metadata_destroy(answer) }
+        var topics: [String: [PartitionMetadata]] = [:]
+        for topic in UnsafeBufferPointer(start: answer.pointee.topics, count: Int(answer.pointee.topic_cnt))
+        where topic.err == RD_KAFKA_RESP_ERR_NO_ERROR || topic.err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE {
+            let partitions = UnsafeBufferPointer(start: topic.partitions, count: Int(topic.partition_cnt))
+            topics[String(cString: topic.topic)] = partitions.map { partition in
+                PartitionMetadata(
+                    id: partition.id, leader: partition.leader,
+                    replicas: Array(
+                        UnsafeBufferPointer(start: partition.replicas, count: Int(partition.replica_cnt))),
+                    inSyncReplicas: Array(UnsafeBufferPointer(start: partition.isrs, count: Int(partition.isr_cnt))))
+            }.sorted { $0.id < $1.id }
+        }
+        return topics
+    }
+
+    func partitions(of topic: String) throws(KafkaError) -> [Int32] {
+        guard let partitions = try topics()[topic] else {
+            throw KafkaError(RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, "there is no topic \(topic)")
+        }
+        return partitions.map(\.id)
+    }
+
+    /// Makes a request of the admin API and reads its answer. Blocks.
+    func ask(
+        _ operation: rd_kafka_admin_op_t, _ timeoutMilliseconds: Int32,
+        request: (_ options: OpaquePointer?, _ queue: OpaquePointer?) -> Void,
+        answer: (_ event: OpaquePointer) throws(KafkaError) -> Void
+    ) throws(KafkaError) {
+        let queue = rd_kafka_queue_new(pointer)
+        defer { rd_kafka_queue_destroy(queue) }
+        let options = rd_kafka_AdminOptions_new(pointer, operation)
+        defer { rd_kafka_AdminOptions_destroy(options) }
+        var text = [CChar](repeating: 0, count: 512)
+        guard
+            rd_kafka_AdminOptions_set_request_timeout(options, timeoutMilliseconds, &text, text.count)
+                == RD_KAFKA_RESP_ERR_NO_ERROR
+        else { throw .invalid(Self.string(text)) }
+        request(options, queue)
+        // Librdkafka answers in any case, at the latest when the request's own time-out is over.
+        guard let event = rd_kafka_queue_poll(queue, timeoutMilliseconds + 5_000) else {
+            throw KafkaError(RD_KAFKA_RESP_ERR__TIMED_OUT, "no answer from the cluster")
+        }
+        defer { rd_kafka_event_destroy(event) }
+        let code = rd_kafka_event_error(event)
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
+            throw KafkaError(code, rd_kafka_event_error_string(event).map { String(cString: $0) })
+        }
+        try answer(event)
+    }
 }

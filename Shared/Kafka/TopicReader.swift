@@ -1,24 +1,215 @@
+// Reading a topic without a group: tables kept from a compacted topic, tails, audits, what an outbox has published.
 import CRdKafka
 import Observability
+import Synchronization
 
+/// Reads given partitions of one topic from a given start, on its own. Nothing is committed, nobody else is affected.
+/// Read it from one task.
 public final class TopicReader: Sendable {
     public enum Start: Sendable {
         case beginning
+        /// After what the log holds when the reader is made.
         case end
         /// Partitions that are not named start at the beginning.
         case offsets([Int32: Int64])
     }
 
+    private struct State {
+        var atEnd: Set<Int32> = []
+        var isClosed = false
+        var error: KafkaError?
+        var rest: [ConsumedBatch] = []
+    }
+
+    public let topic: String
+    public let partitions: [Int32]
+    private let handle: KafkaHandle
+    private let queue: KafkaQueue
+    private let source: ReaderSource
+    private let taken: Counter
+    private let state = Mutex(State())
+
+    /// - Parameters:
+    ///   - partitions: nil: all that the topic has now.
+    ///   - queueBytesMax: how much is fetched ahead, keys and values of all partitions counted.
+    ///
+    /// Throws `isUnknownTopic` when there is no such topic.
     public init(
         _ configuration: KafkaConfiguration, topic: String, partitions: [Int32]? = nil, from start: Start,
-        log: Logger, metrics: Metrics
-    ) async throws(KafkaError) { throw KafkaError(RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED) }
+        queueBytesMax: Int = 4 << 20, log: Logger, metrics: Metrics
+    ) async throws(KafkaError) {
+        let handle = try KafkaHandle(
+            RD_KAFKA_CONSUMER, configuration,
+            fixed: [
+                "enable.auto.commit": "false", "enable.auto.offset.store": "false", "auto.offset.reset": "error",
+                "enable.partition.eof": "true",
+            ],
+            defaults: FetchBounds(queueBytesMax: queueBytesMax).properties, log: log)
+        let queue = try KafkaQueue(rd_kafka_queue_new(handle.pointer), of: handle)
+        guard let pointer = rd_kafka_topic_new(handle.pointer, topic, nil) else {
+            throw KafkaError(rd_kafka_last_error(), "topic \(topic)")
+        }
+        let source = ReaderSource(pointer, handle: handle)
+        let chosen = try await blocking { () throws(KafkaError) in
+            let known = try handle.partitions(of: topic)
+            let chosen = partitions ?? known
+            if let missing = chosen.first(where: { !known.contains($0) }) {
+                throw KafkaError(
+                    RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, "\(topic) has \(known.count) partitions, not \(missing)")
+            }
+            for partition in chosen {
+                let offset: Int64
+                switch start {
+                case .beginning: offset = Int64(RD_KAFKA_OFFSET_BEGINNING)
+                // Asked now: librdkafka would ask later, and what was published in between would be missed.
+                case .end: offset = try handle.watermarks(TopicPartition(topic: topic, partition: partition)).high
+                case .offsets(let offsets): offset = offsets[partition] ?? Int64(RD_KAFKA_OFFSET_BEGINNING)
+                }
+                try source.start(partition, at: offset, into: queue)
+            }
+            return chosen
+        }
+        self.topic = topic
+        self.partitions = chosen
+        self.handle = handle
+        self.queue = queue
+        self.source = source
+        taken = metrics.counter(
+            "kafka_records_read_total", help: "Records read without a group", labels: ["topic": topic])
+    }
 
-    public func next(
-        recordsMax: Int, waitMilliseconds: Int? = nil
-    ) async throws(KafkaError) -> [ConsumedBatch]? { nil }
+    /// The next records, at most `recordsMax` together, as one batch for each partition that has some; waits for them,
+    /// woken and not polling.
+    ///
+    /// Gives an empty array when the end of a partition was reached (ask `isAtEnd`) or `waitMilliseconds` ran out, and
+    /// nil when the reader was closed or the task cancelled. Throws `isOffsetOutOfRange` when the log does not hold the
+    /// offset to go on from.
+    public func next(recordsMax: Int, waitMilliseconds: Int? = nil) async throws(KafkaError) -> [ConsumedBatch]? {
+        let deadline = waitMilliseconds.map { ContinuousClock.now + .milliseconds($0) }
+        while true {
+            if Task.isCancelled { return nil }
+            let (isClosed, error, rest) = state.withLock { state in
+                defer { if state.error != nil { state.error = nil } else { state.rest = [] } }
+                return (state.isClosed, state.error, state.error == nil ? state.rest : [])
+            }
+            if isClosed { return nil }
+            if let error { throw error }
+            if !rest.isEmpty { return rest }
+            if let batches = take(min(max(1, recordsMax), PartitionFeed.recordsMax)) { return batches }
+            if state.withLock({ $0.error != nil }) { continue }
+            guard let deadline else {
+                _ = await queue.wakeup.wait()
+                continue
+            }
+            let left = (deadline - ContinuousClock.now) / .milliseconds(1)
+            if left <= 0 { return [] }
+            _ = await queue.wakeup.wait(milliseconds: Int(left.rounded(.up)))
+        }
+    }
 
-    public var isAtEnd: Bool { false }
-    public func highWatermarks() async throws(KafkaError) -> [Int32: Int64] { [:] }
-    public func close() async {}
+    /// Whether every partition had been read to its end when `next` last returned.
+    public var isAtEnd: Bool { state.withLock { $0.atEnd.count == partitions.count } }
+
+    /// Asks the broker for the offset that the next record of each partition gets.
+    public func highWatermarks() async throws(KafkaError) -> [Int32: Int64] {
+        let (handle, topic, partitions) = (handle, topic, partitions)
+        return try await blocking { () throws(KafkaError) in
+            var offsets: [Int32: Int64] = [:]
+            for partition in partitions {
+                offsets[partition] = try handle.watermarks(TopicPartition(topic: topic, partition: partition)).high
+            }
+            return offsets
+        }
+    }
+
+    /// Stops reading; `next` gives nil from now on.
+    public func close() async {
+        let isFirst = state.withLock { state in
+            defer { state.isClosed = true }
+            return !state.isClosed
+        }
+        queue.wakeup.signal()
+        guard isFirst else { return }
+        let source = source
+        _ = try? await blocking { () throws(KafkaError) in source.stop() }
+    }
+
+    /// Nil when the queue was empty.
+    private func take(_ recordsMax: Int) -> [ConsumedBatch]? {
+        queue.take(recordsMax: recordsMax) { messages in
+            guard !messages.isEmpty else { return nil }
+            var batches: [ConsumedBatch] = []
+            var following: [ConsumedBatch] = []
+            var error: KafkaError?
+            var start = 0
+            // What one fetch brought of a partition lies together. Runs of the same partition that other partitions
+            // have come between are separate batches, in order.
+            while start < messages.count {
+                let first = messages[start]
+                if first.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR {
+                    if first.pointee.err == RD_KAFKA_RESP_ERR__PARTITION_EOF {
+                        state.withLock { _ = $0.atEnd.insert(first.pointee.partition) }
+                    } else if error == nil {
+                        error = KafkaError(first)
+                    }
+                    rd_kafka_message_destroy(first)
+                    start += 1
+                    continue
+                }
+                var end = start + 1
+                while end < messages.count, messages[end].pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR,
+                    messages[end].pointee.partition == first.pointee.partition
+                { end += 1 }
+                let storage = MessageStorage(UnsafeBufferPointer(rebasing: messages[start..<end]), handle: handle)
+                let batch = ConsumedBatch(
+                    topic: topic, partition: first.pointee.partition, storage: storage, range: 0..<end - start)
+                if error == nil { batches.append(batch) } else { following.append(batch) }
+                state.withLock { _ = $0.atEnd.remove(first.pointee.partition) }
+                taken.add(end - start)
+                start = end
+            }
+            if let error {
+                state.withLock {
+                    $0.error = error
+                    $0.rest = following
+                }
+                if batches.isEmpty { return nil }
+            }
+            return batches
+        }
+    }
+}
+
+/// The topic of a reader and which partitions are fetched. Stops fetching when it goes.
+///
+/// `@unchecked Sendable`: the topic may be used from any thread; what changes is behind the mutex.
+private final class ReaderSource: @unchecked Sendable {
+    private let topic: OpaquePointer
+    private let handle: KafkaHandle
+    private let started = Mutex<[Int32]>([])
+
+    init(_ topic: OpaquePointer, handle: KafkaHandle) {
+        self.topic = topic
+        self.handle = handle
+    }
+
+    deinit {
+        stop()
+        rd_kafka_topic_destroy(topic)
+    }
+
+    func start(_ partition: Int32, at offset: Int64, into queue: KafkaQueue) throws(KafkaError) {
+        guard rd_kafka_consume_start_queue(topic, partition, offset, queue.pointer) == 0 else {
+            throw KafkaError(rd_kafka_last_error(), "start partition \(partition)")
+        }
+        started.withLock { $0.append(partition) }
+    }
+
+    func stop() {
+        let partitions = started.withLock { started in
+            defer { started = [] }
+            return started
+        }
+        for partition in partitions { rd_kafka_consume_stop(topic, partition) }
+    }
 }
