@@ -49,6 +49,8 @@ public final class EventStream: Sendable {
         /// Bytes that were taken to the network's side and are not yet accepted by it.
         var unsentBytes = 0
         var closed = false
+        /// Closed because the reader was too slow: what is pending is not sent any more.
+        var abandoned = false
         var scheduled = false
         var wake: (@Sendable () -> Void)?
         var onClose: [@Sendable () -> Void] = []
@@ -90,7 +92,11 @@ public final class EventStream: Sendable {
     func append(_ bytes: [UInt8]) -> Bool {
         let (accepted, wake) = state.withLock { state -> (Bool, (@Sendable () -> Void)?) in
             guard !state.closed else { return (false, nil) }
-            guard state.pending.count + state.unsentBytes + bytes.count <= bufferBytesMax else { return (false, nil) }
+            guard state.pending.count + state.unsentBytes + bytes.count <= bufferBytesMax else {
+                state.abandoned = true
+                state.pending = []
+                return (false, nil)
+            }
             state.pending.append(contentsOf: bytes)
             return (true, Self.schedule(&state))
         }
@@ -129,14 +135,14 @@ public final class EventStream: Sendable {
         wake()
     }
 
-    /// Takes what is pending. After `ended` nothing more will come.
-    func take(stillUnsentBytes: Int) -> (bytes: [UInt8], ended: Bool) {
+    /// Takes what is pending. After `ended` nothing more will come; when `abandoned`, nothing is worth sending.
+    func take(stillUnsentBytes: Int) -> (bytes: [UInt8], ended: Bool, abandoned: Bool) {
         state.withLock { state in
             state.scheduled = false
             let bytes = state.pending
             state.pending = []
             state.unsentBytes = stillUnsentBytes + bytes.count
-            return (bytes, state.closed)
+            return (bytes, state.closed, state.abandoned)
         }
     }
 

@@ -20,20 +20,24 @@ public struct HTTPResponse: Sendable {
     }
 
     /// JSON that is already text, as `JSONWriter` makes it.
-    public static func json(_ status: Int = 200, _ bytes: [UInt8]) -> HTTPResponse {
+    public static func json(_ bytes: [UInt8]) -> HTTPResponse { json(200, bytes) }
+
+    public static func json(_ status: Int, _ bytes: [UInt8]) -> HTTPResponse {
         HTTPResponse(status, headers: [("Content-Type", "application/json")], body: .bytes(bytes))
     }
 
     /// JSON by `Codable`, its members sorted so that the same value gives the same bytes.
     /// - Throws: `EncodingError` when the value has no JSON form (a number that is not finite).
-    public static func json(_ status: Int = 200, _ value: some Encodable) throws -> HTTPResponse {
+    public static func json(_ value: some Encodable) throws -> HTTPResponse { try json(200, value) }
+
+    public static func json(_ status: Int, _ value: some Encodable) throws -> HTTPResponse {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         return json(status, [UInt8](try encoder.encode(value)))
     }
 
     public static func text(
-        _ status: Int = 200, _ text: String, type: String = "text/plain; charset=utf-8"
+        _ text: String, status: Int = 200, type: String = "text/plain; charset=utf-8"
     ) -> HTTPResponse {
         HTTPResponse(status, headers: [("Content-Type", type)], body: .bytes(Array(text.utf8)))
     }

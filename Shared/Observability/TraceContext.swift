@@ -49,6 +49,13 @@ public struct TraceContext: Sendable, Equatable {
             flags: 1)
     }
 
+    /// The same from a generator of the caller's: a server that makes one for every request does not want to ask the
+    /// system for randomness each time.
+    public static func new(using generator: inout some RandomNumberGenerator) -> TraceContext {
+        TraceContext(
+            traceHigh: generator.next(), traceLow: generator.next() | 1, span: generator.next() | 1, flags: 1)
+    }
+
     /// A new span of the same trace.
     public func child() -> TraceContext {
         TraceContext(traceHigh: traceHigh, traceLow: traceLow, span: .random(in: 1 ... .max), flags: flags)

@@ -1,0 +1,106 @@
+// One connection of the library and the request that is on it.
+import CMicroHTTPD
+import Foundation
+import Observability
+
+/// `@unchecked Sendable`: handlers' tasks carry a reference back to the loop; every access is on the loop's thread.
+final class ServerConnection: @unchecked Sendable {
+    enum Phase {
+        /// Waiting for a request, or for the rest of its head.
+        case head
+        case body
+        /// A handler runs.
+        case running
+        /// The library sends the answer.
+        case responding
+        /// Its socket was duplicated and lives on elsewhere; the library is to forget it.
+        case leaving
+    }
+
+    let handle: OpaquePointer
+    let descriptor: Int32
+    let peer: String
+    let peerIsProxy: Bool
+    /// Where the loop keeps it.
+    var index = 0
+    var deadline: Double
+    var phase = Phase.head
+    var requestsServed = 0
+    var isSuspended = false
+    /// Told apart from a handler that was given up: its answer comes with an older number.
+    var generation: UInt64 = 0
+    var task: Task<Void, Never>?
+
+    // The request.
+    var head = RequestHead()
+    var body: [UInt8] = []
+    /// What `body` took of the server's bound.
+    var bodyBytesTaken = 0
+    var discardedBytes = 0
+    /// The answer when it is known before the body has come.
+    var answer: HTTPResponse?
+    var status = 0
+
+    init(handle: OpaquePointer, descriptor: Int32, peer: String, peerIsProxy: Bool, deadline: Double) {
+        self.handle = handle
+        self.descriptor = descriptor
+        self.peer = peer
+        self.peerIsProxy = peerIsProxy
+        self.deadline = deadline
+    }
+
+    /// Ready for the next request.
+    func clear() {
+        head = RequestHead()
+        body = []
+        discardedBytes = 0
+        answer = nil
+        task = nil
+        status = 0
+    }
+
+    /// The client: the peer, or whom trusted proxies name. The right-most address of `X-Forwarded-For` that is not a
+    /// proxy's: what is further left is anybody's invention.
+    func remoteAddress(_ headers: HeaderFields, trusted: Set<String>) -> String {
+        guard peerIsProxy else { return peer }
+        for value in headers.values("x-forwarded-for").reversed() {
+            for part in value.split(separator: ",").reversed() {
+                let address = part.trimmingCharacters(in: .whitespaces)
+                guard Self.isAddress(address) else { return peer }
+                if !Self.isProxy(address, trusted: trusted) { return address }
+            }
+        }
+        return peer
+    }
+
+    static func isProxy(_ address: String, trusted: Set<String>) -> Bool {
+        address == "::1" || address.hasPrefix("127.") || trusted.contains(address)
+    }
+
+    private static func isAddress(_ text: String) -> Bool {
+        var buffer = in6_addr()
+        return inet_pton(AF_INET, text, &buffer) == 1 || inet_pton(AF_INET6, text, &buffer) == 1
+    }
+
+    /// The numeric form of a socket address, an IPv4 address inside IPv6 as IPv4.
+    static func text(of address: UnsafePointer<sockaddr>) -> String {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { buffer in
+            let family = Int32(address.pointee.sa_family)
+            let converted =
+                family == AF_INET
+                ? address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { pointer in
+                    withUnsafePointer(to: pointer.pointee.sin_addr) {
+                        inet_ntop(AF_INET, $0, buffer.baseAddress, socklen_t(INET6_ADDRSTRLEN))
+                    }
+                }
+                : address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { pointer in
+                    withUnsafePointer(to: pointer.pointee.sin6_addr) {
+                        inet_ntop(AF_INET6, $0, buffer.baseAddress, socklen_t(INET6_ADDRSTRLEN))
+                    }
+                }
+            guard let converted else { return "unknown" }
+            let text = String(cString: converted)
+            return text.hasPrefix("::ffff:") && text.contains(".") ? String(text.dropFirst(7)) : text
+        }
+    }
+}

@@ -1,0 +1,112 @@
+// What all event loops of one server share: its settings, its counts, and how errors become answers.
+import JSON
+import Observability
+import Synchronization
+
+/// Constant or atomic throughout.
+final class ServerShared: Sendable {
+    let configuration: HTTPServerConfiguration
+    let routes: [Route]
+    let router: Router
+    let log: Logger
+    let metrics: Metrics
+    private let problem: @Sendable (any Error) -> Problem?
+
+    /// Counts against the configuration's bounds.
+    let connections = Atomic<Int>(0)
+    let streams = Atomic<Int>(0)
+    let running = Atomic<Int>(0)
+    let bodyBytes = Atomic<Int>(0)
+
+    init(
+        _ configuration: HTTPServerConfiguration, routes: [Route], log: Logger, metrics: Metrics,
+        problem: @escaping @Sendable (any Error) -> Problem?
+    ) throws(HTTPError) {
+        self.configuration = configuration
+        self.routes = routes
+        router = try Router(routes)
+        self.log = log
+        self.metrics = metrics
+        self.problem = problem
+    }
+
+    /// Takes `amount` of what is bounded by `max`, or leaves the count as it was.
+    static func take(_ amount: Int, of count: borrowing Atomic<Int>, max: Int) -> Bool {
+        if count.wrappingAdd(amount, ordering: .relaxed).newValue <= max { return true }
+        count.wrappingSubtract(amount, ordering: .relaxed)
+        return false
+    }
+
+    func answer(
+        _ request: HTTPRequest, _ handler: @Sendable (HTTPRequest) async throws -> HTTPResponse
+    ) async -> HTTPResponse {
+        do {
+            return try await TraceContext.$current.withValue(request.trace) { try await handler(request) }
+        } catch {
+            return response(to: error, request)
+        }
+    }
+
+    func answerInline(
+        _ request: HTTPRequest, _ handler: (HTTPRequest) throws -> HTTPResponse
+    ) -> HTTPResponse {
+        do {
+            return try TraceContext.$current.withValue(request.trace) { try handler(request) }
+        } catch {
+            return response(to: error, request)
+        }
+    }
+
+    private func response(to error: any Error, _ request: HTTPRequest) -> HTTPResponse {
+        let traceID = request.trace.traceID
+        if let problem = error as? Problem ?? self.problem(error) ?? Self.inputProblem(error) {
+            return problem.response(traceID: traceID)
+        }
+        if error is CancellationError { return Problem.unavailable(retryAfterSeconds: 1).response(traceID: traceID) }
+        log.error(
+            "a handler failed",
+            ["method": request.method.rawValue, "path": request.path, "error": "\(error)", "trace": traceID])
+        return Problem(500, type: "internal", title: "Something went wrong here").response(traceID: traceID)
+    }
+
+    /// What is wrong with a document, named by its field.
+    private static func inputProblem(_ error: any Error) -> Problem? {
+        if let error = error as? JSONError {
+            return .badRequest(error.description, fields: [FieldProblem(error.path, expected: error.expected)])
+        }
+        guard let error = error as? DecodingError else { return nil }
+        let (context, missing): (DecodingError.Context, (any CodingKey)?) =
+            switch error {
+            case .keyNotFound(let key, let context): (context, key)
+            case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
+                (context, nil)
+            @unknown default: (DecodingError.Context(codingPath: [], debugDescription: ""), nil)
+            }
+        var path = ""
+        for key in context.codingPath + (missing.map { [$0] } ?? []) {
+            if let index = key.intValue {
+                path += "[\(index)]"
+            } else {
+                path += path.isEmpty ? key.stringValue : ".\(key.stringValue)"
+            }
+        }
+        let expected =
+            switch error {
+            case .keyNotFound: "a value"
+            case .typeMismatch(let type, _), .valueNotFound(let type, _): Self.phrase(for: type)
+            default: path.isEmpty ? "a JSON document" : "a value in its valid form"
+            }
+        let field = FieldProblem(path, expected: expected)
+        return .badRequest(path.isEmpty ? "expected \(expected)" : "\(path): expected \(expected)", fields: [field])
+    }
+
+    private static func phrase(for type: any Any.Type) -> String {
+        switch type {
+        case is String.Type: "a string"
+        case is Bool.Type: "true or false"
+        case is any FixedWidthInteger.Type: "an integer"
+        case is any BinaryFloatingPoint.Type: "a number"
+        default: "\(type)".hasPrefix("Array") ? "an array" : "an object"
+        }
+    }
+}
