@@ -24,6 +24,8 @@ let package = Package(
         c("CCurl", pkgConfig: "libcurl", debian: "libcurl4-openssl-dev"),
         c("CSodium", pkgConfig: "libsodium", debian: "libsodium-dev"),
         c("CCJose", pkgConfig: "cjose", debian: "libcjose-dev"),
+        // glibc's allocator: part of every Linux, and not of Swift's Glibc module
+        .systemLibrary(name: "CMalloc", path: "Shared/C/CMalloc"),
         .target(
             name: "CSimdJSON", path: "Shared/C/CSimdJSON",
             cxxSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))],
@@ -37,7 +39,7 @@ let package = Package(
         shared("Postgres", ["CLibPQ", "Observability", "Models"]),
         shared("HTTP", ["CMicroHTTPD", "CCurl", "Observability", "JSON"]),
         shared("Security", ["CSodium", "CCJose", "JSON", "Models"]),
-        shared("ServiceKit", ["HTTP", "Kafka", "Postgres", "Security", "Observability", "Models"]),
+        shared("ServiceKit", ["CMalloc", "HTTP", "Kafka", "Postgres", "Security", "Observability", "Models", "JSON"]),
         shared("EventPipeline", ["ServiceKit", "Kafka", "Postgres", "Models", "JSON", "Observability"]),
 
         // Tests of Shared
@@ -48,7 +50,8 @@ let package = Package(
         tests("Postgres", ["Postgres", "Models"]),
         tests("HTTP", ["HTTP", "JSON"]),
         tests("Security", ["Security", "Models"]),
-        tests("ServiceKit", ["ServiceKit", "HTTP"]),
+        tests(
+            "ServiceKit", ["ServiceKit", "HTTP", "Kafka", "Postgres", "Security", "Observability", "Models", "JSON"]),
         tests("EventPipeline", ["EventPipeline", "ServiceKit", "Models", "Kafka", "Postgres"]),
         .target(
             name: "TestSupport",
@@ -64,7 +67,9 @@ let package = Package(
             // The operator's command
             .target(
                 name: "StampedeCore",
-                dependencies: ["Models", "JSON", "Kafka", "Postgres", "HTTP", "EventPipeline", "ServiceKit", "Security"],
+                dependencies: [
+                    "Models", "JSON", "Kafka", "Postgres", "HTTP", "EventPipeline", "ServiceKit", "Security",
+                ],
                 path: "Tools/Stampede/Core", swiftSettings: settings),
             .executableTarget(
                 name: "StampedeApp", dependencies: ["StampedeCore"], path: "Tools/Stampede/App",

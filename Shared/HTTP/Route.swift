@@ -46,4 +46,27 @@ public struct Route: Sendable {
         self.bodyBytesMax = bodyBytesMax
         self.handler = handler
     }
+
+    /// The same route, whose handler runs only where `gate` lets it: what it throws is the answer.
+    public func guarded(by gate: @escaping @Sendable () throws -> Void) -> Route {
+        let guarded: Handler =
+            switch handler {
+            case .onLoop(let handler):
+                .onLoop { request in
+                    try gate()
+                    return try await handler(request)
+                }
+            case .inPool(let handler):
+                .inPool { request in
+                    try gate()
+                    return try await handler(request)
+                }
+            case .inline(let handler):
+                .inline { request in
+                    try gate()
+                    return try handler(request)
+                }
+            }
+        return Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: guarded)
+    }
 }

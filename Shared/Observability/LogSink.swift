@@ -4,7 +4,7 @@ import Synchronization
 
 /// Takes finished lines, each with its newline.
 public struct LogSink: Sendable {
-    let write: @Sendable ([UInt8]) -> Void
+    public let write: @Sendable ([UInt8]) -> Void
 
     public init(_ write: @escaping @Sendable ([UInt8]) -> Void) { self.write = write }
 

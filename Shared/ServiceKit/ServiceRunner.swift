@@ -1,0 +1,201 @@
+// A service from its first line of log to its last.
+import HTTP
+import Kafka
+import Models
+import Observability
+import Postgres
+import Synchronization
+
+/// Starts a service, tells of its health, stops it. `Program` runs one for a process, `RunningService` for a test.
+///
+/// Start: the HTTP server first, so that health can be asked; then Postgres, Kafka and the service's components, each
+/// when the one before is ready; then the routes open. Stop goes the other way.
+final class ServiceRunner<Running: Service>: Sendable {
+    let service: Running
+    let context: ServiceContext
+    private let health: Health
+    private let server: HTTPServer
+    private let components: [any Component]
+    private let startDuration: Duration
+    private let drainDuration: Duration
+    /// How many components were asked to start; those are stopped.
+    private let begun = Mutex(0)
+
+    /// Checks the configuration and puts the service together. Nothing is connected yet.
+    init(
+        environment: [String: String], sink: LogSink, now: @escaping @Sendable () -> Timestamp = { .now() }
+    ) throws(ConfigurationError) {
+        let configuration = try Configuration(keys: Running.allConfigurationKeys, environment: environment)
+        let instance = configuration.optionalString(StandardKeys.instance) ?? StandardKeys.standardInstance
+        let level = LogLevel(configuration.string(StandardKeys.logLevel)) ?? .info
+        let log = Logger(service: Running.name, level: level, metadata: ["instance": instance], sink: sink)
+            .redacting(configuration.secretTexts)
+        let metrics = Metrics()
+        metrics.addProcessStatistics()
+        metrics.gauge(
+            "stampede_build_info", help: "1, labelled with what runs.",
+            labels: ["service": Running.name, "version": Version.current]
+        ).set(1)
+
+        let health = Health(service: Running.name, instance: instance)
+        self.health = health
+        context = try Self.makeContext(configuration, instance: instance, log: log, metrics: metrics, now: now)
+        do {
+            service = try Running(context)
+        } catch let error as ConfigurationError {
+            throw error
+        } catch {
+            throw ConfigurationError(["\(error)".singleLine])
+        }
+        let routes = service.routes.map { $0.guarded { try health.gate() } } + health.routes(metrics)
+        do {
+            server = try HTTPServer(
+                Self.serverConfiguration(configuration), routes: routes, log: log, metrics: metrics,
+                problem: ProblemMapping.problem)
+        } catch {
+            throw ConfigurationError(["HTTP: \(error)"])
+        }
+        components =
+            [
+                PostgresDependency(
+                    context.postgres, schema: Running.name, migrations: Running.migrations, log: log),
+                KafkaDependency(context.kafka, topics: Running.topics),
+            ] + service.components
+        health.setComponents(components)
+        startDuration = configuration.duration(StandardKeys.startSeconds)
+        drainDuration = configuration.duration(StandardKeys.drainSeconds)
+    }
+
+    private static func makeContext(
+        _ configuration: Configuration, instance: String, log: Logger, metrics: Metrics,
+        now: @escaping @Sendable () -> Timestamp
+    ) throws(ConfigurationError) -> ServiceContext {
+        let kafka = KafkaConfiguration(
+            bootstrapServers: configuration.string(StandardKeys.bootstrapServers),
+            clientID: "\(Running.name)/\(instance)", properties: configuration.kafkaProperties)
+        let producer: KafkaProducer
+        do {
+            producer = try KafkaProducer(kafka, log: log, metrics: metrics)
+        } catch {
+            throw ConfigurationError(["\(Configuration.kafkaPrefix)…: \(error.message)".singleLine])
+        }
+        let postgres: PostgresPool
+        do {
+            postgres = try PostgresPool(
+                dsn: configuration.secret(StandardKeys.postgresDSN).value,
+                connectionsMax: configuration.integer(StandardKeys.postgresConnections),
+                applicationName: "\(Running.name)/\(instance)", log: log, metrics: metrics)
+        } catch {
+            throw ConfigurationError(["\(StandardKeys.postgresDSN): not readable as a DSN"])
+        }
+        return ServiceContext(
+            serviceName: Running.name, instance: instance, configuration: configuration, log: log, metrics: metrics,
+            postgres: postgres, kafka: kafka, producer: producer, now: now)
+    }
+
+    private static func serverConfiguration(_ configuration: Configuration) -> HTTPServerConfiguration {
+        var server = HTTPServerConfiguration(
+            address: configuration.string(StandardKeys.httpAddress),
+            port: UInt16(configuration.integer(StandardKeys.httpPort)))
+        server.threads = configuration.integer(StandardKeys.httpThreads)
+        server.connectionsMax = configuration.integer(StandardKeys.httpConnections)
+        server.requestsMax = configuration.integer(StandardKeys.httpRequests)
+        server.streamsMax = configuration.integer(StandardKeys.httpStreams)
+        server.trustedProxies = Set(configuration.list(StandardKeys.httpTrustedProxies))
+        return server
+    }
+
+    /// Returns the HTTP port when all is ready. When it throws, `stop` is still to be called.
+    func start() async throws(StartFailure) -> UInt16 {
+        let clock = ContinuousClock()
+        let began = clock.now
+        let deadline = began + startDuration
+        let port: UInt16
+        do {
+            port = try server.start()
+        } catch {
+            throw StartFailure(exitCode: ExitCode.configuration, reason: "HTTP: \(error)")
+        }
+        context.log.info(
+            "starting",
+            [
+                "version": Version.current,
+                "http": "\(context.configuration.string(StandardKeys.httpAddress)):\(port)",
+            ])
+        for index in components.indices {
+            begun.withLock { $0 = index + 1 }
+            try await start(index, until: deadline)
+        }
+        health.setPhase(.ready)
+        context.log.info("ready", ["seconds": "\((clock.now - began).inSeconds)"])
+        return port
+    }
+
+    private func start(_ index: Int, until deadline: ContinuousClock.Instant) async throws(StartFailure) {
+        let component = components[index]
+        var backoff = Backoff()
+        health.setStarting(index)
+        while true {
+            let outcome = await within(deadline - .now) { () -> Result<Void, any Error> in
+                do { return .success(try await component.start()) } catch { return .failure(error) }
+            }
+            if Task.isCancelled { throw Self.interrupted }
+            switch outcome {
+            case .success: return health.setStarted(index)
+            case nil: throw unavailable("\(component.name) was not ready in time")
+            case .failure(let error):
+                switch StartError(error) {
+                case .configuration(let reason): throw StartFailure(exitCode: ExitCode.configuration, reason: reason)
+                case .other(let reason):
+                    throw StartFailure(exitCode: ExitCode.failure, reason: "\(component.name): \(reason)")
+                case .waiting(let reason):
+                    let pause = backoff.pause()
+                    guard ContinuousClock.now + pause < deadline else { throw unavailable(reason) }
+                    health.setStarting(index, waitingFor: reason)
+                    context.log.warning(
+                        "waiting for what this service needs",
+                        ["component": component.name, "reason": reason, "next_try_seconds": "\(pause.inSeconds)"])
+                    try? await Task.sleep(for: pause)
+                    if Task.isCancelled { throw Self.interrupted }
+                }
+            }
+        }
+    }
+
+    private static var interrupted: StartFailure {
+        StartFailure(exitCode: ExitCode.success, reason: "interrupted while starting")
+    }
+
+    private func unavailable(_ reason: String) -> StartFailure {
+        StartFailure(
+            exitCode: ExitCode.unavailable,
+            reason: "\(reason) (waited \(startDuration.inSeconds) s: \(StandardKeys.startSeconds))")
+    }
+
+    /// Ends what runs, in the reverse order of the start. Whether all of it ended within the drain time.
+    @discardableResult
+    func stop() async -> Bool {
+        health.setPhase(.draining)
+        let deadline = ContinuousClock.now + drainDuration
+        context.log.info("draining", ["seconds_max": "\(drainDuration.inSeconds)"])
+        // Requests that do not end leave the components the other half.
+        await server.drain(withinSeconds: drainDuration.inSeconds / 2)
+        var allEnded = true
+        func end(_ name: String, _ work: @escaping @Sendable () async -> Void) async {
+            if await within(max(deadline - .now, .zero), work) != nil { return }
+            allEnded = false
+            context.log.error("did not stop in time", ["component": name])
+        }
+        for index in (0..<begun.withLock { $0 }).reversed() {
+            let component = components[index]
+            await end(component.name) { await component.stop() }
+            health.setStopped(index)
+        }
+        let (producer, postgres) = (context.producer, context.postgres)
+        let producerSeconds = max(0, (deadline - .now).inSeconds)
+        await end("producer") { await producer.close(timeoutSeconds: producerSeconds) }
+        await end("connections") { await postgres.close() }
+        context.log.info("stopped")
+        return allEnded
+    }
+}
