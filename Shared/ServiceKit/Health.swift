@@ -108,7 +108,7 @@ final class Health: Sendable {
                 return .json(isReady ? 200 : 503, json).with("Cache-Control", "no-store")
             },
             // Reading /proc and writing some kilobytes is no work for an event loop.
-            Route(.get, "/metrics", computes: true) { _ in .text(200, metrics.render(), type: Metrics.contentType) },
+            Route(.get, "/metrics", computes: true) { _ in .text(metrics.render(), type: Metrics.contentType) },
         ]
     }
 
