@@ -97,7 +97,8 @@ public final class PartitionFeed: Sendable {
         queue.wakeup.signal()
     }
 
-    var hasEnded: Bool { state.withLock { $0.hasEnded } }
+    /// Whether the partition has gone: what waits for something on its behalf should stop.
+    public var hasEnded: Bool { state.withLock { $0.hasEnded } }
 
     /// Frees what was fetched and nobody will read.
     func discard() {

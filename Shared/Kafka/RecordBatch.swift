@@ -112,6 +112,18 @@ public struct RecordBatch: Sendable, Equatable {
         count += 1
     }
 
+    /// The same for bytes in arrays.
+    public mutating func append(
+        topic: String, key: [UInt8]?, value: [UInt8]?, partition: Int32? = nil,
+        addingHeaders headers: (inout HeaderWriter) -> Void
+    ) {
+        withOptionalBytes(key) { key in
+            withOptionalBytes(value) { value in
+                append(topic: topic, key: key, value: value, partition: partition, headers: headers)
+            }
+        }
+    }
+
     /// Passes a consumed record on: key, value and headers as they came, then `adding`.
     public mutating func append(copyOf record: ConsumedRecord, topic: String, adding: [(String, [UInt8])] = []) {
         append(topic: topic, key: record.key?.bytes, value: record.value?.bytes) { writer in

@@ -112,11 +112,16 @@ public final class TopicReader: Sendable {
 
     /// Asks the broker for the offset that the next record of each partition gets.
     public func highWatermarks() async throws(KafkaError) -> [Int32: Int64] {
+        try await watermarks().mapValues(\.high)
+    }
+
+    /// Asks the broker for the first offset that each partition's log holds, and the one that the next record gets.
+    public func watermarks() async throws(KafkaError) -> [Int32: (low: Int64, high: Int64)] {
         let (handle, topic, partitions) = (handle, topic, partitions)
         return try await blocking { () throws(KafkaError) in
-            var offsets: [Int32: Int64] = [:]
+            var offsets: [Int32: (low: Int64, high: Int64)] = [:]
             for partition in partitions {
-                offsets[partition] = try handle.watermarks(TopicPartition(topic: topic, partition: partition)).high
+                offsets[partition] = try handle.watermarks(TopicPartition(topic: topic, partition: partition))
             }
             return offsets
         }

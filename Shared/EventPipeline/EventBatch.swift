@@ -1,0 +1,141 @@
+// A partition's records as events: CloudEvents 1.0, Kafka protocol binding, binary and structured mode.
+import JSON
+import Kafka
+import Models
+import Observability
+
+/// One event of a batch, read and checked.
+public struct Incoming<Value: Sendable>: Sendable {
+    public let value: Value
+    public let record: ConsumedRecord
+
+    /// The moment that the log gives it. On topics with `LogAppendTime` that is the broker's clock.
+    public var time: Timestamp { Timestamp(milliseconds: record.timestamp) }
+
+    public var partition: Int32 { record.partition }
+    public var offset: Int64 { record.offset }
+    public var key: ByteView? { record.key }
+
+    /// CloudEvents' `id`; where the publisher gave none, the record's place in the log.
+    public var id: String {
+        record.header("ce_id").map { String(decoding: $0, as: UTF8.self) }
+            ?? "\(record.topic)/\(record.partition)/\(record.offset)"
+    }
+
+    /// The trace that the publisher was in, if any.
+    public var trace: TraceContext? {
+        record.header("traceparent").flatMap { TraceContext(traceparent: String(decoding: $0, as: UTF8.self)) }
+    }
+}
+
+/// Consecutive records of one partition, in their order.
+public struct EventBatch: Sendable {
+    public let topic: Topic
+    let records: ArraySlice<ConsumedRecord>
+    let counters: EventCounters
+
+    public var partition: Int32 { records.first?.partition ?? 0 }
+    public var count: Int { records.count }
+    /// The offset of the first record.
+    public var firstOffset: Int64 { records.first?.offset ?? 0 }
+    /// One more than the offset of the last record.
+    public var nextOffset: Int64 { (records.last?.offset ?? -1) + 1 }
+
+    /// A body larger than this is not an event of ours.
+    public static let bodyBytesMax = 64 << 10
+
+    /// Reads the events of the given types. Records of other types are skipped and counted without being parsed; a
+    /// record that is no event, or that `reader` refuses, goes to the dead letters with the reason.
+    ///
+    /// - Parameter reader: gets the type and the parsed body, which must not escape; nil skips the event.
+    public func read<Value: Sendable>(
+        _ step: Step, only types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?
+    ) -> [Incoming<Value>] {
+        let events = scan(types, reader) { step.dead($0, reason: $1) }
+        counters.read.add(records.count)
+        counters.skipped.add(records.count - events.count)
+        return events
+    }
+
+    /// The events of one type, without the records that are none: for rendering what was read before.
+    public func events<Payload: EventPayload>(of type: Payload.Type) -> [Incoming<Payload>] {
+        scan([Payload.type], { (_, json) throws(JSONError) in try Payload(json: json) }, broken: { _, _ in })
+    }
+
+    private func scan<Value: Sendable>(
+        _ types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?,
+        broken: (ConsumedRecord, String) -> Void
+    ) -> [Incoming<Value>] {
+        var result: [Incoming<Value>] = []
+        result.reserveCapacity(records.count)
+        let parser = JSONParser()
+        var names = TypeNames(types)
+        for record in records {
+            do throws(JSONError) {
+                let value: Value?
+                if let header = record.header("ce_type") {
+                    guard let type = names.known(header) else { continue }
+                    value = try parser.parse(checkedBody(record)) { (json) throws(JSONError) in try reader(type, json) }
+                } else {
+                    value = try parser.parse(structuredBody(record)) { (json) throws(JSONError) -> Value? in
+                        let type = try json.string("type", bytesMax: 200)
+                        guard types.contains(type) else { return nil }
+                        return try json.read("data") { (data) throws(JSONError) in try reader(type, data) }
+                    }
+                }
+                if let value { result.append(Incoming(value: value, record: record)) }
+            } catch {
+                broken(record, "\(error)")
+            }
+        }
+        return result
+    }
+
+    private func checkedBody(_ record: ConsumedRecord) throws(JSONError) -> ByteView {
+        guard let body = record.value else { throw JSONError(path: "", expected: "an event, got no value") }
+        guard body.count <= Self.bodyBytesMax else {
+            throw JSONError(path: "", expected: "at most \(Self.bodyBytesMax) bytes, got \(body.count)")
+        }
+        return body
+    }
+
+    private func structuredBody(_ record: ConsumedRecord) throws(JSONError) -> ByteView {
+        let contentType = record.header("content-type").map { String(decoding: $0, as: UTF8.self) } ?? ""
+        guard contentType.hasPrefix("application/cloudevents+json") else {
+            throw JSONError(path: "", expected: "the header ce_type, or content-type application/cloudevents+json")
+        }
+        return try checkedBody(record)
+    }
+}
+
+/// Finds a header's type among the few that a reader knows, without making a string of each record's.
+private struct TypeNames {
+    private let known: [(bytes: [UInt8], name: String)]
+    private var last = 0
+
+    init(_ types: [String]) { known = types.map { (Array($0.utf8), $0) } }
+
+    mutating func known(_ header: ByteView) -> String? {
+        if last < known.count, header.elementsEqual(known[last].bytes) { return known[last].name }
+        guard let index = known.firstIndex(where: { header.elementsEqual($0.bytes) }) else { return nil }
+        last = index
+        return known[index].name
+    }
+}
+
+/// What a processor counts while it reads.
+struct EventCounters: Sendable {
+    let read: Counter
+    let skipped: Counter
+    let dead: Counter
+
+    init(_ metrics: Metrics, processor: String, topic: Topic) {
+        let labels = ["processor": processor, "topic": topic.name]
+        read = metrics.counter("stampede_events_read_total", help: "Records read from the topic", labels: labels)
+        skipped = metrics.counter(
+            "stampede_events_skipped_total", help: "Events of a type that the processor does not need",
+            labels: labels)
+        dead = metrics.counter(
+            "stampede_events_dead_total", help: "Records put to the dead letters", labels: labels)
+    }
+}

@@ -1,0 +1,98 @@
+// A service's membership in the group that processes a topic.
+import Kafka
+import Models
+import Observability
+import Postgres
+import ServiceKit
+import Synchronization
+
+/// A member of the group that processes a topic for its service. One partition is one sequence of transactions:
+///
+/// 1. `apply` runs the batch in a transaction that also moves the partition's offset and stores what is to be published.
+///    An offset that another instance has moved meanwhile fails the transaction: nothing of the batch is kept.
+/// 2. After the commit the records are sent, in order, and every acknowledgement is awaited.
+/// 3. The outbox row goes with the next batch's transaction, or soon when none comes.
+///
+/// Whoever takes a partition over publishes first what it finds in the outbox. Records may so be published twice, never
+/// not at all; their `ce_id`s are derived from the input.
+public final class EventProcessor: Component {
+    public let name: String
+
+    private let topic: Topic
+    private let handler: any EventHandler
+    private let recordsMax: Int
+    private let context: ServiceContext
+    private let state = Mutex(State())
+
+    private struct State {
+        var consumer: GroupConsumer?
+        var run: Task<Void, Never>?
+        var stoppedPartitions: Set<TopicPartition> = []
+    }
+
+    /// - Parameters:
+    ///   - name: the processor's name within the service; the consumer group is `<service>.<name>`.
+    ///   - batchRecordsMax: records that one transaction applies at the most.
+    public init(
+        _ context: ServiceContext, name: String, topic: Topic, batchRecordsMax: Int = 5000, handler: any EventHandler
+    ) {
+        self.name = name
+        self.topic = topic
+        self.handler = handler
+        self.context = context
+        recordsMax = batchRecordsMax
+    }
+
+    /// False while a partition of this instance stands still.
+    public var isReady: Bool {
+        state.withLock { $0.run != nil && $0.stoppedPartitions.isEmpty }
+    }
+
+    public func start() async throws {
+        let clusterID = try await KafkaAdmin(context.kafka).clusterID()
+        let work = PartitionWork(
+            processor: name, topic: topic, clusterID: clusterID, recordsMax: recordsMax, handler: handler,
+            context: context)
+        let consumer = try GroupConsumer(
+            context.kafka, group: "\(context.serviceName).\(name)", topics: [topic.name], log: context.log,
+            metrics: context.metrics)
+        let run = Task.detached { [self] in
+            do {
+                try await consumer.run(
+                    startOffset: { partition in
+                        let next = try await work.claim(partition.partition)
+                        self.state.withLock { _ = $0.stoppedPartitions.remove(partition) }
+                        return next == PipelineSchema.beginning ? nil : next
+                    },
+                    process: { feed in
+                        let partition = PartitionProcessor(work, feed) { consumer.commit([feed.partition: $0]) }
+                        try await partition.run()
+                    },
+                    failed: { self.stopped($0, $1) })
+            } catch {
+                context.log.error("the consumer has ended", ["processor": name, "error": "\(error)"])
+            }
+            state.withLock { $0.run = nil }
+        }
+        state.withLock {
+            $0.consumer = consumer
+            $0.run = run
+        }
+    }
+
+    public func stop() async {
+        let (consumer, run) = state.withLock { ($0.consumer, $0.run) }
+        await consumer?.close()
+        await run?.value
+    }
+
+    private func stopped(_ partition: TopicPartition, _ error: any Error) {
+        state.withLock { _ = $0.stoppedPartitions.insert(partition) }
+        context.log.error(
+            "a partition has stopped",
+            [
+                "processor": name, "topic": partition.topic, "partition": "\(partition.partition)",
+                "error": "\(error)",
+            ])
+    }
+}

@@ -1,0 +1,326 @@
+// One partition's events, applied exactly once: offset, effect and outbox in one transaction, published after it.
+import Kafka
+import Models
+import Observability
+import Postgres
+import ServiceKit
+
+/// What all partitions of a processor have in common.
+struct PartitionWork: Sendable {
+    let processor: String
+    let topic: Topic
+    let clusterID: String
+    let recordsMax: Int
+    let handler: any EventHandler
+    let context: ServiceContext
+    let origin: EventOrigin
+    let counters: EventCounters
+    let batchSeconds: Histogram
+
+    init(
+        processor: String, topic: Topic, clusterID: String, recordsMax: Int, handler: any EventHandler,
+        context: ServiceContext
+    ) {
+        self.processor = processor
+        self.topic = topic
+        self.clusterID = clusterID
+        self.recordsMax = recordsMax
+        self.handler = handler
+        self.context = context
+        counters = EventCounters(context.metrics, processor: processor, topic: topic)
+        origin = EventOrigin(service: context.serviceName, dead: counters.dead)
+        batchSeconds = context.metrics.histogram(
+            "stampede_batch_seconds", help: "From taking a batch to the last acknowledgement of what it published",
+            labels: ["processor": processor], buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5])
+    }
+
+    /// The stored offset, `PipelineSchema.beginning` where nothing of this cluster's partition was processed yet.
+    func claim(_ partition: Int32) async throws(PostgresError) -> Int64 {
+        let rows = try await context.postgres.query(
+            "SELECT claim_partition(\(processor), \(topic.name), \(partition), \(clusterID))")
+        return try rows[0].get(0)
+    }
+}
+
+/// The processing of one partition while it is assigned to this instance. One task runs it.
+final class PartitionProcessor {
+    private let work: PartitionWork
+    private let feed: PartitionFeed
+    private let commitToKafka: (Int64) -> Void
+    private let partition: Int32
+    private let stream: String
+    /// Where the partition's offset stands in the database.
+    private var next: Int64 = PipelineSchema.beginning
+    /// The outbox still holds rows that are published.
+    private var outboxIsStale = false
+
+    private var log: Logger { work.context.log }
+    private var postgres: PostgresPool { work.context.postgres }
+
+    /// How long a published outbox row waits for the next batch's transaction to take it along.
+    private static let idleMilliseconds = 100
+    /// Times that a batch may collide with what another partition or instance wrote meanwhile.
+    private static let conflictsMax = 5
+
+    init(_ work: PartitionWork, _ feed: PartitionFeed, commitToKafka: @escaping (Int64) -> Void) {
+        self.work = work
+        self.feed = feed
+        self.commitToKafka = commitToKafka
+        partition = feed.partition.partition
+        stream = "\(work.processor)/\(work.topic.name)/\(partition)"
+    }
+
+    /// Returns when the partition goes. Throws when it must stand still: its log no longer holds the stored offset.
+    func run() async throws {
+        do {
+            next = try await stored()
+            try await publishLeftovers()
+            while let batch = try await feed.next(
+                recordsMax: work.recordsMax, waitMilliseconds: outboxIsStale ? Self.idleMilliseconds : nil)
+            {
+                if batch.isEmpty { try await clearOutbox() } else { try await take(batch) }
+            }
+            if outboxIsStale { try await clearOutbox() }
+        } catch is PartitionGone {
+            // What is not applied comes again, to whoever has the partition then.
+        }
+    }
+
+    private func take(_ batch: ConsumedBatch) async throws {
+        let started = ContinuousClock.now
+        do {
+            try await apply(Array(batch)[...])
+            commitToKafka(next)
+            work.batchSeconds.observe(ContinuousClock.now - started)
+        } catch is Superseded {
+            log.warning(
+                "another instance has taken this partition over", ["processor": work.processor, "stream": stream])
+            next = try await stored()
+            try await feed.seek(to: max(next, 0))
+        }
+    }
+
+    /// Applies the records in as many transactions as the handler cuts them into, and in halves when one of them cannot be
+    /// applied, until that one is found.
+    private func apply(_ records: ArraySlice<ConsumedRecord>) async throws {
+        var rest = records
+        while let first = rest.first {
+            let batch = EventBatch(topic: work.topic, records: rest, counters: work.counters)
+            let outcome: Outcome
+            do {
+                outcome = try await commit(batch) { try await self.work.handler.apply(batch, $0) }
+            } catch let error as Unappliable {
+                if rest.count > 1 {
+                    let middle = rest.startIndex + rest.count / 2
+                    try await apply(rest[..<middle])
+                    return try await apply(rest[middle...])
+                }
+                log.error(
+                    "a record cannot be applied and goes to the dead letters",
+                    ["stream": stream, "offset": "\(first.offset)", "error": error.reason])
+                outcome = try await commit(batch) { $0.dead(first, reason: error.reason) }
+            }
+            next = outcome.nextOffset
+            let applied = rest.prefix { $0.offset < outcome.nextOffset }
+            try await publish(outcome, EventBatch(topic: work.topic, records: applied, counters: work.counters))
+            rest = rest[applied.endIndex...]
+        }
+    }
+
+    // MARK: The transaction
+
+    private struct Outcome {
+        var records = RecordBatch()
+        var recipe: [UInt8]?
+        var nextOffset: Int64
+        /// The commit's answer was lost, but its offset is there: what it published is in the outbox.
+        var isRecovered = false
+    }
+
+    /// Runs `body` in a transaction that also moves the offset and fills the outbox; again and again while what it needs
+    /// is away.
+    private func commit(_ batch: EventBatch, _ body: (Step) async throws -> Void) async throws -> Outcome {
+        var backoff = Backoff()
+        var conflicts = 0
+        var preparations = 0
+        while true {
+            let obstacle: any Error
+            do {
+                return try await attempt(batch, body)
+            } catch let again as TryAgain {
+                preparations += 1
+                // Others may take away what was prepared; they make progress then.
+                if preparations > TryAgain.promptMax { try await pause(&backoff) }
+                do {
+                    try await again.preparation()
+                    continue
+                } catch {
+                    obstacle = error
+                }
+            } catch let error as PostgresError {
+                if error.sqlState == PipelineSchema.supersededState { throw Superseded() }
+                if error.isUniqueViolation, conflicts < Self.conflictsMax {
+                    // Another partition, or another instance, wrote the same key meanwhile: now it can be seen.
+                    conflicts += 1
+                    continue
+                }
+                if error.isOfTheData { throw Unappliable(reason: error.description) }
+                obstacle = error
+            } catch {
+                obstacle = error
+            }
+            log.warning("a batch will be tried again", ["stream": stream, "error": "\(obstacle)"])
+            try await pause(&backoff)
+            // The commit may have happened before the connection broke.
+            let stands = try await stored()
+            if stands == next { continue }
+            guard stands > batch.firstOffset, stands <= batch.nextOffset else { throw Superseded() }
+            return Outcome(nextOffset: stands, isRecovered: true)
+        }
+    }
+
+    private func attempt(_ batch: EventBatch, _ body: (Step) async throws -> Void) async throws -> Outcome {
+        try await postgres.transaction { transaction in
+            let step = Step(transaction: transaction, now: work.context.now(), origin: work.origin)
+            try await body(step)
+            let outcome = Outcome(
+                records: step.packed(), recipe: step.recipe, nextOffset: step.stopOffset ?? batch.nextOffset)
+            var last: [SQL] = [
+                """
+                SELECT advance_offset(\(work.processor), \(work.topic.name), \(partition), \(work.clusterID), \(next),
+                    \(outcome.nextOffset))
+                """
+            ]
+            if outboxIsStale {
+                last.append("DELETE FROM outbox WHERE stream = \(stream) AND sequence < \(batch.firstOffset)")
+            }
+            if !outcome.records.isEmpty || outcome.recipe != nil {
+                last.append(
+                    """
+                    INSERT INTO outbox (stream, sequence, cluster_id, records, recipe, next_offset)
+                    VALUES (\(stream), \(batch.firstOffset), \(work.clusterID), \(outcome.records.bytes), \(outcome.recipe as [UInt8]?),
+                        \(outcome.nextOffset))
+                    """)
+            }
+            transaction.finish(last)
+            return outcome
+        }
+    }
+
+    private func stored() async throws -> Int64 {
+        try await untilItWorks { () throws in try await self.work.claim(self.partition) }
+    }
+
+    // MARK: The outbox
+
+    private func publish(_ outcome: Outcome, _ batch: EventBatch) async throws {
+        if outcome.isRecovered { return try await publishLeftovers() }
+        outboxIsStale = false
+        if !outcome.records.isEmpty { try await send(outcome.records) }
+        if let recipe = outcome.recipe { try await send(rendered(batch, recipe)) }
+        outboxIsStale = !outcome.records.isEmpty || outcome.recipe != nil
+    }
+
+    private func rendered(_ batch: EventBatch, _ recipe: [UInt8]) throws -> RecordBatch {
+        var outgoing = Outgoing(origin: work.origin)
+        try work.handler.render(batch, recipe: recipe, into: &outgoing)
+        return outgoing.records
+    }
+
+    /// Publishes what an earlier owner of the partition, or this one before a fault, committed and may not have sent.
+    private func publishLeftovers() async throws {
+        let rows = try await untilItWorks { () throws in
+            try await self.postgres.query(
+                """
+                SELECT sequence, cluster_id, records, recipe, next_offset FROM outbox
+                WHERE stream = \(self.stream) ORDER BY sequence
+                """)
+        }
+        for row in rows {
+            try await send(try RecordBatch(bytes: row.get(2)))
+            guard let recipe: [UInt8] = try row.get(3) else { continue }
+            let (first, end): (Int64, Int64) = (try row.get(0), try row.get(4))
+            guard try row.get(1, as: String.self) == work.clusterID else {
+                log.error(
+                    "answers to records of a broker that is gone cannot be published: their input is gone with it",
+                    ["stream": stream, "first_offset": "\(first)", "next_offset": "\(end)"])
+                continue
+            }
+            try await send(rendered(try await reread(from: first, to: end), recipe))
+        }
+        outboxIsStale = !rows.isEmpty
+    }
+
+    /// The records of a committed batch, read from the log again.
+    private func reread(from first: Int64, to end: Int64) async throws -> EventBatch {
+        let reader = try await TopicReader(
+            work.context.kafka, topic: work.topic.name, partitions: [partition], from: .offsets([partition: first]),
+            log: log, metrics: work.context.metrics)
+        var records: [ConsumedRecord] = []
+        var position = first
+        while position < end, let batches = try await reader.next(recordsMax: work.recordsMax) {
+            for record in batches.joined() where record.offset < end { records.append(record) }
+            position = batches.map(\.nextOffset).max() ?? position
+        }
+        await reader.close()
+        return EventBatch(topic: work.topic, records: records[...], counters: work.counters)
+    }
+
+    /// Nothing more to do: forgets what is published.
+    private func clearOutbox() async throws {
+        _ = try await untilItWorks { () throws in
+            try await self.postgres.execute("DELETE FROM outbox WHERE stream = \(self.stream)")
+        }
+        outboxIsStale = false
+    }
+
+    // MARK: Waiting for what is away
+
+    private func send(_ records: RecordBatch) async throws {
+        if records.isEmpty { return }
+        try await untilItWorks { () throws in try await self.work.context.producer.send(records) }
+    }
+
+    /// Ends with `PartitionGone` when the partition goes before the work is done.
+    private func untilItWorks<Result>(_ body: () async throws -> Result) async throws -> Result {
+        var backoff = Backoff()
+        while true {
+            do {
+                return try await body()
+            } catch {
+                log.warning("will be tried again", ["stream": stream, "error": "\(error)"])
+                try await pause(&backoff)
+            }
+        }
+    }
+
+    private func pause(_ backoff: inout Backoff) async throws {
+        if feed.hasEnded || Task.isCancelled { throw PartitionGone() }
+        try? await backoff.wait()
+        if feed.hasEnded || Task.isCancelled { throw PartitionGone() }
+    }
+}
+
+/// Another instance has moved the partition's offset.
+private struct Superseded: Error {}
+
+/// The partition is no longer this instance's.
+private struct PartitionGone: Error {}
+
+/// The batch fails whenever it is tried.
+private struct Unappliable: Error { let reason: String }
+
+/// Waits longer with every failure: 50 ms to 5 s.
+struct Backoff {
+    private var milliseconds = 50
+
+    mutating func wait() async throws {
+        try await Task.sleep(for: .milliseconds(milliseconds))
+        milliseconds = min(milliseconds * 2, 5000)
+    }
+}
+
+extension PostgresError {
+    /// The values are at fault (classes 22, 23 and 54 of SQLSTATE): no retry helps, and another record may do well.
+    fileprivate var isOfTheData: Bool { ["22", "23", "54"].contains(sqlState.prefix(2)) }
+}

@@ -1,0 +1,191 @@
+// Publishes what commands that came by HTTP committed: woken by the commit, not by a clock.
+import Kafka
+import Models
+import Observability
+import Postgres
+import ServiceKit
+import Synchronization
+
+/// Writes state and outgoing records in one transaction and publishes them right after the commit.
+///
+/// What is committed is published, by this instance or, if it dies, by another: a sweep takes over rows that stay.
+public final class Relay: Component {
+    public let name = "relay"
+
+    /// Committed records that wait to be sent take at most about this much memory; beyond it commands are refused.
+    public static let waitingBytesMax = 64 << 20
+    /// A row of another instance that is older than this was left behind.
+    private static let leftBehindSeconds = 15
+    private static let sweepSeconds = 5
+
+    private let context: ServiceContext
+    private let origin: EventOrigin
+    private let stream: String
+    private let state = Mutex(State())
+    private let wakeups: AsyncStream<Void>
+    private let wakeup: AsyncStream<Void>.Continuation
+
+    private struct State {
+        var clusterID = ""
+        var sequence: Int64 = 0
+        var waiting: [(sequence: Int64, records: RecordBatch)] = []
+        var waitingBytes = 0
+        var publishing: Task<Void, Never>?
+        var sweeping: Task<Void, Never>?
+        var stopping = false
+    }
+
+    public init(_ context: ServiceContext) {
+        self.context = context
+        origin = EventOrigin(service: context.serviceName, dead: nil)
+        // Unique per start: the running number begins anew.
+        stream = "relay/\(context.newID(of: MessageKind.self))"
+        (wakeups, wakeup) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    public func start() async throws {
+        let clusterID = try await KafkaAdmin(context.kafka).clusterID()
+        try await takeOver(leftBehindSeconds: Self.leftBehindSeconds)
+        state.withLock {
+            $0.clusterID = clusterID
+            $0.publishing = Task.detached { [self] in await publishForever() }
+            $0.sweeping = Task.detached { [self] in await sweepForever() }
+        }
+    }
+
+    /// Waits until what is committed is sent; what cannot be sent stays in the outbox.
+    public func stop() async {
+        let (publishing, sweeping) = state.withLock {
+            $0.stopping = true
+            return ($0.publishing, $0.sweeping)
+        }
+        sweeping?.cancel()
+        wakeup.finish()
+        await publishing?.value
+        await sweeping?.value
+    }
+
+    /// Runs `body` in a transaction; what the step publishes is sent after the commit.
+    /// - Throws: `Overloaded` when too much waits to be sent, or what the body or the transaction throws.
+    public func commit<Result: Sendable>(
+        _ body: @escaping @Sendable (Step) async throws -> Result
+    ) async throws -> Result {
+        let (sequence, clusterID, full) = state.withLock {
+            $0.sequence += 1
+            return ($0.sequence, $0.clusterID, $0.waitingBytes > Self.waitingBytesMax)
+        }
+        if full { throw Overloaded() }
+        let (result, records) = try await context.postgres.transaction { transaction in
+            let step = Step(transaction: transaction, now: self.context.now(), origin: self.origin)
+            let result = try await body(step)
+            let records = step.packed()
+            if !records.isEmpty {
+                transaction.finish([
+                    """
+                    INSERT INTO outbox (stream, sequence, cluster_id, records)
+                    VALUES (\(self.stream), \(sequence), \(clusterID), \(records.bytes))
+                    """
+                ])
+            }
+            return (result, records)
+        }
+        if !records.isEmpty {
+            state.withLock {
+                $0.waiting.append((sequence, records))
+                $0.waitingBytes += records.bytes.count
+            }
+            wakeup.yield()
+        }
+        return result
+    }
+
+    private func publishForever() async {
+        for await _ in wakeups { await publishWaiting() }
+        await publishWaiting()
+    }
+
+    private func publishWaiting() async {
+        var backoff = Backoff()
+        while true {
+            let waiting = state.withLock { state in
+                let waiting = state.waiting
+                state.waiting = []
+                state.waitingBytes = 0
+                return waiting
+            }
+            if waiting.isEmpty { return }
+            var records = RecordBatch()
+            for row in waiting { records.append(contentsOf: row.records) }
+            do {
+                try await context.producer.send(records)
+                let sequences = waiting.map(\.sequence)
+                _ = try await context.postgres.execute(
+                    "DELETE FROM outbox WHERE stream = \(stream) AND sequence = ANY(\(sequences))")
+            } catch {
+                context.log.warning("publishing will be tried again", ["component": name, "error": "\(error)"])
+                let stopping = state.withLock { state in
+                    state.waiting.insert(contentsOf: waiting, at: 0)
+                    state.waitingBytes += waiting.reduce(0) { $0 + $1.records.bytes.count }
+                    return state.stopping
+                }
+                // What is not sent now is in the outbox: the next instance sends it.
+                if stopping { return }
+                try? await backoff.wait()
+            }
+        }
+    }
+
+    private func sweepForever() async {
+        while !Task.isCancelled {
+            do {
+                try await Task.sleep(for: .seconds(Self.sweepSeconds))
+                try await takeOver(leftBehindSeconds: Self.leftBehindSeconds)
+            } catch is CancellationError {
+                return
+            } catch {
+                context.log.warning("the sweep will be tried again", ["component": name, "error": "\(error)"])
+            }
+        }
+    }
+
+    /// Publishes rows of other instances that nobody sent. Locked while they are sent, so only one sweep does it.
+    private func takeOver(leftBehindSeconds: Int) async throws {
+        let own = stream
+        let left = Int64(leftBehindSeconds)
+        let producer = context.producer
+        var found = 0
+        repeat {
+            found = try await context.postgres.transaction { transaction in
+                let rows = try await transaction.query(
+                    """
+                    SELECT stream, sequence, records FROM outbox
+                    WHERE stream LIKE 'relay/%' AND stream <> \(own)
+                        AND created_at < now() - make_interval(secs => \(left)::bigint)
+                    ORDER BY created_at, stream, sequence LIMIT 100 FOR UPDATE SKIP LOCKED
+                    """)
+                if rows.isEmpty { return 0 }
+                var records = RecordBatch()
+                var streams: [String] = []
+                var sequences: [Int64] = []
+                for row in rows {
+                    streams.append(try row.get(0, as: String.self))
+                    sequences.append(try row.get(1, as: Int64.self))
+                    records.append(contentsOf: try RecordBatch(bytes: row.get(2, as: [UInt8].self)))
+                }
+                try await producer.send(records)
+                transaction.finish([
+                    """
+                    DELETE FROM outbox WHERE (stream, sequence) IN (SELECT * FROM unnest(\(streams), \(sequences)))
+                    """
+                ])
+                return rows.count
+            }
+        } while found > 0
+    }
+}
+
+/// More is waiting than the service takes on. Answered 503 with Retry-After.
+public struct Overloaded: Error, Sendable, CustomStringConvertible {
+    public init() {}
+    public var description: String { "more is waiting than the service takes on; try again shortly" }
+}

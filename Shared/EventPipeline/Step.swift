@@ -1,0 +1,151 @@
+// One transaction of a service and the records that it owes to Kafka.
+import JSON
+import Kafka
+import Models
+import Observability
+import Postgres
+
+/// The one transaction that a batch or a command is applied in, and what goes out once it is committed.
+/// Used by one task, inside the closure or handler that it was given to.
+public final class Step {
+    public let transaction: Transaction
+    /// The service's clock when the step began.
+    public let now: Timestamp
+
+    private var outgoing = RecordBatch()
+    private var deadLetters: [(ConsumedRecord, String)] = []
+    /// Rendered by the handler after the commit: see `EventHandler.render`.
+    private(set) var recipe: [UInt8]?
+
+    /// Where the batch was cut: see `stop(before:)`.
+    private(set) var stopOffset: Int64?
+
+    private let origin: EventOrigin
+    private var writer = JSONWriter()
+
+    init(transaction: Transaction, now: Timestamp, origin: EventOrigin) {
+        self.transaction = transaction
+        self.now = now
+        self.origin = origin
+    }
+
+    /// Publishes an event after the commit. Events leave in the order in which they were given.
+    /// - Parameter id: CloudEvents' `id`, derived from the input so that a repeat is recognised: `<order>/captured`.
+    public func publish<Kind, Payload: EventPayload>(
+        _ topic: Topic, key: Identifier<Kind>, id: String, _ payload: Payload, cause: TraceContext? = nil
+    ) {
+        publish(topic, key: key.textBytes, id: id, payload, cause: cause)
+    }
+
+    /// The same for a key that is text.
+    public func publish<Payload: EventPayload>(
+        _ topic: Topic, key: [UInt8], id: String, _ payload: Payload, cause: TraceContext? = nil
+    ) {
+        outgoing.append(
+            event: payload, topic: topic, key: key, id: id, time: now, origin: origin, cause: cause, writer: &writer)
+    }
+
+    /// Removes a key from a compacted topic.
+    public func publishTombstone<Kind>(_ topic: Topic, key: Identifier<Kind>) {
+        outgoing.append(topic: topic.name, key: key.textBytes, value: nil, headers: [])
+    }
+
+    /// Has the handler render what this batch publishes after the commit, from the input and these bytes alone, so
+    /// that the outbox keeps the bytes and not the records.
+    public func publish(rendering recipe: [UInt8]) {
+        self.recipe = recipe
+    }
+
+    /// Ends this step before the record of that offset. What precedes it is committed; the rest comes again as the next
+    /// batch. Dead letters of records from there on are put off with them.
+    /// - Precondition: at least one record precedes it.
+    public func stop(before offset: Int64) {
+        stopOffset = offset
+    }
+
+    /// Puts an event that was read but cannot be applied to the dead letters.
+    public func dead<Value>(_ incoming: Incoming<Value>, reason: String) {
+        dead(incoming.record, reason: reason)
+    }
+
+    func dead(_ record: ConsumedRecord, reason: String) {
+        deadLetters.append((record, reason))
+    }
+
+    /// Everything that goes out as it is, the dead letters last.
+    func packed() -> RecordBatch {
+        var packed = outgoing
+        for (record, reason) in deadLetters where record.offset < stopOffset ?? Int64.max {
+            origin.countDead()
+            packed.append(
+                copyOf: record, topic: "\(record.topic).dead",
+                adding: [
+                    ("stampede-dead-reason", Array(reason.utf8)),
+                    ("stampede-dead-service", Array(origin.service.utf8)),
+                    ("stampede-dead-topic", Array(record.topic.utf8)),
+                    ("stampede-dead-partition", Array("\(record.partition)".utf8)),
+                    ("stampede-dead-offset", Array("\(record.offset)".utf8)),
+                    ("stampede-dead-time", now.textBytes),
+                ])
+        }
+        return packed
+    }
+}
+
+/// Who publishes: what every record of a step has in common.
+struct EventOrigin: Sendable {
+    let service: String
+    let source: [UInt8]
+    let dead: Counter?
+
+    init(service: String, dead: Counter?) {
+        self.service = service
+        source = Array("/stampede/\(service)".utf8)
+        self.dead = dead
+    }
+
+    func countDead() { dead?.add(1) }
+}
+
+extension RecordBatch {
+    /// Appends an event in CloudEvents' binary mode.
+    mutating func append<Payload: EventPayload>(
+        event: Payload, topic: Topic, key: [UInt8], id: String, time: Timestamp, origin: EventOrigin,
+        cause: TraceContext?, writer: inout JSONWriter
+    ) {
+        writer.clear()
+        event.write(to: &writer)
+        let trace = cause ?? TraceContext.current
+        append(topic: topic.name, key: key, value: writer.bytes) { headers in
+            headers.add("ce_specversion", CloudEvents.version)
+            headers.add("ce_id", id.utf8)
+            headers.add("ce_type", Payload.type.utf8)
+            headers.add("ce_source", origin.source)
+            headers.add("ce_time", time.textBytes)
+            headers.add("content-type", CloudEvents.contentType)
+            if let trace { headers.add("traceparent", trace.child().traceparent.utf8) }
+        }
+    }
+}
+
+enum CloudEvents {
+    static let version = Array("1.0".utf8)
+    static let contentType = Array("application/json".utf8)
+}
+
+/// Collects the events that a handler renders after the commit.
+public struct Outgoing: Sendable {
+    var records = RecordBatch()
+    private let origin: EventOrigin
+    private var writer = JSONWriter()
+
+    init(origin: EventOrigin) { self.origin = origin }
+
+    public mutating func publish<Kind, Payload: EventPayload>(
+        _ topic: Topic, key: Identifier<Kind>, id: String, time: Timestamp, _ payload: Payload, cause: TraceContext?
+    ) {
+        records.append(
+            event: payload, topic: topic, key: key.textBytes, id: id, time: time, origin: origin, cause: cause,
+            writer: &writer)
+    }
+}
