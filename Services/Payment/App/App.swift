@@ -1,4 +1,7 @@
+import PaymentCore
+import ServiceKit
+
 @main
 struct App {
-    static func main() {}
+    static func main() async { await Program.run(PaymentService.self) }
 }

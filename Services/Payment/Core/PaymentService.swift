@@ -1,1 +1,49 @@
-// Payment
+// The composition root: all that payment consumes, serves, publishes and repeats.
+import EventPipeline
+import HTTP
+import Models
+import Postgres
+import ServiceKit
+
+/// Keeps the wallets: a double-entry ledger that captures, refunds and tops up, each once.
+public struct PaymentService: Service {
+    public static let name = "payment"
+    public static let summary = "Keeps the wallets and captures the price of reserved orders."
+    public static let defaultHTTPPort = 8084
+    public static let topics: [Topic] = [.accounts, .keys, .reservations, .payments]
+    public static let migrations = [
+        PipelineSchema.migration,
+        Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
+    ]
+    public static let configurationKeys = [
+        ConfigurationKey(
+            "STAMPEDE_WALLET_CURRENCY", "ISO 4217 code of the currency that new wallets open in", .string,
+            default: "CNY")
+    ]
+
+    public let components: [any Component]
+    public let routes: [Route]
+
+    public init(_ context: ServiceContext) throws {
+        let code = context.configuration.string("STAMPEDE_WALLET_CURRENCY")
+        guard let opening = Currency(code) else {
+            throw ConfigurationError(["STAMPEDE_WALLET_CURRENCY: expected three capital letters such as CNY"])
+        }
+        let keys = AccessKeys(context)
+        let relay = Relay(context)
+        let newPaymentID: @Sendable () -> PaymentID = { context.newID() }
+        components = [
+            keys,
+            EventProcessor(context, name: "accounts", topic: .accounts, handler: AccountEvents(opening: opening)),
+            EventProcessor(
+                context, name: "reservations", topic: .reservations,
+                handler: ReservationEvents(desk: ReservationDesk(newID: newPaymentID))),
+            relay,
+        ]
+        let wallets = WalletRoutes(postgres: context.postgres, verifier: keys.verifier)
+        let payments = PaymentRoutes(
+            postgres: context.postgres, verifier: keys.verifier, payDesk: PayDesk(relay, newID: newPaymentID),
+            topUpDesk: TopUpDesk(postgres: context.postgres, newID: { context.newID() }))
+        routes = wallets.routes + payments.routes
+    }
+}

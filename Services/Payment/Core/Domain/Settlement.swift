@@ -1,0 +1,177 @@
+// Captures, failures and refunds: what follows from each event and each payment by hand, one after the other.
+import Models
+
+/// What a transaction decides, on the orders and accounts that it has locked. Values in, values out: the same input
+/// in the same order always gives the same decisions, however it is cut into transactions.
+struct Settlement: Sendable {
+    /// An event to publish, and which input it answers.
+    struct Answer: Equatable, Sendable {
+        enum Event: Equatable, Sendable {
+            case captured(PaymentCaptured)
+            case failed(PaymentFailed)
+            case refunded(PaymentRefunded)
+        }
+
+        let event: Event
+        let input: Int
+    }
+
+    /// Why a payment by hand is refused.
+    enum Refusal: Error, Equatable, Sendable {
+        /// There is no such order, or it is another's.
+        case unknownOrder
+        case alreadyPaid
+        /// The hold has run out, or the order was released: there is nothing to pay for any more.
+        case holdOver
+        case insufficientFunds
+    }
+
+    private(set) var ledger: Ledger
+    private(set) var answers: [Answer] = []
+    private var orders: [OrderID: PaymentOrder]
+    private var added: Set<OrderID> = []
+    private var changed: Set<OrderID> = []
+    private let authorisations: [AuthorisationKey: Money]
+
+    /// - Parameters:
+    ///   - orders: all that is known of the orders that the input names.
+    ///   - accounts: the wallets of their buyers and the proceeds of their brands.
+    init(orders: [PaymentOrder], accounts: [LedgerAccount], authorisations: [AuthorisationKey: Money] = [:]) {
+        self.orders = Dictionary(orders.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        ledger = Ledger(accounts)
+        self.authorisations = authorisations
+    }
+
+    /// Orders to be written for the first time, by ID.
+    var addedOrders: [PaymentOrder] { added.compactMap { orders[$0] }.sorted { $0.id < $1.id } }
+
+    /// Orders that were there and are another now, by ID.
+    var changedOrders: [PaymentOrder] { changed.compactMap { orders[$0] }.sorted { $0.id < $1.id } }
+
+    /// A unit is held for a buyer: pays it at once where a standing authorisation covers it, else waits to be paid by
+    /// hand. An order that is known already, be it released, stays as it is.
+    ///
+    /// - Parameters:
+    ///   - time: the log's time of the event: at or after the end of the hold it is too late.
+    ///   - payment: the ID that a capture gets.
+    /// - Throws: when the ledger lacks the brand's account, or its balance would not fit.
+    mutating func reserved(
+        _ event: OrderReserved, at time: Timestamp, slot: Int32, payment: PaymentID, input: Int
+    ) throws(LedgerError) {
+        let line = event.line
+        guard orders[line.orderId] == nil else { return }
+        var order = PaymentOrder(
+            id: line.orderId, sale: line.saleId, buyer: line.buyerId, brand: line.brandId,
+            due: PaymentOrder.Due(price: event.price, holdUntil: event.holdUntil), slot: slot, state: .payable)
+        if isAuthorised(event) {
+            if let reason = try capture(&order, event.price, isLate: time >= event.holdUntil, payment, input) {
+                order.state = .failed
+                answer(
+                    .failed(
+                        PaymentFailed(
+                            orderId: order.id, saleId: order.sale, buyerId: order.buyer, brandId: order.brand,
+                            reason: reason)),
+                    input)
+            }
+        }
+        orders[order.id] = order
+        added.insert(order.id)
+    }
+
+    /// The order ends without a phone: what was paid goes back, once.
+    /// - Parameter transfer: the ID that a refund gets.
+    mutating func released(
+        _ event: OrderReleased, slot: Int32, transfer: TransferID, input: Int
+    ) throws(LedgerError) {
+        let line = event.line
+        guard var order = orders[line.orderId] else {
+            orders[line.orderId] = PaymentOrder(
+                id: line.orderId, sale: line.saleId, buyer: line.buyerId, brand: line.brandId, due: nil, slot: slot,
+                state: .released)
+            added.insert(line.orderId)
+            return
+        }
+        switch order.state {
+        case .refunded, .released:
+            return
+        case .payable, .failed:
+            order.state = .released
+        case .captured:
+            guard let due = order.due, let payment = order.payment else { throw .impossible }
+            try ledger.transfer(
+                due.price.amount, from: .proceeds(order.brand, due.price.currency, slot: order.slot),
+                to: .wallet(order.buyer, due.price.currency), kind: .refund, order: order.id, id: transfer)
+            order.state = .refunded
+            answer(
+                .refunded(
+                    PaymentRefunded(
+                        paymentId: payment, orderId: order.id, saleId: order.sale, buyerId: order.buyer,
+                        brandId: order.brand, amount: due.price, reason: event.reason)),
+                input)
+        }
+        store(order)
+    }
+
+    /// The buyer pays a held order without a standing authorisation.
+    /// - Parameter now: at or after the end of the hold it is too late.
+    /// - Returns: the order, captured.
+    mutating func pay(
+        _ id: OrderID, by buyer: AccountID, at now: Timestamp, payment: PaymentID, input: Int
+    ) throws -> PaymentOrder {
+        guard var order = orders[id], order.buyer == buyer else { throw Refusal.unknownOrder }
+        switch order.state {
+        case .captured: throw Refusal.alreadyPaid
+        case .refunded, .failed, .released: throw Refusal.holdOver
+        case .payable: break
+        }
+        guard let due = order.due else { throw LedgerError.impossible }
+        switch try capture(&order, due.price, isLate: now >= due.holdUntil, payment, input) {
+        case nil: break
+        case .tooLate: throw Refusal.holdOver
+        case .insufficientFunds, .noWallet: throw Refusal.insufficientFunds
+        }
+        store(order)
+        return order
+    }
+
+    private func isAuthorised(_ event: OrderReserved) -> Bool {
+        let key = AuthorisationKey(owner: event.line.buyerId, payee: event.line.brandId)
+        guard let limit = authorisations[key] else { return false }
+        return limit.currency == event.price.currency && limit.amount >= event.price.amount
+    }
+
+    /// Captures, or says why not and changes nothing.
+    private mutating func capture(
+        _ order: inout PaymentOrder, _ price: Money, isLate: Bool, _ payment: PaymentID, _ input: Int
+    ) throws(LedgerError) -> PaymentFailed.Reason? {
+        if isLate { return .tooLate }
+        let wallet = LedgerAccountKey.wallet(order.buyer, price.currency)
+        do {
+            try ledger.transfer(
+                price.amount, from: wallet, to: .proceeds(order.brand, price.currency, slot: order.slot),
+                kind: .capture, order: order.id, id: TransferID(high: payment.high, low: payment.low))
+        } catch .insufficientFunds {
+            return .insufficientFunds
+        } catch .noAccount(wallet) {
+            return .noWallet
+        }
+        order.state = .captured
+        order.payment = payment
+        answer(
+            .captured(
+                PaymentCaptured(
+                    paymentId: payment, orderId: order.id, saleId: order.sale, buyerId: order.buyer,
+                    brandId: order.brand, amount: price)),
+            input)
+        return nil
+    }
+
+    private mutating func answer(_ event: Answer.Event, _ input: Int) {
+        answers.append(Answer(event: event, input: input))
+    }
+
+    private mutating func store(_ order: PaymentOrder) {
+        orders[order.id] = order
+        if !added.contains(order.id) { changed.insert(order.id) }
+    }
+}

@@ -1,0 +1,38 @@
+// Topic `reservations`: a held unit is paid at once where that is authorised; what is released is paid back.
+import EventPipeline
+import JSON
+import Models
+import Observability
+
+struct ReservationEvents: EventHandler {
+    let desk: ReservationDesk
+
+    func apply(_ batch: EventBatch, _ step: Step) async throws {
+        let events = batch.read(step, only: [OrderReserved.type, OrderReleased.type]) {
+            (type, json) throws(JSONError) -> ReservationNews.Event? in
+            switch type {
+            case OrderReserved.type: .reserved(try OrderReserved(json: json))
+            case OrderReleased.type: .released(try OrderReleased(json: json))
+            default: nil
+            }
+        }
+        guard !events.isEmpty else { return }
+        let settlement = try await desk.settle(
+            events.map { ReservationNews(event: $0.value, time: $0.time) }, slot: batch.partition, step.transaction)
+        for answer in settlement.answers { step.publish(answer.event, cause: events[answer.input].trace) }
+    }
+}
+
+extension Step {
+    /// Publishes a settlement's answer. Its ID follows from the order, so that a repeat is recognised.
+    func publish(_ event: Settlement.Answer.Event, cause: TraceContext?) {
+        switch event {
+        case .captured(let captured):
+            publish(.payments, key: captured.buyerId, id: "\(captured.orderId)/captured", captured, cause: cause)
+        case .failed(let failed):
+            publish(.payments, key: failed.buyerId, id: "\(failed.orderId)/failed", failed, cause: cause)
+        case .refunded(let refunded):
+            publish(.payments, key: refunded.buyerId, id: "\(refunded.orderId)/refunded", refunded, cause: cause)
+        }
+    }
+}

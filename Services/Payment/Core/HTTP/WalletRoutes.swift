@@ -1,0 +1,161 @@
+// Routes of the sender's own wallet: what it holds, what came and went, who may charge it without asking.
+import HTTP
+import JSON
+import Models
+import Postgres
+import Security
+import ServiceKit
+
+struct WalletRoutes: Sendable {
+    let postgres: PostgresPool
+    let verifier: TokenVerifier
+
+    var routes: [Route] {
+        [
+            Route(.get, "/v1/wallet", wallet),
+            Route(.get, "/v1/wallet/entries", entries),
+            Route(.get, "/v1/wallet/authorisations", authorisations),
+            Route(.get, "/v1/wallet/authorisations/{payeeId}", authorisation),
+            Route(.put, "/v1/wallet/authorisations/{payeeId}", bodyBytesMax: 4096, authorise),
+            Route(.delete, "/v1/wallet/authorisations/{payeeId}", withdraw),
+        ]
+    }
+
+    private static let noWallet = Problem.notFound("The account has no wallet, or it has not opened yet.")
+    private static let noAuthorisation = Problem.notFound("The payee is not authorised.")
+    private static let noPayee = Problem.notFound("There is no such brand.")
+
+    private func owner(_ request: HTTPRequest) throws -> AccountID {
+        let claims = try request.claims(using: verifier)
+        try claims.require(.person, .brand)
+        return claims.sub
+    }
+
+    private func wallet(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let owner = try owner(request)
+        let rows = try await postgres.query(WalletStatements.balances(owner))
+        guard !rows.isEmpty else { throw Self.noWallet }
+        var byKind: [LedgerAccountKey.Kind: [Money]] = [:]
+        for row in rows {
+            let balance = Money(try row.get(2), try row.currency(1))
+            byKind[try row.choice(0), default: []].append(balance)
+        }
+        var writer = JSONWriter()
+        writer.object {
+            $0.field("accountId", owner)
+            $0.field("balances", byKind[.wallet] ?? [])
+            $0.field("proceeds", optional: byKind[.proceeds])
+        }
+        return .json(200, writer.bytes)
+    }
+
+    private static let entriesMax = 100
+
+    private func entries(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let owner = try owner(request)
+        let query = request.query
+        var before: WalletStatements.EntryCursor?
+        if let text = query["cursor"] {
+            before = WalletStatements.EntryCursor(text)
+            if before == nil { throw Problem.badRequest(fields: [FieldProblem("cursor", expected: "a nextCursor")]) }
+        }
+        guard let limit = Int(query["limit"] ?? "50"), (1...Self.entriesMax).contains(limit) else {
+            throw Problem.badRequest(
+                fields: [FieldProblem("limit", expected: "an integer from 1 to \(Self.entriesMax)")])
+        }
+        // One more than asked for says whether there is a next page.
+        let rows = try await postgres.query(WalletStatements.entries(owner, before: before, countMax: limit + 1))
+        var writer = JSONWriter(capacity: 4096)
+        try writer.object {
+            $0.name("items")
+            try $0.array {
+                for row in rows.prefix(limit) {
+                    let kind: Transfer.Kind = try row.choice(3)
+                    let account: LedgerAccountKey.Kind = try row.choice(2)
+                    let amount = Money(try row.get(5), try row.currency(6))
+                    let transfer: TransferID = try row.get(0)
+                    let order: OrderID? = try row.get(4)
+                    let createdAt: Timestamp = try row.get(7)
+                    $0.object {
+                        $0.field("transferId", transfer)
+                        $0.field("account", account.rawValue)
+                        $0.field("kind", kind.rawValue)
+                        $0.field("orderId", optional: order)
+                        $0.field("amount", amount)
+                        $0.field("createdAt", createdAt)
+                    }
+                }
+            }
+            if rows.count > limit {
+                let last = rows[limit - 1]
+                let next = WalletStatements.EntryCursor(transfer: try last.get(0), account: try last.get(1))
+                $0.field("nextCursor", next.description)
+            }
+        }
+        return .json(200, writer.bytes)
+    }
+
+    // MARK: Authorisations
+
+    private func authorisations(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let rows = try await postgres.query(WalletStatements.authorisations(owner(request)))
+        var items: [Account.Authorisation] = []
+        for row in rows {
+            items.append(
+                Account.Authorisation(payeeId: try row.get(0), limit: Money(try row.get(1), try row.currency(2))))
+        }
+        var writer = JSONWriter()
+        writer.object { $0.field("items", items) }
+        return .json(200, writer.bytes)
+    }
+
+    private func authorisation(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let owner = try owner(request)
+        guard
+            let payee = payee(request),
+            let row = try await postgres.query(WalletStatements.authorisation(owner, payee: payee)).first
+        else { throw Self.noAuthorisation }
+        return answer(payee, Money(try row.get(0), try row.currency(1)))
+    }
+
+    /// Lets a brand charge the wallet for orders that are reserved from now on, each up to the limit.
+    private func authorise(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let owner = try owner(request)
+        let limit = try request.json { (json) throws(JSONError) -> Money in
+            try json.onlyMembers(["limit"])
+            return try json.exactMoney("limit")
+        }
+        guard let payee = payee(request) else { throw Self.noPayee }
+        try await postgres.transaction { transaction in
+            let rows = try await transaction.pipeline([
+                WalletStatements.lockWallets(owner), WalletStatements.authorisationFacts(owner, payee: payee),
+            ])
+            guard !rows[0].isEmpty else { throw Self.noWallet }
+            guard try rows[1][0].get(0, as: Bool.self) else { throw Self.noPayee }
+            guard try rows[1][0].get(1, as: Int64.self) < WalletStatements.authorisationsMax else {
+                throw Problem.conflict(
+                    type: "too-many-authorisations",
+                    "A wallet has at most \(WalletStatements.authorisationsMax) authorisations: withdraw one first.")
+            }
+            transaction.finish([WalletStatements.authorise(owner, payee: payee, limit: limit)])
+        }
+        return answer(payee, limit)
+    }
+
+    private func withdraw(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let owner = try owner(request)
+        guard
+            let payee = payee(request),
+            try await postgres.execute(WalletStatements.withdraw(owner, payee: payee)) > 0
+        else { throw Self.noAuthorisation }
+        return .empty(204)
+    }
+
+    private func payee(_ request: HTTPRequest) -> AccountID? {
+        request.pathParameters["payeeId"].flatMap { AccountID($0) }
+    }
+
+    private func answer(_ payee: AccountID, _ limit: Money) -> HTTPResponse {
+        .json(200, JSONWriter.document(Account.Authorisation(payeeId: payee, limit: limit)))
+    }
+}

@@ -1,0 +1,96 @@
+// Accounts of the ledger and its journal.
+import Models
+import Postgres
+
+enum LedgerStatements {
+    /// Plans once, for arrays of any length: a plan made for one array would be made anew for each.
+    static let planOnce: SQL = "SET LOCAL plan_cache_mode = force_generic_plan"
+
+    /// The database's clock at this statement, not at the transaction's beginning.
+    static let clock: SQL = "SELECT clock_timestamp()"
+
+    /// Opens the part of brands' proceeds that a partition captures to, where it is not open yet.
+    static func openProceeds(_ proceeds: Set<LedgerAccountKey>) -> SQL {
+        // Sorted, like all that is locked: two transactions that open the same ones do not wait in a circle.
+        let keys = proceeds.sorted { ($0.owner, $0.slot, $0.currency.code) < ($1.owner, $1.slot, $1.currency.code) }
+        return """
+            INSERT INTO accounts (owner_id, kind, slot, currency)
+            SELECT owner_id, 'proceeds', slot, currency
+            FROM unnest(\(keys.map(\.owner)), \(keys.map(\.slot)), \(keys.map(\.currency.code)))
+                AS new (owner_id, slot, currency)
+            ON CONFLICT DO NOTHING
+            """
+    }
+
+    /// Locks the wallets of `buyers`, in every currency, the brands' proceeds in `slot`, and the proceeds that a refund
+    /// of `orders` comes from.
+    static func lockAccounts(buyers: Set<AccountID>, brands: Set<BrandID>, slot: Int32, orders: Set<OrderID>) -> SQL {
+        """
+        SELECT ledger_account_id, owner_id, kind::text, currency, slot, balance FROM accounts
+        WHERE (owner_id, kind, slot) IN (
+            SELECT owner, 'wallet'::account_kind, 0 FROM unnest(\(Array(buyers))) AS owner
+            UNION ALL
+            SELECT owner, 'proceeds', \(slot) FROM unnest(\(Array(brands))) AS owner
+            UNION ALL
+            SELECT brand_id, 'proceeds', slot FROM orders WHERE order_id = ANY(\(Array(orders)))
+        )
+        ORDER BY ledger_account_id FOR UPDATE
+        """
+    }
+
+    /// Locks the bank's accounts in the currencies and the wallets of `owners`, in every currency.
+    static func lockForTopUp(owners: Set<AccountID>, currencies: Set<String>) -> SQL {
+        """
+        SELECT ledger_account_id, owner_id, kind::text, currency, slot, balance FROM accounts
+        WHERE (owner_id, kind, slot) IN (
+            SELECT owner, 'wallet'::account_kind, 0 FROM unnest(\(Array(owners))) AS owner
+            UNION ALL
+            SELECT \(AccountID.bank), 'bank', 0
+        ) AND (kind <> 'bank' OR currency = ANY(\(Array(currencies))))
+        ORDER BY ledger_account_id FOR UPDATE
+        """
+    }
+
+    static func accounts(_ rows: Rows) throws(PostgresError) -> [LedgerAccount] {
+        var accounts: [LedgerAccount] = []
+        accounts.reserveCapacity(rows.count)
+        for row in rows {
+            let key = LedgerAccountKey(
+                owner: try row.get(1), kind: try row.choice(2), currency: try row.currency(3), slot: try row.get(4))
+            accounts.append(LedgerAccount(number: try row.get(0), key: key, balance: try row.get(5)))
+        }
+        return accounts
+    }
+
+    /// Adds to the journal; the balances follow by its trigger.
+    static func insert(_ transfers: [Transfer]) -> SQL {
+        """
+        INSERT INTO transfers (transfer_id, kind, order_id, debit_account, credit_account, amount, currency)
+        SELECT transfer_id, kind::transfer_kind, order_id, debit_account, credit_account, amount, currency
+        FROM unnest(
+            \(transfers.map(\.id)), \(transfers.map(\.kind.rawValue)), \(transfers.map(\.order)),
+            \(transfers.map(\.debit)), \(transfers.map(\.credit)), \(transfers.map(\.amount.amount)),
+            \(transfers.map(\.amount.currency.code))
+        ) AS new (transfer_id, kind, order_id, debit_account, credit_account, amount, currency)
+        """
+    }
+}
+
+extension Row {
+    /// A column of one of the schema's enumerations.
+    func choice<Choice: RawRepresentable<String>>(_ column: Int) throws(PostgresError) -> Choice {
+        let text: String = try get(column)
+        guard let choice = Choice(rawValue: text) else { throw unknown(text, "a \(Choice.self)") }
+        return choice
+    }
+
+    func currency(_ column: Int) throws(PostgresError) -> Currency {
+        let text: String = try get(column)
+        guard let currency = Currency(text) else { throw unknown(text, "a currency") }
+        return currency
+    }
+
+    private func unknown(_ text: String, _ expected: String) -> PostgresError {
+        PostgresError(sqlState: "22P02", message: "expected \(expected), the column has \(text)")
+    }
+}

@@ -1,0 +1,90 @@
+// Carries a list of reservations' events into the ledger, inside one transaction.
+import Models
+import Postgres
+
+/// An event of the topic `reservations` that concerns money.
+struct ReservationNews: Sendable {
+    enum Event: Sendable {
+        case reserved(OrderReserved)
+        case released(OrderReleased)
+    }
+
+    let event: Event
+    /// The log's.
+    let time: Timestamp
+}
+
+/// Locks what the events touch, decides in memory, writes it as sets: two round trips, whatever their number.
+struct ReservationDesk: Sendable {
+    let newID: @Sendable () -> PaymentID
+
+    /// - Parameter slot: the partition that the events were read from.
+    /// - Returns: what was decided; it is written when the transaction commits.
+    func settle(
+        _ news: [ReservationNews], slot: Int32, _ transaction: Transaction
+    ) async throws -> Settlement {
+        var settlement = try await load(news, slot, transaction)
+        for (input, one) in news.enumerated() {
+            switch one.event {
+            case .reserved(let event):
+                try settlement.reserved(event, at: one.time, slot: slot, payment: newID(), input: input)
+            case .released(let event):
+                let id = newID()
+                try settlement.released(
+                    event, slot: slot, transfer: TransferID(high: id.high, low: id.low), input: input)
+            }
+        }
+        transaction.finish(settlement.statements)
+        return settlement
+    }
+
+    private func load(
+        _ news: [ReservationNews], _ slot: Int32, _ transaction: Transaction
+    ) async throws -> Settlement {
+        var orders: Set<OrderID> = []
+        var released: Set<OrderID> = []
+        var buyers: Set<AccountID> = []
+        var brands: Set<BrandID> = []
+        var proceeds: Set<LedgerAccountKey> = []
+        var asked: Set<AuthorisationKey> = []
+        orders.reserveCapacity(news.count)
+        buyers.reserveCapacity(news.count)
+        asked.reserveCapacity(news.count)
+        for one in news {
+            switch one.event {
+            case .reserved(let event):
+                orders.insert(event.line.orderId)
+                buyers.insert(event.line.buyerId)
+                brands.insert(event.line.brandId)
+                proceeds.insert(.proceeds(event.line.brandId, event.price.currency, slot: slot))
+                asked.insert(AuthorisationKey(owner: event.line.buyerId, payee: event.line.brandId))
+            case .released(let event):
+                orders.insert(event.line.orderId)
+                released.insert(event.line.orderId)
+                buyers.insert(event.line.buyerId)
+            }
+        }
+        let rows = try await transaction.pipeline([
+            LedgerStatements.planOnce,
+            LedgerStatements.openProceeds(proceeds),
+            OrderStatements.lock(orders),
+            LedgerStatements.lockAccounts(buyers: buyers, brands: brands, slot: slot, orders: released),
+            OrderStatements.authorisations(owners: asked.map(\.owner), payees: asked.map(\.payee)),
+        ])
+        return Settlement(
+            orders: try OrderStatements.orders(rows[2]), accounts: try LedgerStatements.accounts(rows[3]),
+            authorisations: try OrderStatements.authorisations(rows[4]))
+    }
+}
+
+extension Settlement {
+    /// Writes what was decided.
+    var statements: [SQL] {
+        var statements: [SQL] = []
+        let (added, changed) = (addedOrders, changedOrders)
+        if !added.isEmpty { statements.append(OrderStatements.insert(added)) }
+        if !changed.isEmpty { statements.append(OrderStatements.update(changed)) }
+        if !ledger.transfers.isEmpty { statements.append(LedgerStatements.insert(ledger.transfers)) }
+        return statements
+    }
+}
