@@ -1,1 +1,51 @@
-// Reservation
+// Decides who gets a phone: everything that this service consumes, serves, keeps and repeats.
+import EventPipeline
+import HTTP
+import JSON
+import Models
+import Observability
+import Postgres
+import ServiceKit
+
+/// Answers every order: reserved, waitlisted or rejected, each exactly once. Scales by itself: an instance takes some of
+/// the partitions of `orders`.
+public struct ReservationService: Service {
+    public static let name = "reservation"
+    public static let summary = "Decides every order: reserved, waitlisted or rejected, each exactly once."
+    public static let defaultHTTPPort = 8083
+    public static let topics: [Topic] = [.sales, .keys, .orders, .payments, .reservations]
+    public static let migrations = [
+        PipelineSchema.migration,
+        Migration(
+            number: 1, name: "stock_and_orders",
+            sql: String(decoding: PackageResources._001_stock_and_orders_sql, as: UTF8.self)),
+    ]
+
+    public let components: [any Component]
+    public let routes: [Route]
+
+    public init(_ context: ServiceContext) throws {
+        let sales = SaleTable()
+        let salesTable = CompactedTable(context, topic: .sales) { (key, type, body) throws(JSONError) in
+            try sales.apply(key, type, body)
+        }
+        let keys = AccessKeys(context)
+        let relay = Relay(context)
+        let keeper = StockKeeper(context, relay: relay, sales: sales)
+        let decisions = OrderDecisions(
+            sales: sales, catchUp: { try await salesTable.catchUp() }, keeper: keeper,
+            decided: context.metrics.counter("stampede_orders_decided_total", help: "Orders decided"))
+        components = [
+            relay,
+            keys,
+            salesTable,
+            keeper,
+            EventProcessor(context, name: "orders", topic: .orders, batchRecordsMax: 10_000, handler: decisions),
+            EventProcessor(context, name: "payments", topic: .payments, handler: PaymentSettlement(keeper: keeper)),
+        ]
+        routes =
+            StockRoutes(
+                counts: StockCounts(context.postgres, now: context.now), verifier: keys.verifier
+            ).routes
+    }
+}

@@ -1,0 +1,51 @@
+// What payments mean for the units that are held: paid is confirmed, failed is released, too late goes back.
+import EventPipeline
+import JSON
+import Models
+
+struct PaymentSettlement: EventHandler {
+    let keeper: StockKeeper
+    let settlement = SettlementStorage()
+
+    private enum Input: Sendable {
+        case captured(PaymentCaptured)
+        case failed(PaymentFailed)
+    }
+
+    func apply(_ batch: EventBatch, _ step: Step) async throws {
+        let inputs = batch.read(step, only: [PaymentCaptured.type, PaymentFailed.type]) {
+            (type, json) throws(JSONError) -> Input? in
+            type == PaymentCaptured.type
+                ? .captured(try PaymentCaptured(json: json)) : .failed(try PaymentFailed(json: json))
+        }
+        var paid: [OrderID] = []
+        var failed: [OrderID] = []
+        for input in inputs {
+            switch input.value {
+            case .captured(let payment): paid.append(payment.orderId)
+            case .failed(let payment): failed.append(payment.orderId)
+            }
+        }
+        if !paid.isEmpty {
+            let confirmed = try await settlement.confirm(paid, step.transaction)
+            for order in confirmed {
+                step.publish(
+                    .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/confirmed",
+                    OrderConfirmed(line: order.line))
+            }
+            if confirmed.count < paid.count {
+                // Held no more: the money has to go back. Confirmed before: the event came twice.
+                for order in try await settlement.released(paid, step.transaction) {
+                    step.publish(
+                        .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/paid-too-late",
+                        OrderReleased(line: order.line, reason: .paidTooLate))
+                }
+            }
+        }
+        if !failed.isEmpty {
+            let released = try await settlement.release(failed, step.transaction)
+            keeper.publishReleased(released, reason: .paymentFailed, step)
+            keeper.giveBack(released, step)
+        }
+    }
+}

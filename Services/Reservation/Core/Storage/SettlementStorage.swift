@@ -1,0 +1,79 @@
+// How orders end: paid, released, cancelled, or run out.
+import EventPipeline
+import Models
+import Postgres
+
+struct SettlementStorage: Sendable {
+    private static let maximumExpired: Int32 = 2000
+
+    /// Marks held orders as paid for; returns those that were.
+    func confirm(_ orders: [OrderID], _ transaction: Transaction) async throws -> [ChangedOrder] {
+        try await transaction.query(
+            """
+            UPDATE orders o SET state = 3 FROM stock s
+            WHERE o.order_id = ANY(\(orders)) AND o.state = 1
+                AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
+            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency
+            """
+        ).map(ChangedOrder.init(row:))
+    }
+
+    /// Releases held orders; returns those that were held.
+    func release(_ orders: [OrderID], _ transaction: Transaction) async throws -> [ChangedOrder] {
+        try await transaction.query(
+            """
+            UPDATE orders o SET state = 4 FROM stock s
+            WHERE o.order_id = ANY(\(orders)) AND o.state = 1
+                AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
+            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency
+            """
+        ).map(ChangedOrder.init(row:))
+    }
+
+    /// Orders of these that exist and no longer hold a unit.
+    func released(_ orders: [OrderID], _ transaction: Transaction) async throws -> [ChangedOrder] {
+        try await transaction.query(
+            """
+            SELECT o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency
+            FROM orders o JOIN stock s USING (sale_id, batch, variant)
+            WHERE o.order_id = ANY(\(orders)) AND o.state = 4
+            """
+        ).map(ChangedOrder.init(row:))
+    }
+
+    /// Ends orders that their own buyers took back: held, waiting or paid ones. `heldUnit` says which gave a unit back.
+    func cancel(
+        _ orders: [(id: OrderID, buyer: AccountID)], _ transaction: Transaction
+    ) async throws -> [(order: ChangedOrder, heldUnit: Bool)] {
+        try await transaction.query(
+            """
+            WITH ended AS (
+                SELECT o.order_id, o.state FROM orders o
+                JOIN unnest(\(orders.map(\.id)), \(orders.map(\.buyer))) AS k(order_id, buyer_id) USING (order_id, buyer_id)
+                WHERE o.state < 4 ORDER BY o.order_id FOR UPDATE OF o
+            )
+            UPDATE orders o SET state = 4 FROM ended, stock s
+            WHERE o.order_id = ended.order_id AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
+            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
+                ended.state
+            """
+        ).map { (try ChangedOrder(row: $0), try $0.get(9, as: Int16.self) != OrderState.waitlisted) }
+    }
+
+    /// Releases orders whose hold ran out more than `graceSeconds` ago by the database's clock. The grace lets a payment
+    /// that was made in time arrive.
+    func expire(graceSeconds: Int64, _ transaction: Transaction) async throws -> [ChangedOrder] {
+        try await transaction.query(
+            """
+            WITH ended AS (
+                SELECT order_id FROM orders
+                WHERE state = 1 AND hold_until < now() - make_interval(secs => \(graceSeconds)::bigint)
+                ORDER BY hold_until LIMIT \(Self.maximumExpired) FOR UPDATE SKIP LOCKED
+            )
+            UPDATE orders o SET state = 4 FROM ended, stock s
+            WHERE o.order_id = ended.order_id AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
+            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency
+            """
+        ).map(ChangedOrder.init(row:))
+    }
+}

@@ -1,0 +1,211 @@
+// The decision itself: pure, so every rule is tested without a broker or a database.
+import Models
+import Testing
+
+@testable import ReservationCore
+
+@Suite struct DecisionTests {
+    let sale = SaleID(high: 1, low: 1)
+    let terms = Terms(
+        brandId: AccountID(high: 9, low: 9), price: Money(199_900, .cny), holdSeconds: 600,
+        opensAt: Timestamp(seconds: 1000), closesAt: Timestamp(seconds: 2000))
+    var key: StockKey { StockKey(saleId: sale, batch: 1, variant: "mi3") }
+
+    func order(_ number: UInt64, by buyer: UInt64, at seconds: Int64 = 1000) -> OrderInLog {
+        OrderInLog(
+            order: OrderPlaced(
+                orderId: OrderID(high: 2, low: number), saleId: sale, batch: 1, variant: "mi3",
+                buyerId: AccountID(high: 3, low: buyer)),
+            time: Timestamp(seconds: seconds), offset: Int64(number))
+    }
+
+    func decided(
+        _ orders: [OrderInLog], _ stock: StockView, history: History = History()
+    ) -> (decisions: Decisions, left: StockView) {
+        var stocks = [stock]
+        let decisions = decide(
+            orders, lines: orders.map { _ in 0 }, keys: [key], terms: [terms], stocks: &stocks, history: history)
+        return (decisions, stocks[0])
+    }
+
+    let two = StockView(units: 2, places: 1, unitsElsewhere: 0, placesElsewhere: 0)
+
+    @Test func unitsGoInTheOrderOfTheLogThenThePlacesThenNothing() {
+        let (decisions, left) = decided((1...5).map { order($0, by: $0) }, two)
+        #expect(decisions.outcomes == [.reserved, .reserved, .waitlisted, .soldOut, .soldOut])
+        #expect(left.isExhausted)
+    }
+
+    @Test func aBuyerWhoOrdersTwiceIsReservedOnce() {
+        let (decisions, left) = decided([order(1, by: 7), order(2, by: 7)], two)
+        #expect(decisions.outcomes == [.reserved, .limitReached])
+        #expect(left.units == 1)
+    }
+
+    @Test func theSameOrderTwiceIsDecidedOnce() {
+        let (decisions, left) = decided([order(1, by: 7), order(1, by: 7)], two)
+        #expect(decisions.outcomes == [.reserved, .none])
+        #expect(left.units == 1)
+    }
+
+    @Test func anOrderThatWasDecidedInAnEarlierBatchIsNotDecidedAgain() {
+        var history = History()
+        history.decided = [OrderID(high: 2, low: 1)]
+        let (decisions, left) = decided([order(1, by: 7), order(2, by: 8)], two, history: history)
+        #expect(decisions.outcomes == [.none, .reserved])
+        #expect(left.units == 1)
+    }
+
+    @Test func aBuyerServedInAnEarlierBatchIsRefused() {
+        var history = History()
+        history.served = [SaleBuyer(saleId: sale, buyerId: AccountID(high: 3, low: 7))]
+        #expect(decided([order(1, by: 7)], two, history: history).decisions.outcomes == [.limitReached])
+    }
+
+    @Test func theLogsTimeOpensAndClosesABatchToTheMicrosecond() {
+        let early = OrderInLog(
+            order: order(1, by: 1).order, time: Timestamp(microseconds: 999_999_999), offset: 1)
+        let last = OrderInLog(
+            order: order(2, by: 2).order, time: Timestamp(microseconds: 1_999_999_999), offset: 2)
+        let (decisions, _) = decided([early, last, order(3, by: 3, at: 2000)], two)
+        #expect(decisions.outcomes == [.notOpen, .reserved, .closed])
+    }
+
+    @Test func nobodyIsRefusedOrWaitlistedWhileAUnitIsFreeElsewhere() {
+        let stock = StockView(units: 1, places: 5, unitsElsewhere: 3, placesElsewhere: 0)
+        let (decisions, _) = decided((1...4).map { order($0, by: $0) }, stock)
+        #expect(decisions.outcomes == [.reserved])
+        #expect(decisions.shortage == Shortage(key: key, wanted: 3))
+    }
+
+    @Test func nobodyIsRefusedWhileAPlaceIsFreeElsewhere() {
+        let stock = StockView(units: 0, places: 0, unitsElsewhere: 0, placesElsewhere: 1)
+        let (decisions, _) = decided([order(1, by: 1)], stock)
+        #expect(decisions.outcomes.isEmpty)
+        #expect(decisions.shortage == Shortage(key: key, wanted: 1))
+    }
+
+    @Test func anySplitOfALogIntoBatchesGivesTheSameAnswers() {
+        var random = SplitMix(seed: 42)
+        for _ in 0..<200 {
+            let orders = (1...60).map { number in
+                order(UInt64(random.next() % 50), by: random.next() % 30, at: 990 + Int64(number))
+            }.enumerated().map { OrderInLog(order: $1.order, time: $1.time, offset: Int64($0)) }
+            let stock = StockView(units: 9, places: 4, unitsElsewhere: 0, placesElsewhere: 0)
+            let whole = decided(orders, stock).decisions.outcomes
+            var split: [Outcome] = []
+            var left = stock
+            var history = History()
+            var rest = orders[...]
+            while !rest.isEmpty {
+                let part = Array(rest.prefix(1 + Int(random.next() % 10)))
+                rest = rest.dropFirst(part.count)
+                let (decisions, after) = decided(part, left, history: history)
+                for (placed, outcome) in zip(part, decisions.outcomes) {
+                    split.append(outcome)
+                    if outcome == .reserved || outcome == .waitlisted {
+                        history.decided.insert(placed.order.orderId)
+                        history.served.insert(SaleBuyer(saleId: sale, buyerId: placed.order.buyerId))
+                    }
+                }
+                left = after
+            }
+            // Sold out wins over the limit once nothing is left, in whichever batch that becomes known.
+            let same = zip(whole, split).allSatisfy { $0 == $1 }
+            #expect(same, "\(whole) \(split)")
+        }
+    }
+}
+
+@Suite struct LeaseTests {
+    @Test func grantsShrinkAsThePoolEmptiesAndNoUnitIsLostOrMade() {
+        var stock = LeasedStock(pool: 150_000, places: 1000, leases: [])
+        var grants: [Int64] = []
+        var given: Int64 = 0
+        var turn: Int32 = 0
+        while stock.freeUnits > 0 {
+            let partition = turn % 12
+            turn += 1
+            stock.grant(to: partition, wanted: 10_000, partitions: 12)
+            guard let index = stock.leases.firstIndex(where: { $0.partition == partition }) else { return }
+            grants.append(stock.leases[index].units)
+            given += stock.leases[index].units
+            stock.leases[index].units = 0
+            #expect(given + stock.freeUnits == 150_000)
+        }
+        #expect(grants.first == 10_000)
+        #expect(grants.dropLast().allSatisfy { $0 >= LeasedStock.grantMin })
+        #expect(grants.count < 120)
+        #expect(stock.freePlaces == 1000)
+    }
+
+    @Test func whenThePoolIsEmptyTheUnusedUnitsOfOthersAreTaken() {
+        var stock = LeasedStock(
+            pool: 0, places: 10,
+            leases: [Lease(partition: 1, units: 5, places: 0), Lease(partition: 2, units: 3, places: 0)])
+        stock.grant(to: 7, wanted: 6, partitions: 12)
+        #expect(stock.leases.first { $0.partition == 7 } == Lease(partition: 7, units: 6, places: 0))
+        #expect(stock.freeUnits == 8)
+        #expect(stock.places == 10)
+    }
+
+    @Test func placesAreGrantedOnlyWhenNoUnitIsLeft() {
+        var stock = LeasedStock(pool: 0, places: 10, leases: [Lease(partition: 1, units: 0, places: 0)])
+        stock.grant(to: 1, wanted: 4, partitions: 12)
+        #expect(stock.leases[0] == Lease(partition: 1, units: 0, places: 4))
+        #expect(stock.places == 6)
+    }
+}
+
+@Suite struct RefusalAndRecipeTests {
+    @Test func aMillionRefusalsOfOneKindAreOneRun() {
+        let tests = DecisionTests()
+        let orders = (1...1000).map { tests.order($0, by: $0) }
+        let runs = refusals(
+            orders, lines: orders.map { _ in 0 }, keys: [tests.key], outcomes: orders.map { _ in .soldOut })
+        #expect(runs.count == 1)
+        #expect(runs.first?.firstOffset == 1 && runs.first?.lastOffset == 1000)
+        #expect(runs.first?.orderIds == orders.map(\.order.orderId))
+    }
+
+    @Test func aRunEndsWhereTheReasonChanges() {
+        let tests = DecisionTests()
+        let orders = (1...4).map { tests.order($0, by: $0) }
+        let runs = refusals(
+            orders, lines: [0, 0, 0, 0], keys: [tests.key], outcomes: [.notOpen, .reserved, .soldOut, .soldOut])
+        #expect(runs.map(\.reason) == [.notOpen, .soldOut])
+        #expect(runs.map(\.lastOffset) == [1, 4])
+    }
+
+    @Test func aRecipeSurvivesItsBytesAndRefusesOthers() throws {
+        let tests = DecisionTests()
+        let recipe = Recipe(
+            lines: [
+                .init(
+                    saleId: tests.sale, batch: 1, variant: "mi3", brandId: tests.terms.brandId,
+                    price: tests.terms.price, holdSeconds: 600)
+            ], firstOffset: 77, outcomes: [0, 1, 2, 3], decidedAt: Timestamp(microseconds: 1_764_244_800_123_456))
+        #expect(try Recipe(encoded: recipe.encoded()) == recipe)
+        for length in 0..<20 {
+            #expect(throws: RecipeError.self) { try Recipe(encoded: Array(try recipe.encoded().prefix(length))) }
+        }
+    }
+
+    @Test func packedIdentifiersComeBack() {
+        let ids = (0..<5).map { OrderID(high: UInt64.max - $0, low: $0 << 40 | 3) }
+        #expect(PackedIdentifiers.unpack(PackedIdentifiers.pack(ids)) == ids)
+    }
+}
+
+/// A small seeded generator (SplitMix64), so that a failure can be repeated.
+struct SplitMix {
+    private var state: UInt64
+    init(seed: UInt64) { state = seed }
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
