@@ -22,6 +22,11 @@ static inline CURLcode stampede_easy_set_data_function(
     return curl_easy_setopt(easy, option, function);
 }
 
+// CURLOPT_CLOSESOCKETFUNCTION.
+static inline CURLcode stampede_easy_set_close_function(CURL *easy, curl_closesocket_callback function) {
+    return curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, function);
+}
+
 static inline CURLcode stampede_easy_get_long(CURL *easy, CURLINFO info, long *value) {
     return curl_easy_getinfo(easy, info, value);
 }
