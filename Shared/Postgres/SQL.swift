@@ -41,6 +41,13 @@ public struct SQL: ExpressibleByStringInterpolation, Sendable {
             text += String(parameters.count)
         }
 
+        /// A value that may be NULL. The label tells the compiler, which warns of optionals in interpolations, that this
+        /// is meant.
+        @inlinable
+        public mutating func appendInterpolation<Value: PostgresEncodable>(optional value: Value?) {
+            appendInterpolation(value)
+        }
+
         /// A name of a table, a column or a schema, quoted. For names that the source does not know, such as a schema's.
         public mutating func appendInterpolation(identifier: String) {
             text += SQL.quoted(identifier: identifier)

@@ -1,4 +1,7 @@
+import CatalogCore
+import ServiceKit
+
 @main
 struct App {
-    static func main() {}
+    static func main() async { await Program.run(CatalogService.self) }
 }

@@ -1,1 +1,33 @@
-// Catalog
+import EventPipeline
+import HTTP
+import Models
+import Postgres
+import ServiceKit
+
+/// Keeps what brands offer: products, and sales of them in batches. Publishes both as they are now.
+public struct CatalogService: Service {
+    public static let name = "catalog"
+    public static let summary = "Products and sales: drafts, publication, what may still change."
+    public static let defaultHTTPPort = 8082
+    public static let topics: [Topic] = [.keys, .products, .sales, .reservations]
+    public static let migrations = [
+        PipelineSchema.migration,
+        Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
+    ]
+
+    public let components: [any Component]
+    public let routes: [Route]
+
+    public init(_ context: ServiceContext) throws {
+        let keys = AccessKeys(context)
+        let relay = Relay(context)
+        let desk = CatalogDesk(
+            relay: relay, postgres: context.postgres, newProductID: { context.newID() }, newSaleID: { context.newID() })
+        components = [
+            keys,
+            relay,
+            EventProcessor(context, name: "soldout", topic: .reservations, handler: SoldOutHandler()),
+        ]
+        routes = CatalogRoutes(desk: desk, verifier: keys.verifier).all
+    }
+}

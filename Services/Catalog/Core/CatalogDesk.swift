@@ -1,0 +1,220 @@
+// What brands may do with their products and sales. Each command is one transaction; what it publishes leaves after it.
+import EventPipeline
+import Models
+import Postgres
+
+/// Why a command was refused. Nothing was changed.
+enum CatalogRefusal: Error, Equatable {
+    /// There is no such thing, or only its brand may know of it.
+    case unknown
+    /// It belongs to another brand.
+    case notYours
+    /// The request says what cannot be.
+    case faults([Fault])
+    /// The sale is public, and buyers rely on what these fields say.
+    case fixed([Fault])
+    /// Only a draft can be deleted.
+    case isPublished
+}
+
+struct CatalogDesk: Sendable {
+    let relay: Relay
+    let postgres: PostgresPool
+    let newProductID: @Sendable () -> ProductID
+    let newSaleID: @Sendable () -> SaleID
+
+    /// Commands run one after the other, so that a sale's records leave in the order of its revisions: whoever reads
+    /// the compacted topic later finds the newest.
+    private let turn = Turn(waitingMax: 256)
+
+    init(
+        relay: Relay, postgres: PostgresPool, newProductID: @escaping @Sendable () -> ProductID,
+        newSaleID: @escaping @Sendable () -> SaleID
+    ) {
+        self.relay = relay
+        self.postgres = postgres
+        self.newProductID = newProductID
+        self.newSaleID = newSaleID
+    }
+
+    // MARK: Products
+
+    func createProduct(_ plan: ProductPlan, by brand: BrandID) async throws -> Product {
+        try Self.refuse(CatalogRefusal.faults, plan.faults())
+        let product = plan.product(newProductID(), of: brand)
+        return try await inTurn { step in
+            _ = try await step.transaction.execute(ProductStatements.insert(product, at: step.now))
+            step.publish(.products, key: product.productId, id: "\(product.productId)", product)
+            return product
+        }
+    }
+
+    func product(_ id: ProductID) async throws -> Product {
+        guard let row = try await postgres.query(ProductStatements.find(id)).first else { throw CatalogRefusal.unknown }
+        return try ProductStatements.product(row)
+    }
+
+    func products(_ page: Page, of brand: BrandID?) async throws -> Page.Slice<Product> {
+        let cursor = page.cursor.map { ProductID(high: $0.high, low: $0.low) }
+        let rows = try await postgres.query(ProductStatements.list(before: cursor, of: brand, limit: page.limit + 1))
+        return page.slice(try rows.map(ProductStatements.product)) { "\($0.productId)" }
+    }
+
+    // MARK: Sales
+
+    func createSale(_ plan: SalePlan, by brand: BrandID) async throws -> SaleView {
+        let id = newSaleID()
+        return try await inTurn { step in
+            let product = try await Self.product(plan.productId, of: brand, step)
+            try Self.refuse(CatalogRefusal.faults, plan.faults(for: product))
+            let sale = plan.sale(id, of: brand, revision: 1)
+            _ = try await step.transaction.pipeline([
+                SaleStatements.insert(sale, at: step.now),
+                SaleStatements.record(sale, .created, by: brand, at: step.now),
+            ])
+            let stored = StoredSale(sale: sale, status: .draft, createdAt: step.now, publishedAt: nil)
+            return SaleView(stored: stored, soldOut: [:])
+        }
+    }
+
+    /// Makes the sale what the plan says; a plan that says what is there changes nothing.
+    func changeSale(_ id: SaleID, to plan: SalePlan, by brand: BrandID) async throws -> SaleView {
+        try await inTurn { step in
+            let stored = try await Self.lock(id, of: brand, step)
+            if plan == SalePlan(stored.sale) { return try await Self.view(stored, step) }
+            let product = try await Self.product(plan.productId, of: brand, step)
+            try Self.refuse(CatalogRefusal.faults, plan.faults(for: product))
+            if stored.status == .published {
+                try Self.refuse(CatalogRefusal.fixed, plan.changeFaults(from: stored.sale, at: step.now))
+                try Self.refuse(CatalogRefusal.faults, plan.publicationFaults())
+            }
+            let sale = plan.sale(id, of: brand, revision: stored.sale.revision + 1)
+            _ = try await step.transaction.pipeline([
+                SaleStatements.update(sale),
+                SaleStatements.record(sale, .changed, by: brand, at: step.now),
+                LineStatements.raise(plan.raisedLines(from: stored.sale), of: id, at: step.now),
+            ])
+            if stored.status == .published { Self.publish(sale, step) }
+            let changed = StoredSale(
+                sale: sale, status: stored.status, createdAt: stored.createdAt, publishedAt: stored.publishedAt)
+            return try await Self.view(changed, step)
+        }
+    }
+
+    /// Makes a draft public; a sale that is public already stays as it is.
+    func publishSale(_ id: SaleID, by brand: BrandID) async throws -> SaleView {
+        try await inTurn { step in
+            let stored = try await Self.lock(id, of: brand, step)
+            if stored.status == .published { return try await Self.view(stored, step) }
+            try Self.refuse(CatalogRefusal.faults, SalePlan(stored.sale).publicationFaults())
+            let sale = SalePlan(stored.sale).sale(id, of: brand, revision: stored.sale.revision + 1)
+            _ = try await step.transaction.pipeline([
+                SaleStatements.publish(sale, at: step.now),
+                SaleStatements.record(sale, .published, by: brand, at: step.now),
+            ])
+            Self.publish(sale, step)
+            let published = StoredSale(
+                sale: sale, status: .published, createdAt: stored.createdAt, publishedAt: step.now)
+            return SaleView(stored: published, soldOut: [:])
+        }
+    }
+
+    /// Deletes a draft and its history: nobody but its brand has seen it.
+    func deleteDraft(_ id: SaleID, by brand: BrandID) async throws {
+        try await inTurn { step in
+            let stored = try await Self.lock(id, of: brand, step)
+            if stored.status == .published { throw CatalogRefusal.isPublished }
+            _ = try await step.transaction.execute(SaleStatements.delete(id))
+        }
+    }
+
+    /// A public sale, or the reader's own draft.
+    func sale(_ id: SaleID, for reader: AccountID) async throws -> SaleView {
+        guard let row = try await postgres.query(SaleStatements.find(id)).first else { throw CatalogRefusal.unknown }
+        let stored = try SaleStatements.stored(row)
+        guard stored.isVisible(to: reader) else { throw CatalogRefusal.unknown }
+        return try await views([stored])[0]
+    }
+
+    func sales(_ page: Page, _ filter: SaleFilter, for reader: AccountID) async throws -> Page.Slice<SaleView> {
+        let cursor = page.cursor.map { SaleID(high: $0.high, low: $0.low) }
+        let rows = try await postgres.query(
+            SaleStatements.list(before: cursor, filter, for: reader, limit: page.limit + 1))
+        return page.slice(try await views(rows.map(SaleStatements.stored))) { "\($0.stored.sale.saleId)" }
+    }
+
+    /// What became of a sale, newest first: for its brand alone.
+    func changes(of id: SaleID, _ page: Page, for reader: AccountID) async throws -> Page.Slice<SaleChange> {
+        guard let row = try await postgres.query(SaleStatements.find(id)).first else { throw CatalogRefusal.unknown }
+        let stored = try SaleStatements.stored(row)
+        guard stored.isVisible(to: reader) else { throw CatalogRefusal.unknown }
+        guard stored.sale.brandId == reader else { throw CatalogRefusal.notYours }
+        let before = page.numericCursor ?? Int64.max
+        let rows = try await postgres.query(SaleStatements.changes(id, before: before, limit: page.limit + 1))
+        return page.slice(try rows.map(SaleStatements.change)) { "\($0.sale.revision)" }
+    }
+
+    // MARK: Pieces
+
+    private func inTurn<Result: Sendable>(
+        _ body: @escaping @Sendable (Step) async throws -> Result
+    ) async throws -> Result {
+        try await turn.take()
+        do {
+            let result = try await relay.commit(body)
+            await turn.pass()
+            return result
+        } catch {
+            await turn.pass()
+            throw error
+        }
+    }
+
+    private func views(_ sales: [StoredSale]) async throws -> [SaleView] {
+        if sales.isEmpty { return [] }
+        return try Self.views(sales, try await postgres.query(LineStatements.soldOut(of: sales.map(\.sale.saleId))))
+    }
+
+    /// The sale as the step leaves it. Read before the commit: afterwards nothing may fail any more.
+    private static func view(_ stored: StoredSale, _ step: Step) async throws -> SaleView {
+        let rows = try await step.transaction.query(LineStatements.soldOut(of: [stored.sale.saleId]))
+        return try views([stored], rows)[0]
+    }
+
+    private static func views(_ sales: [StoredSale], _ soldOutRows: Rows) throws -> [SaleView] {
+        var soldOut: [SaleID: [LineKey: Timestamp]] = [:]
+        for row in soldOutRows {
+            let (sale, key, time) = try LineStatements.soldOutLine(row)
+            soldOut[sale, default: [:]][key] = time
+        }
+        return sales.map { SaleView(stored: $0, soldOut: soldOut[$0.sale.saleId] ?? [:]) }
+    }
+
+    /// The sale, locked until the step is committed.
+    private static func lock(_ id: SaleID, of brand: BrandID, _ step: Step) async throws -> StoredSale {
+        guard let row = try await step.transaction.query(SaleStatements.lock(id)).first else {
+            throw CatalogRefusal.unknown
+        }
+        let stored = try SaleStatements.stored(row)
+        guard stored.isVisible(to: brand) else { throw CatalogRefusal.unknown }
+        guard stored.sale.brandId == brand else { throw CatalogRefusal.notYours }
+        return stored
+    }
+
+    private static func product(_ id: ProductID, of brand: BrandID, _ step: Step) async throws -> Product {
+        guard let row = try await step.transaction.query(ProductStatements.find(id)).first else {
+            throw CatalogRefusal.faults([Fault("productId", "one of your products")])
+        }
+        let product = try ProductStatements.product(row)
+        try refuse(CatalogRefusal.faults, product.brandId == brand ? [] : [Fault("productId", "one of your products")])
+        return product
+    }
+
+    private static func publish(_ sale: Sale, _ step: Step) {
+        step.publish(.sales, key: sale.saleId, id: "\(sale.saleId)/\(sale.revision)", sale)
+    }
+
+    private static func refuse(_ kind: ([Fault]) -> CatalogRefusal, _ faults: [Fault]) throws(CatalogRefusal) {
+        if !faults.isEmpty { throw kind(faults) }
+    }
+}

@@ -1,0 +1,66 @@
+// What the catalogue answers.
+import JSON
+import Models
+
+extension SaleView: JSONWritable {
+    func write(to writer: inout JSONWriter) {
+        let sale = stored.sale
+        writer.object {
+            $0.field("saleId", sale.saleId)
+            $0.field("brandId", sale.brandId)
+            $0.field("productId", sale.productId)
+            $0.field("status", stored.status.rawValue)
+            $0.field("revision", sale.revision)
+            $0.field("title", sale.title)
+            $0.field("holdSeconds", sale.holdSeconds)
+            $0.field("waitlistMax", sale.waitlistMax)
+            $0.field("createdAt", stored.createdAt)
+            $0.field("publishedAt", optional: stored.publishedAt)
+            $0.name("batches")
+            $0.array { writer in
+                for batch in sale.batches { write(batch, to: &writer) }
+            }
+        }
+    }
+
+    private func write(_ batch: Sale.Batch, to writer: inout JSONWriter) {
+        writer.object {
+            $0.field("number", batch.number)
+            $0.field("opensAt", batch.opensAt)
+            $0.field("closesAt", optional: batch.closesAt)
+            $0.name("lines")
+            $0.array {
+                for line in batch.lines {
+                    $0.object {
+                        $0.field("variant", line.variant)
+                        $0.field("units", line.units)
+                        $0.field("price", line.price)
+                        $0.field(
+                            "soldOutAt", optional: soldOut[LineKey(batch: batch.number, variant: line.variant)])
+                    }
+                }
+            }
+        }
+    }
+}
+
+extension SaleChange: JSONWritable {
+    func write(to writer: inout JSONWriter) {
+        writer.object {
+            $0.field("revision", sale.revision)
+            $0.field("action", action.rawValue)
+            $0.field("changedBy", changedBy)
+            $0.field("changedAt", changedAt)
+            $0.field("sale", sale)
+        }
+    }
+}
+
+extension Page.Slice: JSONWritable where Element: JSONWritable {
+    func write(to writer: inout JSONWriter) {
+        writer.object {
+            $0.field("items", elements)
+            $0.field("nextCursor", optional: nextCursor)
+        }
+    }
+}

@@ -1,0 +1,80 @@
+// The statements on sales and their history.
+import JSON
+import Models
+import Postgres
+
+enum SaleStatements {
+    static func insert(_ sale: Sale, at now: Timestamp) -> SQL {
+        """
+        INSERT INTO sales (sale_id, brand_id, product_id, status, revision, body, created_at)
+        VALUES (\(sale.saleId), \(sale.brandId), \(sale.productId), \(SaleStatus.draft), \(sale.revision),
+            \(body(sale)), \(now))
+        """
+    }
+
+    static func record(_ sale: Sale, _ action: SaleChange.Action, by account: AccountID, at now: Timestamp) -> SQL {
+        """
+        INSERT INTO sale_changes (sale_id, revision, action, changed_by, changed_at, body)
+        VALUES (\(sale.saleId), \(sale.revision), \(action), \(account), \(now), \(body(sale)))
+        """
+    }
+
+    static func update(_ sale: Sale) -> SQL {
+        """
+        UPDATE sales SET product_id = \(sale.productId), revision = \(sale.revision), body = \(body(sale))
+        WHERE sale_id = \(sale.saleId)
+        """
+    }
+
+    static func publish(_ sale: Sale, at now: Timestamp) -> SQL {
+        """
+        UPDATE sales SET status = \(SaleStatus.published), published_at = \(now), revision = \(sale.revision),
+            body = \(body(sale))
+        WHERE sale_id = \(sale.saleId)
+        """
+    }
+
+    static func delete(_ id: SaleID) -> SQL { "DELETE FROM sales WHERE sale_id = \(id)" }
+
+    static func find(_ id: SaleID) -> SQL {
+        "SELECT body, status, created_at, published_at FROM sales WHERE sale_id = \(id)"
+    }
+
+    static func lock(_ id: SaleID) -> SQL {
+        "SELECT body, status, created_at, published_at FROM sales WHERE sale_id = \(id) FOR UPDATE"
+    }
+
+    /// Newest first. Drafts are their brand's alone.
+    static func list(before cursor: SaleID?, _ filter: SaleFilter, for reader: AccountID, limit: Int) -> SQL {
+        """
+        SELECT body, status, created_at, published_at FROM sales
+        WHERE (status = \(SaleStatus.published) OR brand_id = \(reader))
+            AND (\(optional: cursor)::uuid IS NULL OR sale_id < \(optional: cursor))
+            AND (\(optional: filter.brand)::uuid IS NULL OR brand_id = \(optional: filter.brand))
+            AND (\(optional: filter.product)::uuid IS NULL OR product_id = \(optional: filter.product))
+            AND (\(optional: filter.status)::text IS NULL OR status = \(optional: filter.status))
+        ORDER BY sale_id DESC LIMIT \(limit)
+        """
+    }
+
+    static func changes(_ id: SaleID, before revision: Int64, limit: Int) -> SQL {
+        """
+        SELECT body, action, changed_by, changed_at FROM sale_changes
+        WHERE sale_id = \(id) AND revision < \(revision) ORDER BY revision DESC LIMIT \(limit)
+        """
+    }
+
+    static func stored(_ row: Row) throws -> StoredSale {
+        StoredSale(
+            sale: try ProductStatements.document(row.get(0), Sale.init(json:)), status: try row.get(1),
+            createdAt: try row.get(2), publishedAt: try row.get(3))
+    }
+
+    static func change(_ row: Row) throws -> SaleChange {
+        SaleChange(
+            sale: try ProductStatements.document(row.get(0), Sale.init(json:)), action: try row.get(1),
+            changedBy: try row.get(2), changedAt: try row.get(3))
+    }
+
+    private static func body(_ sale: Sale) -> JSONText { JSONText(JSONWriter.document(sale)) }
+}
