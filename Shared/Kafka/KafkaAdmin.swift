@@ -161,6 +161,7 @@ public final class KafkaAdmin: Sendable {
         }
         var result = TopicCreation()
         do throws(KafkaError) {
+            try requireController(handle)
             try handle.ask(RD_KAFKA_ADMIN_OP_CREATETOPICS, timeoutMilliseconds) { options, queue in
                 rd_kafka_CreateTopics(handle.pointer, &requests, requests.count, options, queue)
             } answer: { event throws(KafkaError) in
@@ -225,6 +226,7 @@ public final class KafkaAdmin: Sendable {
         defer { rd_kafka_ConfigResource_destroy(request) }
         var configuration: [String: String] = [:]
         do throws(KafkaError) {
+            try requireController(handle)
             try handle.ask(RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeoutMilliseconds) { options, queue in
                 rd_kafka_DescribeConfigs(handle.pointer, &request, 1, options, queue)
             } answer: { event throws(KafkaError) in
@@ -247,6 +249,15 @@ public final class KafkaAdmin: Sendable {
             guard error.code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE.rawValue else { throw error }
         }
         return configuration
+    }
+
+    /// The embedded broker names no controller: librdkafka would wait for one until the time is over.
+    private static func requireController(_ handle: KafkaHandle) throws(KafkaError) {
+        guard let id = rd_kafka_clusterid(handle.pointer, timeoutMilliseconds) else { return }
+        defer { rd_kafka_mem_free(handle.pointer, id) }
+        if String(cString: id).hasPrefix("mockCluster") {
+            throw KafkaError(RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE, "the embedded broker has no controller")
+        }
     }
 
     private static func committed(

@@ -1,0 +1,29 @@
+// Who reads what: the consumer groups of the five services, for lag.
+import Models
+
+enum ConsumerGroups {
+    struct Reader: Sendable, Equatable {
+        let group: String
+        let topic: String
+    }
+
+    /// A test holds this list against what the services say.
+    static let all: [Reader] = [
+        Reader(group: "reservation.orders", topic: Topic.orders.name),
+        Reader(group: "reservation.payments", topic: Topic.payments.name),
+        Reader(group: "payment.accounts", topic: Topic.accounts.name),
+        Reader(group: "payment.reservations", topic: Topic.reservations.name),
+        Reader(group: "notification.accounts", topic: Topic.accounts.name),
+        Reader(group: "notification.reservations", topic: Topic.reservations.name),
+        Reader(group: "notification.payments", topic: Topic.payments.name),
+        Reader(group: "messaging.notifications", topic: Topic.notifications.name),
+        Reader(group: "messaging.reservations", topic: Topic.reservations.name),
+        Reader(group: "messaging.payments", topic: Topic.payments.name),
+        Reader(group: "catalog.reservations", topic: Topic.reservations.name),
+    ]
+
+    /// Those whose work grows with the orders: all that read what comes of one.
+    static var ofOrders: [Reader] {
+        all.filter { $0.topic == Topic.orders.name || $0.topic == Topic.reservations.name }
+    }
+}
