@@ -40,7 +40,7 @@ let package = Package(
         shared("HTTP", ["CMicroHTTPD", "CCurl", "Observability", "JSON"]),
         shared("Security", ["CSodium", "CCJose", "JSON", "Models"]),
         shared("ServiceKit", ["CMalloc", "HTTP", "Kafka", "Postgres", "Security", "Observability", "Models", "JSON"]),
-        shared("EventPipeline", ["ServiceKit", "Kafka", "Postgres", "Models", "JSON", "Observability"]),
+        shared("EventPipeline", ["ServiceKit", "HTTP", "Kafka", "Postgres", "Models", "JSON", "Observability"]),
 
         // Tests of Shared
         tests("JSON", ["JSON"]),

@@ -1,4 +1,5 @@
 // Publishes what commands that came by HTTP committed: woken by the commit, not by a clock.
+import HTTP
 import Kafka
 import Models
 import Observability
@@ -185,7 +186,8 @@ public final class Relay: Component {
 }
 
 /// More is waiting than the service takes on. Answered 503 with Retry-After.
-public struct Overloaded: Error, Sendable, CustomStringConvertible {
+public struct Overloaded: ProblemConvertible, Sendable, CustomStringConvertible {
     public init() {}
+    public var problem: Problem { .unavailable(retryAfterSeconds: 1, "More is waiting than the service takes on.") }
     public var description: String { "more is waiting than the service takes on; try again shortly" }
 }

@@ -47,7 +47,12 @@ public final class Step {
 
     /// Removes a key from a compacted topic.
     public func publishTombstone<Kind>(_ topic: Topic, key: Identifier<Kind>) {
-        outgoing.append(topic: topic.name, key: key.textBytes, value: nil, headers: [])
+        publishTombstone(topic, key: key.textBytes)
+    }
+
+    /// The same for a key that is text.
+    public func publishTombstone(_ topic: Topic, key: [UInt8]) {
+        outgoing.append(topic: topic.name, key: key, value: nil, headers: [])
     }
 
     /// Has the handler render what this batch publishes after the commit, from the input and these bytes alone, so

@@ -14,6 +14,11 @@ public struct FieldProblem: Sendable, Equatable {
     }
 }
 
+/// An error that knows how it is answered, wherever it comes from.
+public protocol ProblemConvertible: Error {
+    var problem: Problem { get }
+}
+
 /// An answer that is an error: thrown by handlers, sent as `application/problem+json`.
 public struct Problem: Error, Sendable, Equatable {
     public let status: Int
@@ -28,6 +33,8 @@ public struct Problem: Error, Sendable, Equatable {
     public let retryAfterSeconds: Int?
     /// Header fields to send besides, such as `Allow` or `WWW-Authenticate`.
     public var headers: [(String, String)] = []
+    /// Members of the document that this type of problem has besides the common ones (RFC 9457, 3.2).
+    public var members: [(name: StaticString, value: String)] = []
 
     public init(
         _ status: Int, type: String, title: String, detail: String? = nil, fields: [FieldProblem] = [],
@@ -44,6 +51,7 @@ public struct Problem: Error, Sendable, Equatable {
     public static func == (a: Problem, b: Problem) -> Bool {
         a.status == b.status && a.type == b.type && a.title == b.title && a.detail == b.detail
             && a.fields == b.fields && a.retryAfterSeconds == b.retryAfterSeconds
+            && a.members.map { "\($0.name)=\($0.value)" } == b.members.map { "\($0.name)=\($0.value)" }
     }
 
     public static func badRequest(_ detail: String? = nil, fields: [FieldProblem] = []) -> Problem {
@@ -110,6 +118,7 @@ public struct Problem: Error, Sendable, Equatable {
                 }
             }
             writer.field("retryAfterSeconds", optional: retryAfterSeconds)
+            for member in members { writer.field(member.name, member.value) }
             writer.field("traceId", optional: traceID)
         }
         var all = [("Content-Type", "application/problem+json")]

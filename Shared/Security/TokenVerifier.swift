@@ -16,6 +16,7 @@ public final class TokenVerifier: Sendable {
 
     private struct Key {
         let key: ECKey
+        let jwk: String
         let notAfterSeconds: Int64
     }
 
@@ -32,10 +33,13 @@ public final class TokenVerifier: Sendable {
     /// How many keys there are.
     public var keyCount: Int { keys.withLock { $0.count } }
 
-    /// Adds a public key or replaces the one of that ID.
+    /// Adds a public key or replaces the one of that ID. The same key again changes nothing, and no token is forgotten.
     /// - Parameter notAfter: tokens of this key are refused from then on.
     public func update(keyID: String, jwk: String, notAfter: Timestamp = .distantFuture) throws(TokenError) {
-        let key = Key(key: try ECKey(jwk: jwk, isPrivate: false), notAfterSeconds: notAfter.microseconds / 1_000_000)
+        let notAfterSeconds = notAfter.microseconds / 1_000_000
+        let isKnown = keys.withLock { $0[keyID]?.jwk == jwk && $0[keyID]?.notAfterSeconds == notAfterSeconds }
+        if isKnown { return }
+        let key = Key(key: try ECKey(jwk: jwk, isPrivate: false), jwk: jwk, notAfterSeconds: notAfterSeconds)
         let isAdded = keys.withLock { keys in
             guard keys[keyID] != nil || keys.count < Self.keysMax else { return false }
             keys[keyID] = key

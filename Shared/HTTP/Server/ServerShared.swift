@@ -59,7 +59,8 @@ final class ServerShared: Sendable {
 
     private func response(to error: any Error, _ request: HTTPRequest) -> HTTPResponse {
         let traceID = request.trace.traceID
-        if let problem = error as? Problem ?? self.problem(error) ?? Self.inputProblem(error) {
+        let known = error as? Problem ?? (error as? any ProblemConvertible)?.problem ?? self.problem(error)
+        if let problem = known ?? Self.inputProblem(error) {
             return problem.response(traceID: traceID)
         }
         if error is CancellationError { return Problem.unavailable(retryAfterSeconds: 1).response(traceID: traceID) }
