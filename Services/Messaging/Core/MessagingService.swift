@@ -1,1 +1,72 @@
-// Messaging
+// Messaging: accounts, chat, brands, ordering in the chat.
+import EventPipeline
+import HTTP
+import Models
+import Postgres
+import Security
+import ServiceKit
+
+/// Who there is, what they tell each other, and what they order. Publishes `accounts`, `keys`, `messages` and, for those
+/// who order in the chat, to `orders`.
+public struct MessagingService: Service {
+    public static let name = "messaging"
+    public static let summary = "Accounts, conversations, brands and ordering in the chat."
+    public static let defaultHTTPPort = 8081
+
+    public static let configurationKeys = [
+        ConfigurationKey(
+            "STAMPEDE_OPERATOR_SECRET", "Signs the operator in; without it nobody can", .secret),
+        ConfigurationKey(
+            "STAMPEDE_ACCESS_TOKEN_SECONDS", "How long an access token is valid", .integer(60...86_400),
+            default: "900"),
+    ]
+
+    public static let migrations = [
+        PipelineSchema.migration,
+        Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
+    ]
+
+    public static let topics: [Topic] = [
+        .accounts, .keys, .sales, .products, .orders, .reservations, .payments, .notifications, .messages,
+    ]
+
+    public let components: [any Component]
+    public let routes: [Route]
+
+    public init(_ context: ServiceContext) throws {
+        let tokenSeconds = Int64(context.configuration.integer("STAMPEDE_ACCESS_TOKEN_SECONDS"))
+        let secret = context.configuration.optionalSecret("STAMPEDE_OPERATOR_SECRET")
+        let tables = SaleTables()
+        let verifier = TokenVerifier()
+        let relay = Relay(context)
+        let keys = KeyRing(context, relay: relay, verifier: verifier, tokenSeconds: tokenSeconds)
+        let sessions = SessionDesk(context, keys: keys, tokenSeconds: tokenSeconds)
+        let representation = Representation(tables: tables)
+        let hub = LiveHub(context, representation: representation)
+        let door = Doorkeeper(verifier: verifier, now: context.now)
+
+        components = [
+            relay,
+            CompactedTable(context, topic: .keys, apply: keys.apply),
+            CompactedTable(context, topic: .sales, apply: tables.applySale),
+            CompactedTable(context, topic: .products, apply: tables.applyProduct),
+            keys,
+            EventProcessor(context, name: "notifications", topic: .notifications, handler: NotificationHandler()),
+            EventProcessor(context, name: "decisions", topic: .reservations, handler: DecisionHandler()),
+            EventProcessor(context, name: "refunds", topic: .payments, handler: RefundHandler()),
+            hub,
+        ]
+
+        let accounts = AccountRoutes(context, door: door, relay: relay, sessions: sessions)
+        let operators = OperatorRoutes(
+            context: context, door: door, relay: relay, sessions: sessions, keys: keys,
+            secretDigest: secret.map { Digest.sha256(Array($0.value.utf8)) }, tokenSeconds: tokenSeconds)
+        let conversations = ConversationRoutes(
+            context, door: door, relay: relay, hub: hub, representation: representation)
+        let brands = BrandRoutes(context, door: door, relay: relay, hub: hub, representation: representation)
+        let orders = OrderRoutes(context, door: door, tables: tables, relay: relay, hub: hub)
+        let streams = StreamRoutes(door: door, hub: hub, changes: ChangeStorage(postgres: context.postgres))
+        routes =
+            accounts.routes + operators.routes + conversations.routes + brands.routes + orders.routes + streams.routes
+    }
+}

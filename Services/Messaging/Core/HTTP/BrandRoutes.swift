@@ -1,0 +1,137 @@
+// Brands, their followers and their posts.
+import EventPipeline
+import HTTP
+import JSON
+import Models
+import Postgres
+import ServiceKit
+
+struct BrandRoutes: Sendable {
+    private let context: ServiceContext
+    private let door: Doorkeeper
+    private let relay: Relay
+    private let hub: LiveHub
+    private let representation: Representation
+    private let storage: BrandStorage
+
+    init(
+        _ context: ServiceContext, door: Doorkeeper, relay: Relay, hub: LiveHub, representation: Representation
+    ) {
+        self.context = context
+        self.door = door
+        self.relay = relay
+        self.hub = hub
+        self.representation = representation
+        storage = BrandStorage(postgres: context.postgres)
+    }
+
+    var routes: [Route] {
+        [
+            Route(.get, "/v1/brands") { try await list($0) },
+            Route(.put, "/v1/brands/{id}/follow") { try await follow($0) },
+            Route(.delete, "/v1/brands/{id}/follow") { try await unfollow($0) },
+            // A text in up to 32 languages.
+            Route(.post, "/v1/brands/{id}/posts", bodyBytesMax: 512 << 10) { try await post($0) },
+            Route(.get, "/v1/brands/{id}/posts") { try await posts($0) },
+        ]
+    }
+
+    private func list(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let claims = try door.caller(request)
+        let query = request.query
+        let limit = try request.limit(query)
+        var after: BrandID?
+        if let text = query["cursor"] {
+            after = BrandID(text)
+            guard after != nil else {
+                throw Problem.badRequest(fields: [FieldProblem("cursor", expected: "the nextCursor of the page before")]
+                )
+            }
+        }
+        let brands = try await storage.brands(for: claims.sub, after: after, limit: limit)
+        let next = brands.count < limit ? nil : brands.last?.account.accountId.description
+        return Representation.page(brands, next: next) { brand, writer in
+            writer.object {
+                $0.field("brandId", brand.account.accountId)
+                $0.field("handle", optional: brand.account.handle)
+                $0.field("displayName", brand.account.displayName)
+                $0.field("isFollowed", brand.isFollowed)
+            }
+        }
+    }
+
+    private func follow(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let claims = try door.member(request)
+        try await storage.follow(try await brand(of: request), by: claims.sub, at: context.now())
+        return .empty()
+    }
+
+    private func unfollow(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let claims = try door.member(request)
+        try await storage.unfollow(try await brand(of: request), by: claims.sub)
+        return .empty()
+    }
+
+    private func post(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let claims = try door.member(request)
+        let (clientMessageID, kind, saleID, text) = try request.json { (json) throws(JSONError) in
+            try json.onlyMembers(["clientMessageId", "kind", "text", "saleId"])
+            let (kind, saleID) = try json.messageKind()
+            return (
+                try json.string("clientMessageId", bytesMax: ConversationRoutes.clientMessageIDBytesMax),
+                kind, saleID, try json.localizedText("text", bytesMax: MessageSent.textBytesMax)
+            )
+        }
+        let brand = try await brand(of: request)
+        guard brand == claims.sub else { throw Problem.forbidden("Only the brand itself posts.") }
+        try representation.tables.requireKnown(saleID)
+        let new = NewPost(
+            messageID: DerivedIdentifiers.post(of: brand, clientMessageID), brandID: brand, kind: kind, text: text,
+            saleID: saleID, isNotification: false, sentAt: context.now())
+        let (post, isNew) = try await store(new, request)
+        guard post.kind == kind, post.text == text, post.saleId == saleID else { throw Problem.clientMessageIDReused }
+        hub.wake()
+        return Representation.document(isNew ? 201 : 200) { representation.write(post, to: &$0) }
+            .with("Location", "/v1/brands/\(brand)/posts?after=\(post.sequence - 1)")
+    }
+
+    private func store(_ new: NewPost, _ request: HTTPRequest) async throws -> (BrandPosted, isNew: Bool) {
+        do {
+            return try await storeOnce(new, request)
+        } catch let error as PostgresError where error.isUniqueViolation {
+            // The same post was stored at the same time: now it can be seen.
+            return try await storeOnce(new, request)
+        }
+    }
+
+    private func storeOnce(_ new: NewPost, _ request: HTTPRequest) async throws -> (BrandPosted, isNew: Bool) {
+        try await relay.commit { step in
+            if let sequence = try await BrandStorage.store([new], in: step.transaction)[new.messageID] {
+                let post = new.stored(at: sequence)
+                step.publish(
+                    .messages, key: post.brandId, id: post.messageId.description, post, cause: request.trace)
+                return (post, true)
+            }
+            guard let post = try await BrandStorage.stored(new.messageID, in: step.transaction) else {
+                throw Problem.unavailable(retryAfterSeconds: 1)
+            }
+            return (post, false)
+        }
+    }
+
+    private func posts(_ request: HTTPRequest) async throws -> HTTPResponse {
+        _ = try door.caller(request)
+        let query = request.query
+        let limit = try request.limit(query)
+        let after = try request.after(query)
+        let posts = try await storage.posts(of: try await brand(of: request), after: after, limit: limit)
+        let next = posts.count < limit ? nil : posts.last.map { "\($0.sequence)" }
+        return Representation.page(posts, next: next) { representation.write($0, to: &$1) }
+    }
+
+    private func brand(of request: HTTPRequest) async throws -> BrandID {
+        let id = try request.identifier("id", of: BrandID.self)
+        guard try await storage.isBrand(id) else { throw Problem.notFound() }
+        return id
+    }
+}

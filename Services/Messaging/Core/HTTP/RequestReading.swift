@@ -1,0 +1,106 @@
+// What requests of several routes have in common: who asks, for which page, of what.
+import HTTP
+import JSON
+import Models
+import Security
+import ServiceKit
+
+/// Knows the caller of a request by its token.
+struct Doorkeeper: Sendable {
+    let verifier: TokenVerifier
+    let now: @Sendable () -> Timestamp
+
+    /// Any caller with a valid token.
+    func caller(_ request: HTTPRequest) throws(Problem) -> AccessClaims {
+        try request.claims(using: verifier, now: now())
+    }
+
+    /// A caller that has an account: a person or a brand.
+    func member(_ request: HTTPRequest) throws(Problem) -> AccessClaims {
+        let claims = try caller(request)
+        try claims.require(.person, .brand)
+        return claims
+    }
+
+    func `operator`(_ request: HTTPRequest) throws(Problem) -> AccessClaims {
+        let claims = try caller(request)
+        try claims.require(.operator)
+        return claims
+    }
+}
+
+extension HTTPRequest {
+    /// A path's identifier. What is no UUID names nothing.
+    func identifier<Kind>(_ name: String, of kind: Identifier<Kind>.Type = Identifier<Kind>.self) throws(Problem)
+        -> Identifier<Kind>
+    {
+        guard let id = Identifier<Kind>(pathParameters[name] ?? "") else { throw .notFound() }
+        return id
+    }
+
+    /// `limit` of a list: 1 to 100.
+    func limit(_ query: [String: String]) throws(Problem) -> Int {
+        guard let text = query["limit"] else { return 50 }
+        guard let limit = Int(text), (1...100).contains(limit) else {
+            throw .badRequest(fields: [FieldProblem("limit", expected: "an integer from 1 to 100")])
+        }
+        return limit
+    }
+
+    /// `after` of a numbered list: the number that the reader has last.
+    func after(_ query: [String: String]) throws(Problem) -> Int64 {
+        guard let text = query["after"] else { return 0 }
+        guard let number = Int64(text), number >= 0 else {
+            throw .badRequest(fields: [FieldProblem("after", expected: "an integer from 0")])
+        }
+        return number
+    }
+
+    /// `cursor` of a list in the order of time: what the page before gave as `nextCursor`.
+    func cursor<Kind>(
+        _ query: [String: String], of kind: Identifier<Kind>.Type
+    ) throws(Problem) -> (time: Timestamp, id: Identifier<Kind>)? {
+        guard let text = query["cursor"] else { return nil }
+        let parts = text.split(separator: "_", maxSplits: 1)
+        guard parts.count == 2, let time = Int64(parts[0]), let id = Identifier<Kind>(String(parts[1])),
+            (Timestamp.distantPast.microseconds...Timestamp.distantFuture.microseconds).contains(time)
+        else { throw .badRequest(fields: [FieldProblem("cursor", expected: "the nextCursor of the page before")]) }
+        return (Timestamp(microseconds: time), id)
+    }
+}
+
+enum Cursor {
+    static func text<Kind>(_ time: Timestamp, _ id: Identifier<Kind>) -> String { "\(time.microseconds)_\(id)" }
+}
+
+extension JSONValue {
+    /// A handle in its unique form.
+    func handle() throws(JSONError) -> String {
+        guard let handle = AccountRules.handle(try string("handle")) else {
+            throw JSONError(
+                path: "handle", expected: "3 to 32 letters or digits, with . _ - between them")
+        }
+        return handle
+    }
+
+    /// A password that is to be set.
+    func newPassword() throws(JSONError) -> String {
+        let password = try string("password")
+        guard AccountRules.passwordBytes.contains(password.utf8.count) else {
+            throw JSONError(path: "password", expected: "8 to 256 bytes")
+        }
+        return password
+    }
+
+    func locale() throws(JSONError) -> String {
+        let locale = try string("locale", bytesMax: Account.localeBytesMax)
+        guard AccountRules.isLocale(locale) else {
+            throw JSONError(path: "locale", expected: "a language tag such as zh-CN")
+        }
+        return locale
+    }
+
+    func displayName() throws(JSONError) -> String {
+        try string("displayName", bytesMax: Account.displayNameBytesMax)
+    }
+}

@@ -1,0 +1,33 @@
+// The live event stream.
+import HTTP
+import Models
+import ServiceKit
+
+struct StreamRoutes: Sendable {
+    let door: Doorkeeper
+    let hub: LiveHub
+    let changes: ChangeStorage
+
+    var routes: [Route] {
+        [Route(.get, "/v1/events") { try await open($0) }]
+    }
+
+    private func open(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let claims = try door.member(request)
+        // A browser that comes back by itself sends the header; a client that starts anew may know where it stood.
+        let header = request.header("Last-Event-ID")
+        let field = header == nil ? "after" : "Last-Event-ID"
+        var since: StreamPosition?
+        if let text = header ?? request.query["after"] {
+            since = StreamPosition(text)
+            // A position of another database would skip what happens until this one has come as far.
+            guard let since, try await changes.currentPosition().xmax >= since.xmax else {
+                throw Problem.badRequest(
+                    "Read the lists anew and open the stream without a position.",
+                    fields: [FieldProblem(field, expected: "the ID of an event of this stream")])
+            }
+        }
+        let stream = hub.open(claims.sub, since: since, expiresAt: Timestamp(seconds: claims.exp))
+        return .events(stream).with("Cache-Control", "no-store")
+    }
+}

@@ -1,0 +1,99 @@
+// Accounts: who there is.
+import JSON
+import Models
+import Postgres
+
+struct AccountStorage: Sendable {
+    let postgres: PostgresPool
+
+    /// - Throws: a unique violation when the handle is taken.
+    static func insert(_ account: Account, passwordHash: String, in transaction: Transaction)
+        async throws(PostgresError)
+    {
+        _ = try await transaction.execute(
+            """
+            INSERT INTO accounts (account_id, kind, handle, password_hash, display_name, locale, created_at)
+            VALUES (\(account.accountId), \(account.kind.rawValue), \(account.handle), \(passwordHash),
+                \(account.displayName), \(account.locale), \(account.createdAt))
+            """)
+    }
+
+    /// One person as the identity provider knows them.
+    struct Federated: Sendable, Equatable {
+        let subject: String
+        let displayName: String
+        let locale: String
+        let authorisations: [Account.Authorisation]
+    }
+
+    /// Stores the accounts as they are now; those of a known subject keep their ID.
+    /// - Parameters:
+    ///   - accounts: no subject twice.
+    ///   - newIDs: one for each, for whom is new.
+    /// - Returns: the accounts in the order given.
+    static func importFederated(
+        _ accounts: [Federated], issuer: String, newIDs: [AccountID], at now: Timestamp, in transaction: Transaction
+    ) async throws(PostgresError) -> [Account] {
+        let subjects = accounts.map(\.subject)
+        let names = accounts.map(\.displayName)
+        let locales = accounts.map(\.locale)
+        let authorisations = accounts.map { String(decoding: JSONWriter.document($0.authorisations), as: UTF8.self) }
+        let rows = try await transaction.query(
+            """
+            INSERT INTO accounts (account_id, kind, issuer, subject, display_name, locale, authorisations, created_at)
+            SELECT i.account_id, 'person', \(issuer), i.subject, i.display_name, i.locale, i.authorisations, \(now)
+            FROM unnest(\(newIDs), \(subjects), \(names), \(locales), \(authorisations))
+                AS i(account_id, subject, display_name, locale, authorisations)
+            ORDER BY i.subject
+            ON CONFLICT (issuer, subject) DO UPDATE SET
+                display_name = excluded.display_name,
+                locale = excluded.locale,
+                authorisations = excluded.authorisations
+            RETURNING subject, account_id, created_at
+            """)
+        var stored: [String: (id: AccountID, createdAt: Timestamp)] = [:]
+        stored.reserveCapacity(rows.count)
+        for row in rows { stored[try row.get(0)] = (try row.get(1), try row.get(2)) }
+        var result: [Account] = []
+        result.reserveCapacity(accounts.count)
+        for account in accounts {
+            guard let found = stored[account.subject] else { continue }
+            result.append(
+                Account(
+                    accountId: found.id, kind: .person, handle: nil, displayName: account.displayName,
+                    locale: account.locale, createdAt: found.createdAt, authorisations: account.authorisations))
+        }
+        return result
+    }
+
+    func account(_ id: AccountID) async throws(PostgresError) -> Account? {
+        try await postgres.query(
+            """
+            SELECT account_id, kind, handle, display_name, locale, created_at FROM accounts WHERE account_id = \(id)
+            """
+        ).first.map(Self.account)
+    }
+
+    func account(handle: String) async throws(PostgresError) -> (account: Account, passwordHash: String)? {
+        guard
+            let row = try await postgres.query(
+                """
+                SELECT account_id, kind, handle, display_name, locale, created_at, password_hash
+                FROM accounts WHERE handle = \(handle)
+                """
+            ).first
+        else { return nil }
+        return (try Self.account(row), try row.get(6))
+    }
+
+    func exists(_ id: AccountID) async throws(PostgresError) -> Bool {
+        try await !postgres.query("SELECT 1 FROM accounts WHERE account_id = \(id)").isEmpty
+    }
+
+    static func account(_ row: Row) throws(PostgresError) -> Account {
+        let kind: String = try row.get(1)
+        return Account(
+            accountId: try row.get(0), kind: kind == AccountKind.brand.rawValue ? .brand : .person,
+            handle: try row.get(2), displayName: try row.get(3), locale: try row.get(4), createdAt: try row.get(5))
+    }
+}

@@ -1,0 +1,208 @@
+// Conversations and their messages.
+import Models
+import Postgres
+
+/// A message before it has a place in its conversation.
+struct NewMessage: Sendable, Equatable {
+    let messageID: MessageID
+    let conversationID: ConversationID
+    let senderID: AccountID
+    let recipientID: AccountID
+    let kind: MessageSent.Kind
+    let text: String
+    let saleID: SaleID?
+    let orderID: OrderID?
+    let isNotification: Bool
+    let sentAt: Timestamp
+
+    func stored(at sequence: Int64) -> MessageSent {
+        MessageSent(
+            messageId: messageID, conversationId: conversationID, sequence: sequence, senderId: senderID,
+            recipientId: recipientID, kind: kind, text: text, saleId: saleID, orderId: orderID, sentAt: sentAt)
+    }
+}
+
+struct Conversation: Sendable, Equatable {
+    let conversationID: ConversationID
+    let firstID: AccountID
+    let secondID: AccountID
+    let lastSequence: Int64
+    let createdAt: Timestamp
+    let changedAt: Timestamp
+
+    func isMember(_ account: AccountID) -> Bool { account == firstID || account == secondID }
+    func other(than account: AccountID) -> AccountID { account == firstID ? secondID : firstID }
+}
+
+struct MessageStorage: Sendable {
+    let postgres: PostgresPool
+
+    /// Gives each message the next number of its conversation, in the order given, and stores it. Conversations that
+    /// do not exist yet are made. Messages that are stored already are left out: their IDs say so.
+    ///
+    /// One statement for any number of messages of any number of conversations. The conversations' rows are locked in
+    /// the order of their IDs, so two such statements cannot wait for one another.
+    /// - Parameter messages: no ID twice.
+    /// - Returns: the sequence of each message that is new, by its ID.
+    /// - Throws: a unique violation when another transaction stored one of the messages meanwhile: look again.
+    static func store(
+        _ messages: [NewMessage], in transaction: Transaction
+    ) async throws(PostgresError) -> [MessageID: Int64] {
+        if messages.isEmpty { return [:] }
+        let ids = messages.map(\.messageID)
+        let conversations = messages.map(\.conversationID)
+        let senders = messages.map(\.senderID)
+        let recipients = messages.map(\.recipientID)
+        let kinds = messages.map(\.kind.rawValue)
+        let bodies = messages.map(\.text)
+        let sales = messages.map(\.saleID)
+        let orders = messages.map(\.orderID)
+        let notifications = messages.map { $0.isNotification ? $0.messageID : nil }
+        let times = messages.map(\.sentAt)
+        let rows = try await transaction.query(
+            """
+            WITH input AS (
+                SELECT n.*,
+                    count(*) OVER (PARTITION BY n.conversation_id) AS added,
+                    row_number() OVER (PARTITION BY n.conversation_id ORDER BY n.ordinal) AS place
+                FROM unnest(\(ids), \(conversations), \(senders), \(recipients), \(kinds), \(bodies), \(sales),
+                        \(orders), \(notifications), \(times)) WITH ORDINALITY
+                    AS n(message_id, conversation_id, sender_id, recipient_id, kind, body, sale_id,
+                        order_id, notification_id, sent_at, ordinal)
+                WHERE NOT EXISTS (SELECT FROM messages m WHERE m.message_id = n.message_id)
+            ), touched AS (
+                INSERT INTO conversations AS c
+                    (conversation_id, first_id, second_id, last_sequence, created_at, changed_at)
+                SELECT conversation_id, least(sender_id, recipient_id), greatest(sender_id, recipient_id), added,
+                    sent_at, sent_at
+                FROM input WHERE place = 1 ORDER BY conversation_id
+                ON CONFLICT (conversation_id) DO UPDATE SET
+                    last_sequence = c.last_sequence + excluded.last_sequence,
+                    changed_at = greatest(c.changed_at, excluded.changed_at),
+                    newest_in = greatest(c.newest_in, excluded.newest_in)
+                RETURNING conversation_id, last_sequence
+            )
+            INSERT INTO messages (conversation_id, sequence, message_id, sender_id, recipient_id, kind, body, sale_id,
+                order_id, notification_id, sent_at)
+            SELECT i.conversation_id, t.last_sequence - i.added + i.place, i.message_id, i.sender_id, i.recipient_id,
+                i.kind, i.body, i.sale_id, i.order_id, i.notification_id, i.sent_at
+            FROM input i JOIN touched t USING (conversation_id)
+            RETURNING message_id, sequence
+            """)
+        var sequences: [MessageID: Int64] = [:]
+        sequences.reserveCapacity(rows.count)
+        for row in rows { sequences[try row.get(0)] = try row.get(1) }
+        return sequences
+    }
+
+    /// Those of the messages that are stored.
+    static func stored(_ ids: [MessageID], in transaction: Transaction) async throws(PostgresError) -> [MessageSent] {
+        try await transaction.query(
+            """
+            SELECT message_id, conversation_id, sequence, sender_id, recipient_id, kind, body, sale_id, order_id, sent_at
+            FROM messages WHERE message_id = ANY(\(ids))
+            """
+        ).mapped(message)
+    }
+
+    /// Makes the conversation of two accounts unless there is one. Whether it is new.
+    func open(
+        _ id: ConversationID, _ one: AccountID, _ other: AccountID, at now: Timestamp
+    ) async throws(PostgresError) -> Bool {
+        try await postgres.execute(
+            """
+            INSERT INTO conversations (conversation_id, first_id, second_id, last_sequence, created_at, changed_at)
+            VALUES (\(id), \(min(one, other)), \(max(one, other)), 0, \(now), \(now))
+            ON CONFLICT (conversation_id) DO NOTHING
+            """) > 0
+    }
+
+    func conversation(_ id: ConversationID) async throws(PostgresError) -> Conversation? {
+        try await postgres.query(
+            """
+            SELECT conversation_id, first_id, second_id, last_sequence, created_at, changed_at
+            FROM conversations WHERE conversation_id = \(id)
+            """
+        ).first.map(Self.conversation)
+    }
+
+    /// A conversation in a list: with the other's name and the last message.
+    struct Summary: Sendable {
+        let conversation: Conversation
+        let otherName: String?
+        let otherKind: String?
+        let lastMessage: MessageSent?
+    }
+
+    /// An account's conversations, the last changed first, from before the cursor on. Sorts all that the account has:
+    /// a row's place changes with every message, and an index of that would cost each message more than a list does.
+    func conversations(
+        of account: AccountID, before: (changedAt: Timestamp, id: ConversationID)?, limit: Int
+    ) async throws(PostgresError) -> [Summary] {
+        let changedAt = before?.changedAt ?? .distantFuture
+        let id = before?.id ?? ConversationID(high: .max, low: .max)
+        let rows = try await postgres.query(
+            """
+            SELECT c.conversation_id, c.first_id, c.second_id, c.last_sequence, c.created_at, c.changed_at,
+                a.display_name, a.kind,
+                m.message_id, m.conversation_id, m.sequence, m.sender_id, m.recipient_id, m.kind, m.body, m.sale_id,
+                m.order_id, m.sent_at
+            FROM (
+                SELECT * FROM conversations
+                WHERE (first_id = \(account) OR second_id = \(account))
+                    AND (changed_at, conversation_id) < (\(changedAt), \(id))
+                ORDER BY changed_at DESC, conversation_id DESC LIMIT \(limit)
+            ) c
+            LEFT JOIN accounts a
+                ON a.account_id = CASE WHEN c.first_id = \(account) THEN c.second_id ELSE c.first_id END
+            LEFT JOIN messages m ON m.conversation_id = c.conversation_id AND m.sequence = c.last_sequence
+            ORDER BY c.changed_at DESC, c.conversation_id DESC
+            """)
+        return try rows.mapped { (row) throws(PostgresError) in
+            let hasMessage = try row.get(8, as: MessageID?.self) != nil
+            return Summary(
+                conversation: try Self.conversation(row), otherName: try row.get(6), otherKind: try row.get(7),
+                lastMessage: hasMessage ? try Self.message(row, from: 8) : nil)
+        }
+    }
+
+    /// Messages after a sequence number, in their order.
+    func messages(
+        of conversation: ConversationID, after: Int64, limit: Int
+    ) async throws(PostgresError) -> [MessageSent] {
+        try await postgres.query(
+            """
+            SELECT message_id, conversation_id, sequence, sender_id, recipient_id, kind, body, sale_id, order_id, sent_at
+            FROM messages WHERE conversation_id = \(conversation) AND sequence > \(after)
+            ORDER BY sequence LIMIT \(limit)
+            """
+        ).mapped(Self.message)
+    }
+
+    static func conversation(_ row: Row) throws(PostgresError) -> Conversation {
+        Conversation(
+            conversationID: try row.get(0), firstID: try row.get(1), secondID: try row.get(2),
+            lastSequence: try row.get(3), createdAt: try row.get(4), changedAt: try row.get(5))
+    }
+
+    static func message(_ row: Row) throws(PostgresError) -> MessageSent { try message(row, from: 0) }
+
+    /// - Parameter first: the column of the message's ID; the others follow in the order of the statements above.
+    static func message(_ row: Row, from first: Int) throws(PostgresError) -> MessageSent {
+        let kind: String = try row.get(first + 5)
+        return MessageSent(
+            messageId: try row.get(first), conversationId: try row.get(first + 1), sequence: try row.get(first + 2),
+            senderId: try row.get(first + 3), recipientId: try row.get(first + 4),
+            kind: MessageSent.Kind(rawValue: kind) ?? .text, text: try row.get(first + 6),
+            saleId: try row.get(first + 7), orderId: try row.get(first + 8), sentAt: try row.get(first + 9))
+    }
+}
+
+extension Rows {
+    func mapped<Value>(_ read: (Row) throws(PostgresError) -> Value) throws(PostgresError) -> [Value] {
+        var values: [Value] = []
+        values.reserveCapacity(count)
+        for row in self { values.append(try read(row)) }
+        return values
+    }
+}
