@@ -11,6 +11,7 @@ import Synchronization
 public final class GroupConsumer: Sendable {
     private let configuration: KafkaConfiguration
     private let topics: [String]
+    private let bounds: FetchBounds
     private let handle: KafkaHandle
     private let queue: KafkaQueue
     private let revokeTimeoutSeconds: Double
@@ -25,13 +26,13 @@ public final class GroupConsumer: Sendable {
     /// - Parameters:
     ///   - instanceID: makes the member static: restarted within the session's time-out it gets the same partitions
     ///     without a rebalance. Unique in the group.
-    ///   - queueBytesMaxPerPartition: how much is fetched ahead for each partition, keys and values counted; it takes
-    ///     about four times as much memory.
+    ///   - queueBytesMaxPerPartition: how much memory what is fetched ahead of one partition may take: by default about
+    ///     3,000 small records.
     ///   - revokeTimeoutSeconds: how long a revoked partition waits for `process` to return before the next owner gets
     ///     it all the same.
     public init(
         _ configuration: KafkaConfiguration, group: String, topics: [String], instanceID: String? = nil,
-        queueBytesMaxPerPartition: Int = 1 << 20, revokeTimeoutSeconds: Double = 30, log: Logger, metrics: Metrics
+        queueBytesMaxPerPartition: Int = 3 << 20, revokeTimeoutSeconds: Double = 30, log: Logger, metrics: Metrics
     ) throws(KafkaError) {
         var fixed = [
             "group.id": group,
@@ -42,13 +43,15 @@ public final class GroupConsumer: Sendable {
             "partition.assignment.strategy": "cooperative-sticky",
         ]
         if let instanceID { fixed["group.instance.id"] = instanceID }
-        var defaults = FetchBounds(queueBytesMax: queueBytesMaxPerPartition).properties
+        let bounds = FetchBounds(queueBytesMax: queueBytesMaxPerPartition, configuration)
+        var defaults = bounds.properties
         defaults["session.timeout.ms"] = "10000"
         defaults["heartbeat.interval.ms"] = "2000"
         // A topic that is made after this consumer has started is found within this time.
         defaults["topic.metadata.refresh.interval.ms"] = "10000"
         self.configuration = configuration
         self.topics = topics
+        self.bounds = bounds
         self.revokeTimeoutSeconds = revokeTimeoutSeconds
         self.log = log.with(["group": group])
         taken = metrics.counter(
@@ -89,7 +92,7 @@ public final class GroupConsumer: Sendable {
         }
         try subscribe()
         let membership = Membership(
-            handle: handle, queue: queue, mailbox: mailbox, taken: taken, log: log,
+            handle: handle, queue: queue, mailbox: mailbox, bounds: bounds, taken: taken, log: log,
             revokeTimeout: .milliseconds(Int(revokeTimeoutSeconds * 1_000)),
             serveInterval: .milliseconds(
                 (configuration.properties["max.poll.interval.ms"].flatMap { Int($0) } ?? 300_000) / 2),
@@ -138,25 +141,6 @@ public final class GroupConsumer: Sendable {
         guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
             throw KafkaError(code, "subscribe to \(topics.joined(separator: ", "))")
         }
-    }
-}
-
-/// How much a consumer may fetch ahead.
-struct FetchBounds {
-    let properties: [String: String]
-
-    /// - Parameter queueBytesMax: per queue, keys and values counted.
-    init(queueBytesMax: Int) {
-        let kilobytes = max(64, queueBytesMax >> 10)
-        properties = [
-            "queued.max.messages.kbytes": "\(kilobytes)",
-            "queued.min.messages": "\(max(100, min(100_000, queueBytesMax / 200)))",
-            "fetch.message.max.bytes": "\(max(64 << 10, min(queueBytesMax / 4, 1 << 20)))",
-            "fetch.max.bytes": "\(4 << 20)",
-            "message.max.bytes": "\(4 << 20)",
-            "fetch.wait.max.ms": "500",
-            "fetch.error.backoff.ms": "100",
-        ]
     }
 }
 
@@ -222,6 +206,7 @@ private final class Membership {
     private let handle: KafkaHandle
     private let queue: KafkaQueue
     private let mailbox: Mailbox
+    private let bounds: FetchBounds
     private let taken: Counter
     private let log: Logger
     private let revokeTimeout: Duration
@@ -239,7 +224,7 @@ private final class Membership {
     private var fatal: KafkaError?
 
     init(
-        handle: KafkaHandle, queue: KafkaQueue, mailbox: Mailbox, taken: Counter, log: Logger,
+        handle: KafkaHandle, queue: KafkaQueue, mailbox: Mailbox, bounds: FetchBounds, taken: Counter, log: Logger,
         revokeTimeout: Duration, serveInterval: Duration,
         startOffset: @escaping @Sendable (TopicPartition) async throws -> Int64?,
         process: @escaping @Sendable (PartitionFeed) async throws -> Void,
@@ -248,6 +233,7 @@ private final class Membership {
         self.handle = handle
         self.queue = queue
         self.mailbox = mailbox
+        self.bounds = bounds
         self.taken = taken
         self.log = log
         self.revokeTimeout = revokeTimeout
@@ -341,7 +327,7 @@ private final class Membership {
         guard revocation?.partitions.contains(partition) != true else { return }
         do {
             let offset = try result.get()
-            let feed = try PartitionFeed(partition, handle: handle, taken: taken)
+            let feed = try PartitionFeed(partition, handle: handle, bounds: bounds, taken: taken)
             if let error = assign(partition, from: offset ?? Int64(RD_KAFKA_OFFSET_BEGINNING)) { throw error }
             let (process, mailbox) = (process, mailbox)
             slot.task = Task.detached {

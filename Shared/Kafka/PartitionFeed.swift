@@ -17,13 +17,20 @@ public final class PartitionFeed: Sendable {
     private let queue: KafkaQueue
     private let handle: KafkaHandle
     private let taken: Counter
+    private let prefetch: Prefetch
     private let state = Mutex(State())
+
+    /// About how many bytes of values one `next` gives at most: large records come in smaller batches.
+    static let batchBytesMax = 4 << 20
 
     /// The most that one `next` gives.
     public static let recordsMax = 100_000
 
-    init(_ partition: TopicPartition, handle: KafkaHandle, taken: Counter) throws(KafkaError) {
+    init(
+        _ partition: TopicPartition, handle: KafkaHandle, bounds: FetchBounds, taken: Counter
+    ) throws(KafkaError) {
         self.partition = partition
+        prefetch = Prefetch(handle, bounds)
         self.handle = handle
         self.taken = taken
         queue = try KafkaQueue(
@@ -102,31 +109,34 @@ public final class PartitionFeed: Sendable {
 
     /// Frees what was fetched and nobody will read.
     func discard() {
-        while queue.take(
-            recordsMax: 1_000,
-            { messages in
-                for message in messages { rd_kafka_message_destroy(message) }
-                return messages.count
-            }) > 0
-        {}
+        _ = queue.take(recordsMax: .max) { rd_kafka_message_destroy($0) }
     }
 
     private func take(_ recordsMax: Int) -> ConsumedBatch? {
-        queue.take(recordsMax: recordsMax) { messages in
-            guard !messages.isEmpty else { return nil }
-            let storage = MessageStorage(messages, handle: handle)
-            func batch(_ range: Range<Int>) -> ConsumedBatch {
-                ConsumedBatch(topic: partition.topic, partition: partition.partition, storage: storage, range: range)
+        let waiting = queue.count
+        guard waiting > 0 else { return nil }
+        let storage = RecordStorage(recordsExpected: min(recordsMax, waiting))
+        var failure: (error: KafkaError, rest: RecordStorage)?
+        let count = queue.take(recordsMax: recordsMax, bytesMax: Self.batchBytesMax) { message in
+            if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
+                (failure?.rest ?? storage).append(consuming: message)
+            } else {
+                if failure == nil { failure = (KafkaError(message), RecordStorage()) }
+                rd_kafka_message_destroy(message)
             }
-            // Nearly always there is no error among the messages.
-            guard let failure = messages.firstIndex(where: { $0.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR })
-            else { return batch(0..<messages.count) }
-            state.withLock { state in
-                state.error = KafkaError(messages[failure])
-                state.rest = batch(failure + 1..<messages.count)
-            }
-            return failure == 0 ? nil : batch(0..<failure)
         }
+        prefetch.took(count, left: queue.count, partition)
+        if let failure {
+            state.withLock { state in
+                state.error = failure.error
+                state.rest = batch(failure.rest)
+            }
+        }
+        return storage.count == 0 ? nil : batch(storage)
+    }
+
+    private func batch(_ storage: RecordStorage) -> ConsumedBatch {
+        ConsumedBatch(topic: partition.topic, partition: partition.partition, storage: storage)
     }
 
     /// Says of an offset out of range what the log holds instead, and what to do.
@@ -152,7 +162,7 @@ public final class PartitionFeed: Sendable {
 
 extension KafkaError {
     /// The error that came in place of a record.
-    init(_ message: MessageStorage.Message) {
+    init(_ message: RecordStorage.Message) {
         self.init(message.pointee.err, rd_kafka_message_errstr(message).map { String(cString: $0) })
     }
 }

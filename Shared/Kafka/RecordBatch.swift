@@ -127,7 +127,9 @@ public struct RecordBatch: Sendable, Equatable {
     /// Passes a consumed record on: key, value and headers as they came, then `adding`.
     public mutating func append(copyOf record: ConsumedRecord, topic: String, adding: [(String, [UInt8])] = []) {
         append(topic: topic, key: record.key?.bytes, value: record.value?.bytes) { writer in
-            record.forEachHeader { name, value in writer.add(name, value) }
+            record.forEachHeader { name, value in
+                writer.add(name, value ?? UnsafeRawBufferPointer(start: nil, count: 0))
+            }
             for (name, value) in adding { writer.add(name, value) }
         }
         withExtendedLifetime(record) {}

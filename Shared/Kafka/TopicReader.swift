@@ -27,24 +27,26 @@ public final class TopicReader: Sendable {
     private let queue: KafkaQueue
     private let source: ReaderSource
     private let taken: Counter
+    private let prefetch: Prefetch
     private let state = Mutex(State())
 
     /// - Parameters:
     ///   - partitions: nil: all that the topic has now.
-    ///   - queueBytesMax: how much is fetched ahead, keys and values of all partitions counted.
+    ///   - queueBytesMax: how much memory what is fetched ahead may take, all partitions together.
     ///
     /// Throws `isUnknownTopic` when there is no such topic.
     public init(
         _ configuration: KafkaConfiguration, topic: String, partitions: [Int32]? = nil, from start: Start,
-        queueBytesMax: Int = 4 << 20, log: Logger, metrics: Metrics
+        queueBytesMax: Int = 8 << 20, log: Logger, metrics: Metrics
     ) async throws(KafkaError) {
+        let bounds = FetchBounds(queueBytesMax: queueBytesMax, configuration)
         let handle = try KafkaHandle(
             RD_KAFKA_CONSUMER, configuration,
             fixed: [
                 "enable.auto.commit": "false", "enable.auto.offset.store": "false", "auto.offset.reset": "error",
                 "enable.partition.eof": "true",
             ],
-            defaults: FetchBounds(queueBytesMax: queueBytesMax).properties, log: log)
+            defaults: bounds.properties, log: log)
         let queue = try KafkaQueue(rd_kafka_queue_new(handle.pointer), of: handle)
         guard let pointer = rd_kafka_topic_new(handle.pointer, topic, nil) else {
             throw KafkaError(rd_kafka_last_error(), "topic \(topic)")
@@ -74,6 +76,7 @@ public final class TopicReader: Sendable {
         self.handle = handle
         self.queue = queue
         self.source = source
+        prefetch = Prefetch(handle, bounds)
         taken = metrics.counter(
             "kafka_records_read_total", help: "Records read without a group", labels: ["topic": topic])
     }
@@ -139,48 +142,60 @@ public final class TopicReader: Sendable {
         _ = try? await blocking { () throws(KafkaError) in source.stop() }
     }
 
-    /// Nil when the queue was empty.
+    /// Nil when the queue was empty, or an error came first.
     private func take(_ recordsMax: Int) -> [ConsumedBatch]? {
-        queue.take(recordsMax: recordsMax) { messages in
-            guard !messages.isEmpty else { return nil }
-            var batches: [ConsumedBatch] = []
-            var following: [ConsumedBatch] = []
-            var error: KafkaError?
-            var start = 0
-            // What one fetch brought of a partition lies together. Runs of the same partition that other partitions
-            // have come between are separate batches, in order.
-            while start < messages.count {
-                let first = messages[start]
-                if first.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR {
-                    if first.pointee.err == RD_KAFKA_RESP_ERR__PARTITION_EOF {
-                        state.withLock { _ = $0.atEnd.insert(first.pointee.partition) }
-                    } else if error == nil {
-                        error = KafkaError(first)
-                    }
-                    rd_kafka_message_destroy(first)
-                    start += 1
-                    continue
+        var batches: [ConsumedBatch] = []
+        var rest: [ConsumedBatch] = []
+        var error: KafkaError?
+        var ends: Set<Int32> = []
+        var records = 0
+        let waiting = queue.count
+        let count = queue.take(recordsMax: recordsMax, bytesMax: PartitionFeed.batchBytesMax) { message in
+            let partition = message.pointee.partition
+            switch message.pointee.err {
+            case RD_KAFKA_RESP_ERR_NO_ERROR:
+                records += 1
+                ends.remove(partition)
+                if error == nil {
+                    append(message, to: &batches, recordsExpected: min(recordsMax, waiting) / partitions.count)
+                } else {
+                    append(message, to: &rest, recordsExpected: 0)
                 }
-                var end = start + 1
-                while end < messages.count, messages[end].pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR,
-                    messages[end].pointee.partition == first.pointee.partition
-                { end += 1 }
-                let storage = MessageStorage(UnsafeBufferPointer(rebasing: messages[start..<end]), handle: handle)
-                let batch = ConsumedBatch(
-                    topic: topic, partition: first.pointee.partition, storage: storage, range: 0..<end - start)
-                if error == nil { batches.append(batch) } else { following.append(batch) }
-                state.withLock { _ = $0.atEnd.remove(first.pointee.partition) }
-                taken.add(end - start)
-                start = end
+            case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+                ends.insert(partition)
+                rd_kafka_message_destroy(message)
+            default:
+                error = error ?? KafkaError(message)
+                rd_kafka_message_destroy(message)
             }
+        }
+        guard count > 0 else { return nil }
+        if let first = partitions.first {
+            prefetch.took(count, left: queue.count, TopicPartition(topic: topic, partition: first))
+        }
+        taken.add(records)
+        state.withLock { state in
+            for batch in batches { state.atEnd.remove(batch.partition) }
+            state.atEnd.formUnion(ends)
             if let error {
-                state.withLock {
-                    $0.error = error
-                    $0.rest = following
-                }
-                if batches.isEmpty { return nil }
+                state.error = error
+                state.rest = rest
             }
-            return batches
+        }
+        return error != nil && batches.isEmpty ? nil : batches
+    }
+
+    /// What one fetch brought of a partition lies together, so the right batch is nearly always the last used.
+    private func append(
+        _ message: RecordStorage.Message, to batches: inout [ConsumedBatch], recordsExpected: Int
+    ) {
+        let partition = message.pointee.partition
+        if let index = batches.lastIndex(where: { $0.partition == partition }) {
+            batches[index].storage.append(consuming: message)
+        } else {
+            let storage = RecordStorage(recordsExpected: recordsExpected)
+            storage.append(consuming: message)
+            batches.append(ConsumedBatch(topic: topic, partition: partition, storage: storage))
         }
     }
 }

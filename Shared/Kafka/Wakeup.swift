@@ -95,13 +95,30 @@ final class KafkaQueue: @unchecked Sendable {
         Unmanaged<Wakeup>.fromOpaque(opaque).takeUnretainedValue().signal()
     }
 
-    /// Takes what is there, at most `recordsMax` messages, errors among them. Never waits.
-    func take<R>(recordsMax: Int, _ body: (UnsafeBufferPointer<MessageStorage.Message>) -> R) -> R {
-        withUnsafeTemporaryAllocation(of: MessageStorage.Message?.self, capacity: recordsMax) { buffer in
-            let count = max(0, rd_kafka_consume_batch_queue(pointer, 0, buffer.baseAddress, buffer.count))
-            return buffer.baseAddress.unsafelyUnwrapped.withMemoryRebound(
-                to: MessageStorage.Message.self, capacity: count
-            ) { body(UnsafeBufferPointer(start: $0, count: count)) }
+    /// Takes what is there, at most `recordsMax` messages, and goes on until about `bytesMax`. `body` is called with each
+    /// and frees it. Never waits. Returns how many there were.
+    func take(
+        recordsMax: Int, bytesMax: Int = .max, _ body: (RecordStorage.Message) -> Void
+    ) -> Int {
+        // In small steps: what is freed at once is still in the cache, and is used again.
+        withUnsafeTemporaryAllocation(of: RecordStorage.Message?.self, capacity: min(recordsMax, 128)) { buffer in
+            var count = 0
+            var bytes = 0
+            while count < recordsMax, bytes < bytesMax {
+                let got = rd_kafka_consume_batch_queue(
+                    pointer, 0, buffer.baseAddress, min(buffer.count, recordsMax - count))
+                guard got > 0 else { break }
+                for index in 0..<got {
+                    guard let message = buffer[index] else { continue }
+                    bytes += message.pointee.len
+                    body(message)
+                }
+                count += got
+            }
+            return count
         }
     }
+
+    /// How many messages wait.
+    var count: Int { rd_kafka_queue_length(pointer) }
 }
