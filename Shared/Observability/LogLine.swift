@@ -1,7 +1,8 @@
 // One line of the log: a flat JSON object of strings that no value can break out of.
 
-/// Builds `{"name":"value",…}\n`. Control characters, DEL, C1 controls and the two Unicode line separators are escaped,
-/// so that a hostile value can neither end the line nor speak to the terminal that shows it.
+/// Builds `{"name":"value",…}\n`. What is no visible character is escaped (controls, line separators, marks that turn the
+/// direction of writing or have no width), so that a hostile value can neither end the line, nor speak to the terminal
+/// that shows it, nor look like something else there.
 struct LogLine {
     /// Members that the logger itself writes; metadata of the same name gets an underscore.
     static let reserved: Set<String> = ["time", "level", "service", "message", "trace_id"]
@@ -30,7 +31,7 @@ struct LogLine {
             case 0x22: bytes.append(contentsOf: #"\""#.utf8)
             case 0x5C: bytes.append(contentsOf: #"\\"#.utf8)
             case 0x0A: bytes.append(contentsOf: #"\n"#.utf8)
-            case 0..<0x20, 0x7F..<0xA0, 0x2028, 0x2029:
+            case 0..<0x20, 0x7F..<0xA0, 0x200B...0x200F, 0x2028...0x202E, 0x2060...0x206F, 0xFEFF:
                 let hex = String(scalar.value, radix: 16)
                 bytes.append(contentsOf: #"\u"#.utf8)
                 for _ in hex.count..<4 { bytes.append(UInt8(ascii: "0")) }
