@@ -39,7 +39,9 @@ public struct PostgresError: Error, Sendable, Equatable {
         sqlState == "40001" || sqlState == "40P01" || (isUnavailable && !isOutcomeUnknown)
     }
 
-    public var isUniqueViolation: Bool { sqlState == "23505" }
+    /// The SQLSTATE of a unique or primary key that refused a row.
+    public static let uniqueViolation = "23505"
+    public var isUniqueViolation: Bool { sqlState == Self.uniqueViolation }
 
     /// A value that Postgres cannot store whatever the statement: U+0000 in a text, say. The sender's fault.
     public var isInvalidText: Bool { sqlState == "22021" || sqlState == "22P05" || sqlState == "22P02" }

@@ -1,0 +1,43 @@
+// What the tests of this module share.
+import Foundation
+import Observability
+import Postgres
+import TestSupport
+
+enum Fixture {
+    /// A pool on a database of its own, as the role `tester`, which owns the schema of that name.
+    static func pool(
+        connectionsMax: Int = 2, metrics: Metrics = Metrics(), options: PostgresOptions = PostgresOptions()
+    ) async throws -> PostgresPool {
+        try await database().pool("tester", connectionsMax: connectionsMax, metrics: metrics, options: options)
+    }
+
+    static func database(schemas: [String] = ["tester"]) async throws -> TestDatabase {
+        try await TestPostgres.shared().database(schemas: schemas)
+    }
+
+    static func pool(dsn: String, connectionsMax: Int = 1, options: PostgresOptions = PostgresOptions()) throws
+        -> PostgresPool
+    {
+        try PostgresPool(
+            dsn: dsn, connectionsMax: connectionsMax, applicationName: "test",
+            log: Logger(service: "test", level: .error), metrics: Metrics(), options: options)
+    }
+}
+
+/// Lets one task wait for a word of another.
+actor Signal {
+    private var isGiven = false
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    func give() {
+        isGiven = true
+        waiting.forEach { $0.resume() }
+        waiting = []
+    }
+
+    func wait() async {
+        if isGiven { return }
+        await withCheckedContinuation { waiting.append($0) }
+    }
+}
