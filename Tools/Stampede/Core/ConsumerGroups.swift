@@ -17,9 +17,9 @@ enum ConsumerGroups {
         Reader(group: "notification.reservations", topic: Topic.reservations.name),
         Reader(group: "notification.payments", topic: Topic.payments.name),
         Reader(group: "messaging.notifications", topic: Topic.notifications.name),
-        Reader(group: "messaging.reservations", topic: Topic.reservations.name),
-        Reader(group: "messaging.payments", topic: Topic.payments.name),
-        Reader(group: "catalog.reservations", topic: Topic.reservations.name),
+        Reader(group: "messaging.decisions", topic: Topic.reservations.name),
+        Reader(group: "messaging.refunds", topic: Topic.payments.name),
+        Reader(group: "catalog.soldout", topic: Topic.reservations.name),
     ]
 
     /// Those whose work grows with the orders: all that read what comes of one.

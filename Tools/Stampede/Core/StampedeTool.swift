@@ -7,7 +7,7 @@ public enum StampedeTool {
     public static let version = "0.1.0"
 
     static let commands: [any Command.Type] = [
-        RushCommand.self,
+        RushCommand.self, AuditCommand.self,
         PublishCommand.self, TailCommand.self,
         TopicsCreateCommand.self, TopicsDescribeCommand.self, TopicsLagCommand.self,
         DeadListCommand.self, DeadShowCommand.self, DeadReplayCommand.self,

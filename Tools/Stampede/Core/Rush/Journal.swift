@@ -180,6 +180,8 @@ extension Journal.State {
         switch fact {
         case .decided(let order, let outcome):
             guard self.outcome[order] == .undecided else {
+                // The batch ended while the order waited: the end of its first answer, not a second one.
+                if self.outcome[order] == .waitlisted, outcome == .rejected { return }
                 counts.decidedTwice += 1
                 return
             }

@@ -1,0 +1,74 @@
+// Everything that an audit judges by, gathered from the five schemas and the log.
+import Models
+
+struct Evidence: Sendable {
+    var orders = OrderTable()
+
+    /// How much of a topic the log still holds.
+    struct Log: Sendable, Equatable {
+        var records = 0
+        /// Older records are gone: the embedded broker keeps little, and real ones not forever.
+        var isWhole = true
+    }
+    var ordersLog = Log()
+    var reservationsLog = Log()
+    /// Records of `orders` that say an order was placed, cannot be read, and are not among the dead letters.
+    var unreadable = 0
+    /// Dead letters by topic.
+    var dead: [String: Int] = [:]
+
+    /// One variant of one batch, as reservation counts it.
+    struct Stock: Sendable, Hashable {
+        let line: StockLine
+        let supply: Int64
+        let pool: Int64
+        let leased: Int64
+        let held: Int64
+        let waiting: Int64
+        let confirmed: Int64
+        let isSoldOut: Bool
+    }
+    struct StockLine: Sendable, Hashable {
+        let sale: SaleID
+        let batch: Int
+        let variant: String
+    }
+    var stock: [Stock] = []
+    /// Units as catalog offers them, for published sales.
+    var offered: [StockLine: Int64] = [:]
+    /// How often each line was said to be sold out.
+    var soldOutSaid: [StockLine: Int] = [:]
+
+    var liveOrders = 0
+    /// Buyers with more than one live order in a sale.
+    var buyersOverLimit = 0
+    /// Reserved, within their hold, not yet paid.
+    var awaitingPayment = 0
+    /// Reserved, and their hold ended long ago.
+    var overdue = 0
+
+    struct Ledger: Sendable, Equatable {
+        let currency: String
+        let sum: Int64
+        let transfers: Int
+    }
+    var ledger: [Ledger] = []
+    var transfersUnbalanced = 0
+    var accounts = 0
+    /// Ledger accounts whose balance is not the sum of their postings.
+    var balancesWrong = 0
+    var balancesBelowZero = 0
+    /// What the brands took in and did not give back, by payments and by their accounts.
+    var capturedAmount: Int64 = 0
+    var proceedsAmount: Int64 = 0
+    /// What the confirmed orders cost, by reservation's prices.
+    var confirmedAmount: Int64 = 0
+
+    var told = IdentifierSum()
+    var messages = IdentifierSum()
+    var broadcasts = IdentifierSum()
+    var posts = IdentifierSum()
+
+    /// What a service has not processed or published yet, by what it is.
+    var outstanding: [String: Int64] = [:]
+}

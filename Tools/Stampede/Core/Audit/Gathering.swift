@@ -1,0 +1,457 @@
+// Gathers an audit's evidence, page by page: what is held at once is a page and the table of orders.
+import JSON
+import Kafka
+import Models
+import Observability
+import Postgres
+
+struct Gathering: Sendable {
+    let kafka: KafkaConfiguration
+    let pools: [Settings.Service: PostgresPool]
+    let console: Console
+
+    /// An order that is reserved this long after its hold ended is overdue.
+    private static let holdGraceSeconds = 30
+    private static let pageRows = 20_000
+    /// Of rows that hold many orders each.
+    private static let widePageRows = 50
+
+    init(kafka: KafkaConfiguration, dsn: (Settings.Service) throws -> String, console: Console) throws {
+        self.kafka = kafka
+        self.console = console
+        var options = PostgresOptions()
+        options.statementTimeoutSeconds = 600
+        var pools: [Settings.Service: PostgresPool] = [:]
+        for service in Settings.Service.allCases {
+            pools[service] = try PostgresPool(
+                dsn: try dsn(service), connectionsMax: 1, applicationName: "stampede-audit",
+                log: Logger(service: "stampede-audit", level: .error), metrics: Metrics(), options: options)
+        }
+        self.pools = pools
+    }
+
+    func run(settleSeconds: Int) async throws -> Evidence {
+        var evidence = Evidence()
+        try await waitUntilSettled(settleSeconds, &evidence)
+        let dead = try await readDeadLetters(&evidence)
+        try await readOrders(except: dead, &evidence)
+        try await readAnswers(&evidence)
+        let prices = try await readReservation(&evidence)
+        try await readMessaging(&evidence)
+        try await readPayments(prices, &evidence)
+        try await readNotification(&evidence)
+        try await readCatalog(&evidence)
+        for pool in pools.values { await pool.close() }
+        return evidence
+    }
+
+    private func query(_ service: Settings.Service, _ sql: SQL) async throws -> Rows {
+        guard let pool = pools[service] else { throw CommandError(.failure, "no pool of \(service.rawValue)") }
+        return try await pool.query(sql)
+    }
+
+    // MARK: What is under way
+
+    private func waitUntilSettled(_ seconds: Int, _ evidence: inout Evidence) async throws {
+        let deadline = ContinuousClock.now + .seconds(seconds)
+        while true {
+            evidence.outstanding = try await outstanding()
+            if evidence.outstanding.values.allSatisfy({ $0 == 0 }) || ContinuousClock.now > deadline { return }
+            console.progress("audit: waiting for the services to finish")
+            try await Task.sleep(for: .milliseconds(250))
+        }
+    }
+
+    private func outstanding() async throws -> [String: Int64] {
+        let admin = try KafkaAdmin(kafka)
+        let cluster = try await admin.clusterID()
+        let topics = try await admin.describe(topics: Topic.allCases.map(\.name))
+        var outstanding: [String: Int64] = [:]
+        for service in Settings.Service.allCases {
+            let outbox = try await query(service, "SELECT count(*) FROM outbox WHERE cluster_id = \(cluster)")
+            outstanding["\(service.rawValue): batches to publish"] = try outbox.first?.get(0) ?? 0
+            let offsets = try await query(
+                service,
+                "SELECT processor, topic, partition, next_offset FROM consumer_offsets WHERE cluster_id = \(cluster)")
+            for row in offsets {
+                let (processor, topic): (String, String) = (try row.get(0), try row.get(1))
+                let (partition, next): (Int32, Int64) = (try row.get(2), try row.get(3))
+                guard
+                    let log = topics.first(where: { $0.name == topic })?.partitions.first(where: { $0.id == partition })
+                else { continue }
+                outstanding["\(processor): records of \(topic)", default: 0] +=
+                    max(0, log.highWatermark - max(next, log.lowWatermark))
+            }
+        }
+        return outstanding
+    }
+
+    // MARK: The log
+
+    private func extent(_ topic: Topic) async throws -> Evidence.Log {
+        guard let description = try await KafkaAdmin(kafka).describe(topics: [topic.name]).first else { return .init() }
+        return Evidence.Log(
+            records: Int(description.partitions.reduce(0) { $0 + $1.highWatermark - $1.lowWatermark }),
+            isWhole: description.partitions.allSatisfy { $0.lowWatermark == 0 })
+    }
+
+    private func scan(_ topic: String, _ body: (ConsumedRecord) throws -> Void) async throws {
+        let scan = try await TopicScan(kafka, topic: topic, from: .beginning, toEnd: true)
+        var count = 0
+        while let batches = try await scan.next() {
+            for batch in batches {
+                for record in batch { try body(record) }
+                count += batch.count
+            }
+            console.progress("audit: \(topic), \(count.grouped) records")
+        }
+        await scan.close()
+    }
+
+    private struct Place: Hashable {
+        let partition: Int32
+        let offset: Int64
+    }
+
+    /// Counts the dead letters, and returns where those of `orders` stood.
+    private func readDeadLetters(_ evidence: inout Evidence) async throws -> Set<Place> {
+        var places: Set<Place> = []
+        for topic in Topic.allCases {
+            var count = 0
+            try await scan(topic.deadLetters) { record in
+                count += 1
+                let letter = DeadLetter(record: record)
+                if topic == .orders, let partition = Int32(letter.fact("partition")),
+                    let offset = Int64(letter.fact("offset"))
+                {
+                    places.insert(Place(partition: partition, offset: offset))
+                }
+            }
+            evidence.dead[topic.name] = count
+        }
+        return places
+    }
+
+    private func readOrders(except dead: Set<Place>, _ evidence: inout Evidence) async throws {
+        evidence.ordersLog = try await extent(.orders)
+        let parser = JSONParser()
+        let placed = Array(OrderPlaced.type.utf8)
+        var orders = OrderTable()
+        var unreadable = 0
+        try await scan(Topic.orders.name) { record in
+            if dead.contains(Place(partition: record.partition, offset: record.offset)) { return }
+            if let type = record.header("ce_type"), !type.elementsEqual(placed) { return }
+            let isStructured = record.header("ce_type") == nil
+            do {
+                let id = try parser.parse(record.value ?? ByteView([])) { (json) throws(JSONError) -> OrderID? in
+                    guard isStructured else { return try json.identifier("orderId") }
+                    guard try json.string("type") == OrderPlaced.type else { return nil }
+                    return try json.read("data") { (data) throws(JSONError) in try data.identifier("orderId") }
+                }
+                if let id { orders.add(.ordered, to: id) }
+            } catch {
+                unreadable += 1
+            }
+        }
+        evidence.orders = orders
+        evidence.unreadable = unreadable
+    }
+
+    private func readAnswers(_ evidence: inout Evidence) async throws {
+        evidence.reservationsLog = try await extent(.reservations)
+        let parser = JSONParser()
+        let soldOut = Array(SaleSoldOut.type.utf8)
+        // Written back at the end: the closure must not hold `evidence` while `self` is awaited.
+        var orders = evidence.orders
+        evidence.orders = OrderTable()
+        var soldOutSaid: [Evidence.StockLine: Set<String>] = [:]
+        try await scan(Topic.reservations.name) { record in
+            guard let type = record.header("ce_type"), let body = record.value else { return }
+            if type.elementsEqual(soldOut) {
+                let event = try parser.parse(body) { (json) throws(JSONError) in try SaleSoldOut(json: json) }
+                let line = Evidence.StockLine(sale: event.saleId, batch: event.batch, variant: event.variant)
+                // A record that was published twice has one ID.
+                let id = record.header("ce_id").map { String(decoding: $0, as: UTF8.self) } ?? ""
+                soldOutSaid[line, default: []].insert(id)
+                return
+            }
+            let (id, fact) = try parser.parse(body) { (json) throws(JSONError) -> (OrderID, OrderFacts) in
+                (try json.identifier("orderId"), try Self.answer(type, json))
+            }
+            orders.add(fact, to: id)
+        }
+        evidence.orders = orders
+        evidence.soldOutSaid = soldOutSaid.mapValues(\.count)
+    }
+
+    private static let types: [(bytes: [UInt8], fact: OrderFacts)] = [
+        (Array(OrderRejected.type.utf8), .saidRejected), (Array(OrderReserved.type.utf8), .saidReserved),
+        (Array(OrderConfirmed.type.utf8), .saidConfirmed), (Array(OrderWaitlisted.type.utf8), .saidWaitlisted),
+        (Array(OrderReleased.type.utf8), .saidReleased),
+    ]
+
+    private static func answer(_ type: ByteView, _ json: JSONValue) throws(JSONError) -> OrderFacts {
+        guard let fact = types.first(where: { type.elementsEqual($0.bytes) })?.fact else { return [] }
+        if fact == .saidReserved, try json.boolean("promoted") { return .saidPromoted }
+        if fact == .saidRejected, json["reason"]?.stringValue == OrderRejected.Reason.waitlistEnded.rawValue {
+            return .saidWaitEnded
+        }
+        return fact
+    }
+
+    // MARK: The schemas
+
+    /// Reservation's orders, refusals and stock. Returns the price of every confirmed order.
+    private func readReservation(_ evidence: inout Evidence) async throws -> [OrderID: Int64] {
+        for row in try await query(
+            .reservation,
+            """
+            SELECT s.sale_id, s.batch, s.variant, s.supply, s.pool, s.sold_out_at IS NOT NULL,
+                coalesce((SELECT sum(units) FROM leases l
+                    WHERE l.sale_id = s.sale_id AND l.batch = s.batch AND l.variant = s.variant), 0)::bigint,
+                coalesce(o.held, 0), coalesce(o.waiting, 0), coalesce(o.confirmed, 0)
+            FROM stock s
+            LEFT JOIN (
+                SELECT sale_id, batch, variant, count(*) FILTER (WHERE state = 1) AS held,
+                    count(*) FILTER (WHERE state = 2) AS waiting, count(*) FILTER (WHERE state = 3) AS confirmed
+                FROM orders GROUP BY sale_id, batch, variant
+            ) o USING (sale_id, batch, variant)
+            """)
+        {
+            let batch: Int32 = try row.get(1)
+            evidence.stock.append(
+                Evidence.Stock(
+                    line: .init(sale: try row.get(0), batch: Int(batch), variant: try row.get(2)),
+                    supply: try row.get(3),
+                    pool: try row.get(4), leased: try row.get(6), held: try row.get(7), waiting: try row.get(8),
+                    confirmed: try row.get(9), isSoldOut: try row.get(5)))
+        }
+        let limits = try await query(
+            .reservation,
+            """
+            SELECT coalesce(sum(live), 0)::bigint, count(*) FILTER (WHERE live > 1)
+            FROM (SELECT count(*) AS live FROM orders WHERE state < 4 GROUP BY sale_id, buyer_id) b
+            """)
+        evidence.liveOrders = try limits.first?.get(0) ?? 0
+        evidence.buyersOverLimit = try limits.first?.get(1) ?? 0
+        let holds = try await query(
+            .reservation,
+            """
+            SELECT count(*), count(*) FILTER (WHERE hold_until < now() - make_interval(secs => \(Double(Self.holdGraceSeconds))))
+            FROM orders WHERE state = 1
+            """)
+        evidence.awaitingPayment = try holds.first?.get(0) ?? 0
+        evidence.overdue = try holds.first?.get(1) ?? 0
+        let prices = try await readReservationOrders(&evidence)
+        try await readRefusals(&evidence)
+        return prices
+    }
+
+    private func readReservationOrders(_ evidence: inout Evidence) async throws -> [OrderID: Int64] {
+        var prices: [OrderID: Int64] = [:]
+        var last = OrderID(high: 0, low: 0)
+        while true {
+            let rows = try await query(
+                .reservation,
+                """
+                SELECT o.order_id, o.state, s.price FROM orders o JOIN stock s USING (sale_id, batch, variant)
+                WHERE o.order_id > \(last) ORDER BY o.order_id LIMIT \(Int64(Self.pageRows))
+                """)
+            for row in rows {
+                last = try row.get(0)
+                let state: Int16 = try row.get(1)
+                switch state {
+                case 1: evidence.orders.addDecision(.held, to: last)
+                case 2: evidence.orders.addDecision(.waiting, to: last)
+                case 3:
+                    let price: Int64 = try row.get(2)
+                    evidence.orders.addDecision(.confirmed, to: last)
+                    evidence.confirmedAmount += price
+                    prices[last] = price
+                default: evidence.orders.addDecision(.released, to: last)
+                }
+            }
+            if rows.count < Self.pageRows { return prices }
+        }
+    }
+
+    private func readRefusals(_ evidence: inout Evidence) async throws {
+        var last = (
+            sale: SaleID(high: 0, low: 0), batch: Int32(0), variant: "", partition: Int32(-1), offset: Int64(-1)
+        )
+        while true {
+            let rows = try await query(
+                .reservation,
+                """
+                SELECT sale_id, batch, variant, log_partition, first_offset, order_ids FROM refusals
+                WHERE (sale_id, batch, variant, log_partition, first_offset)
+                    > (\(last.sale), \(last.batch), \(last.variant), \(last.partition), \(last.offset))
+                ORDER BY sale_id, batch, variant, log_partition, first_offset LIMIT \(Int64(Self.widePageRows))
+                """)
+            for row in rows {
+                last = (try row.get(0), try row.get(1), try row.get(2), try row.get(3), try row.get(4))
+                let bytes: [UInt8] = try row.get(5)
+                for start in stride(from: 0, to: bytes.count - 15, by: 16) {
+                    let high = bytes[start..<(start + 8)].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+                    let low = bytes[(start + 8)..<(start + 16)].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+                    evidence.orders.addDecision(.refused, to: OrderID(high: high, low: low))
+                }
+            }
+            if rows.count < Self.widePageRows { return }
+        }
+    }
+
+    private func readMessaging(_ evidence: inout Evidence) async throws {
+        let shown: [String: OrderFacts] = [
+            "accepted": .shownUndecided, "rejected": .shownRejected, "reserved": .shownReserved,
+            "confirmed": .shownConfirmed, "waitlisted": .shownWaitlisted, "released": .shownReleased,
+            "refunded": .shownReleased,
+        ]
+        var last = OrderID(high: 0, low: 0)
+        var rows: Rows
+        repeat {
+            rows = try await query(
+                .messaging,
+                """
+                SELECT order_id, status, client_order_id IS NOT NULL FROM orders
+                WHERE order_id > \(last) ORDER BY order_id LIMIT \(Int64(Self.pageRows))
+                """)
+            for row in rows {
+                last = try row.get(0)
+                let status: String = try row.get(1)
+                let wasPlacedHere: Bool = try row.get(2)
+                let facts = shown[status] ?? []
+                evidence.orders.add(wasPlacedHere ? facts.union(.accepted) : facts, to: last)
+            }
+        } while rows.count == Self.pageRows
+        evidence.messages = try await sum(.messaging) { after in
+            """
+            SELECT message_id FROM messages
+            WHERE message_id > \(after) AND notification_id IS NOT NULL ORDER BY message_id LIMIT \(Int64(Self.pageRows))
+            """
+        }
+        evidence.posts = try await sum(.messaging) { after in
+            """
+            SELECT message_id FROM posts
+            WHERE message_id > \(after) AND notification_id IS NOT NULL ORDER BY message_id LIMIT \(Int64(Self.pageRows))
+            """
+        }
+    }
+
+    private func sum(
+        _ service: Settings.Service, _ page: (NotificationID) -> SQL
+    ) async throws -> IdentifierSum {
+        var sum = IdentifierSum()
+        var last = NotificationID(high: 0, low: 0)
+        while true {
+            let rows = try await query(service, page(last))
+            for row in rows {
+                last = try row.get(0)
+                sum.add(last)
+            }
+            if rows.count < Self.pageRows { return sum }
+        }
+    }
+
+    private func readPayments(_ prices: [OrderID: Int64], _ evidence: inout Evidence) async throws {
+        var last = OrderID(high: 0, low: 0)
+        var rows: Rows
+        repeat {
+            rows = try await query(
+                .payment,
+                """
+                SELECT order_id, state::text, amount FROM payments
+                WHERE order_id > \(last) ORDER BY order_id LIMIT \(Int64(Self.pageRows))
+                """)
+            for row in rows {
+                last = try row.get(0)
+                let state: String = try row.get(1)
+                let amount: Int64 = try row.get(2)
+                if state == "captured" {
+                    evidence.capturedAmount += amount
+                    let isPrice = prices[last].map { $0 == amount } ?? true
+                    evidence.orders.add(isPrice ? .captured : [.captured, .wrongAmount], to: last)
+                } else {
+                    evidence.orders.add(.refunded, to: last)
+                }
+            }
+        } while rows.count == Self.pageRows
+
+        for row in try await query(
+            .payment,
+            """
+            SELECT currency, sum(amount)::bigint, count(DISTINCT transfer_id) FROM postings
+            GROUP BY currency ORDER BY currency
+            """)
+        {
+            evidence.ledger.append(
+                .init(currency: try row.get(0), sum: try row.get(1), transfers: try row.get(2)))
+        }
+        let unbalanced = try await query(
+            .payment,
+            """
+            SELECT count(*) FROM (
+                SELECT FROM postings GROUP BY transfer_id, currency HAVING sum(amount) <> 0 OR count(*) < 2
+            ) t
+            """)
+        evidence.transfersUnbalanced = try unbalanced.first?.get(0) ?? 0
+        let balances = try await query(
+            .payment,
+            """
+            SELECT count(*), count(*) FILTER (WHERE a.balance <> coalesce(p.amount, 0)),
+                count(*) FILTER (WHERE a.balance < 0 AND a.kind::text <> 'bank'),
+                coalesce(sum(a.balance) FILTER (WHERE a.kind::text = 'proceeds'), 0)::bigint
+            FROM accounts a
+            LEFT JOIN (SELECT ledger_account_id, sum(amount) AS amount FROM postings GROUP BY ledger_account_id) p
+                USING (ledger_account_id)
+            """)
+        evidence.accounts = try balances.first?.get(0) ?? 0
+        evidence.balancesWrong = try balances.first?.get(1) ?? 0
+        evidence.balancesBelowZero = try balances.first?.get(2) ?? 0
+        evidence.proceedsAmount = try balances.first?.get(3) ?? 0
+    }
+
+    private func readNotification(_ evidence: inout Evidence) async throws {
+        let kinds: [String: OrderFacts] = [
+            "reserved": .toldReserved, "waitlisted": .toldWaitlisted, "paid": .toldPaid, "refunded": .toldRefunded,
+            "released": .toldReleased,
+        ]
+        var last = NotificationID(high: 0, low: 0)
+        while true {
+            let rows = try await query(
+                .notification,
+                """
+                SELECT notification_id, kind::text, order_id, account_id IS NULL FROM told
+                WHERE notification_id > \(last) ORDER BY notification_id LIMIT \(Int64(Self.pageRows))
+                """)
+            for row in rows {
+                last = try row.get(0)
+                let kind: String = try row.get(1)
+                let order: OrderID? = try row.get(2)
+                let isBroadcast: Bool = try row.get(3)
+                if isBroadcast {
+                    evidence.broadcasts.add(last)
+                } else {
+                    evidence.told.add(last)
+                    if let order, let fact = kinds[kind] { evidence.orders.addTold(fact, to: order) }
+                }
+            }
+            if rows.count < Self.pageRows { return }
+        }
+    }
+
+    private func readCatalog(_ evidence: inout Evidence) async throws {
+        for row in try await query(
+            .catalog,
+            """
+            SELECT s.sale_id, (b ->> 'number')::int, l ->> 'variant', (l ->> 'units')::bigint
+            FROM sales s, jsonb_array_elements(s.body -> 'batches') b, jsonb_array_elements(b -> 'lines') l
+            WHERE s.status = 'published'
+            """)
+        {
+            let batch: Int32 = try row.get(1)
+            let units: Int64 = try row.get(3)
+            evidence.offered[.init(sale: try row.get(0), batch: Int(batch), variant: try row.get(2))] = units
+        }
+    }
+}
