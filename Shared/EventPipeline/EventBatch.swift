@@ -62,6 +62,13 @@ public struct EventBatch: Sendable {
         scan([Payload.type], { (_, json) throws(JSONError) in try Payload(json: json) }, broken: { _, _ in })
     }
 
+    /// The same for several types, read as `read` reads them.
+    public func events<Value: Sendable>(
+        of types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?
+    ) -> [Incoming<Value>] {
+        scan(types, reader, broken: { _, _ in })
+    }
+
     private func scan<Value: Sendable>(
         _ types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?,
         broken: (ConsumedRecord, String) -> Void

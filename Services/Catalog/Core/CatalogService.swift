@@ -26,7 +26,7 @@ public struct CatalogService: Service {
         components = [
             keys,
             relay,
-            EventProcessor(context, name: "soldout", topic: .reservations, handler: SoldOutHandler()),
+            EventProcessor(context, name: "reservations", topic: .reservations, handler: SoldOutHandler()),
         ]
         routes = CatalogRoutes(desk: desk, verifier: keys.verifier).all
     }

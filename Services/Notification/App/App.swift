@@ -1,4 +1,7 @@
+import NotificationCore
+import ServiceKit
+
 @main
 struct App {
-    static func main() {}
+    static func main() async { await Program.run(NotificationService.self) }
 }

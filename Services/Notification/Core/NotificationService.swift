@@ -1,1 +1,35 @@
-// Notification
+import EventPipeline
+import Models
+import Postgres
+import ServiceKit
+
+/// Tells buyers what became of their orders and payments, in their language, each thing once. Messaging shows it.
+public struct NotificationService: Service {
+    public static let name = "notification"
+    public static let summary = "Tells readers what became of their orders and payments, in their language."
+    public static let defaultHTTPPort = 8085
+    public static let topics: [Topic] = [.accounts, .products, .sales, .reservations, .payments, .notifications]
+    public static let migrations = [
+        PipelineSchema.migration,
+        Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
+    ]
+
+    public let components: [any Component]
+
+    public init(_ context: ServiceContext) throws {
+        let goods = GoodsTable(context)
+        func teller(_ topic: Topic, _ types: [String]) -> EventProcessor {
+            let told = context.metrics.counter(
+                "stampede_notifications_told_total", help: "Notifications told, each once",
+                labels: ["topic": topic.name])
+            return EventProcessor(
+                context, name: topic.name, topic: topic, handler: Teller(types: types, goods: goods, told: told))
+        }
+        components =
+            goods.components + [
+                EventProcessor(context, name: "accounts", topic: .accounts, handler: ReaderHandler()),
+                teller(.reservations, Teller.reservationTypes),
+                teller(.payments, Teller.paymentTypes),
+            ]
+    }
+}

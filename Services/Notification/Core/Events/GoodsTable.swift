@@ -1,0 +1,68 @@
+// What sales sell, by the catalogue's topics.
+import EventPipeline
+import JSON
+import Kafka
+import Models
+import ServiceKit
+import Synchronization
+
+/// Keeps the names of products and which sale sells which, from the compacted topics `products` and `sales`.
+final class GoodsTable: Sendable {
+    private struct State {
+        var products: [ProductID: Product] = [:]
+        var saleProducts: [SaleID: ProductID] = [:]
+        /// Sales that the topics did not hold when they were last read to their ends.
+        var missing: Set<SaleID> = []
+    }
+
+    private let state: Facts
+    private let sales: CompactedTable
+    private let products: CompactedTable
+
+    /// In an object of its own, because the tables' closures hold it too.
+    private final class Facts: Sendable {
+        let lock = Mutex(State())
+    }
+
+    /// Sales that somebody made up are not remembered without end.
+    private static let missingMax = 10_000
+
+    init(_ context: ServiceContext) {
+        let state = Facts()
+        self.state = state
+        products = CompactedTable(context, topic: .products) { (_, type, body) throws(JSONError) in
+            guard let body, type == Product.type else { return }
+            let product = try Product(json: body)
+            state.lock.withLock { $0.products[product.productId] = product }
+        }
+        sales = CompactedTable(context, topic: .sales) { (key, type, body) throws(JSONError) in
+            // A sale that was withdrawn still has its name: its orders' fates are told.
+            guard let body, type == Sale.type else { return }
+            let sale = try Sale(json: body)
+            state.lock.withLock { $0.saleProducts[sale.saleId] = sale.productId }
+        }
+    }
+
+    /// In the order in which they start.
+    var components: [any Component] { [products, sales] }
+
+    func goods(of sale: SaleID) -> Goods? {
+        state.lock.withLock { state in
+            state.saleProducts[sale].flatMap { state.products[$0] }.map { Goods(saleId: sale, product: $0) }
+        }
+    }
+
+    /// Whether the names of a sale may still be on their way. False once the topics were read to their ends in vain.
+    func mayCome(_ sale: SaleID) -> Bool { state.lock.withLock { !$0.missing.contains(sale) } }
+
+    /// Reads on until the topics' present ends, and remembers which of the sales were not there.
+    func catchUp(for wanted: [SaleID]) async throws {
+        try await products.catchUp()
+        try await sales.catchUp()
+        let absent = wanted.filter { goods(of: $0) == nil }
+        state.lock.withLock {
+            if $0.missing.count + absent.count > Self.missingMax { $0.missing = [] }
+            $0.missing.formUnion(absent)
+        }
+    }
+}
