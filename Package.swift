@@ -4,7 +4,11 @@
 import PackageDescription
 
 /// Warnings are errors in CI; the language mode is Swift 6 everywhere.
-let settings: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny")]
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    // Generic code of the shared modules is specialised where the services use it.
+    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
+]
 
 let package = Package(
     name: "stampede",

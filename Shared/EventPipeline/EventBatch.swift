@@ -3,6 +3,7 @@ import JSON
 import Kafka
 import Models
 import Observability
+import Synchronization
 
 /// One event of a batch, read and checked.
 public struct Incoming<Value: Sendable>: Sendable {
@@ -22,6 +23,11 @@ public struct Incoming<Value: Sendable>: Sendable {
             ?? "\(record.topic)/\(record.partition)/\(record.offset)"
     }
 
+    /// The same event with another value.
+    public func map<Other>(_ change: (Value) -> Other) -> Incoming<Other> {
+        Incoming<Other>(value: change(value), record: record)
+    }
+
     /// The trace that the publisher was in, if any.
     public var trace: TraceContext? {
         record.header("traceparent").flatMap { TraceContext(traceparent: String(decoding: $0, as: UTF8.self)) }
@@ -33,6 +39,7 @@ public struct EventBatch: Sendable {
     public let topic: Topic
     let records: ArraySlice<ConsumedRecord>
     let counters: EventCounters
+    private let notes: Notes
 
     public var partition: Int32 { records.first?.partition ?? 0 }
     public var count: Int { records.count }
@@ -67,6 +74,30 @@ public struct EventBatch: Sendable {
         of types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?
     ) -> [Incoming<Value>] {
         scan(types, reader, broken: { _, _ in })
+    }
+
+    /// Keeps what `apply` has read for `render`, which otherwise reads it again.
+    public func keep<Value: Sendable>(_ events: [Incoming<Value>]) { notes.value.withLock { $0 = events } }
+
+    /// What was kept for this batch; nil when it comes from the log again.
+    public func kept<Value: Sendable>(_ type: Value.Type) -> [Incoming<Value>]? {
+        notes.value.withLock { $0 as? [Incoming<Value>] }
+    }
+
+    /// The same batch without what lies behind an offset.
+    func prefix(before offset: Int64) -> EventBatch {
+        EventBatch(topic: topic, records: records.prefix { $0.offset < offset }, counters: counters, notes: notes)
+    }
+
+    init(topic: Topic, records: ArraySlice<ConsumedRecord>, counters: EventCounters) {
+        self.init(topic: topic, records: records, counters: counters, notes: Notes())
+    }
+
+    private init(topic: Topic, records: ArraySlice<ConsumedRecord>, counters: EventCounters, notes: Notes) {
+        self.topic = topic
+        self.records = records
+        self.counters = counters
+        self.notes = notes
     }
 
     private func scan<Value: Sendable>(
@@ -115,16 +146,20 @@ public struct EventBatch: Sendable {
     }
 }
 
+private final class Notes: Sendable {
+    let value = Mutex<(any Sendable)?>(nil)
+}
+
 /// Finds a header's type among the few that a reader knows, without making a string of each record's.
 private struct TypeNames {
-    private let known: [(bytes: [UInt8], name: String)]
+    private let known: [(bytes: ByteView, name: String)]
     private var last = 0
 
-    init(_ types: [String]) { known = types.map { (Array($0.utf8), $0) } }
+    init(_ types: [String]) { known = types.map { (ByteView(Array($0.utf8)), $0) } }
 
     mutating func known(_ header: ByteView) -> String? {
-        if last < known.count, header.elementsEqual(known[last].bytes) { return known[last].name }
-        guard let index = known.firstIndex(where: { header.elementsEqual($0.bytes) }) else { return nil }
+        if last < known.count, header == known[last].bytes { return known[last].name }
+        guard let index = known.firstIndex(where: { header == $0.bytes }) else { return nil }
         last = index
         return known[index].name
     }

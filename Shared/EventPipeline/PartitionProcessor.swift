@@ -16,6 +16,10 @@ struct PartitionWork: Sendable {
     let origin: EventOrigin
     let counters: EventCounters
     let batchSeconds: Histogram
+    /// Partitions that are worked on at a time: batches and their answers are what takes memory.
+    let turns = Turns(Self.turnsMax)
+
+    private static let turnsMax = 4
 
     init(
         processor: String, topic: Topic, clusterID: String, recordsMax: Int, handler: any EventHandler,
@@ -89,7 +93,7 @@ final class PartitionProcessor {
     private func take(_ batch: ConsumedBatch) async throws {
         let started = ContinuousClock.now
         do {
-            try await apply(Array(batch)[...])
+            try await work.turns.take { try await apply(Array(batch)[...]) }
             commitToKafka(next)
             work.batchSeconds.observe(ContinuousClock.now - started)
         } catch is Superseded {
@@ -121,9 +125,9 @@ final class PartitionProcessor {
                 outcome = try await commit(batch) { $0.dead(first, reason: error.reason) }
             }
             next = outcome.nextOffset
-            let applied = rest.prefix { $0.offset < outcome.nextOffset }
-            try await publish(outcome, EventBatch(topic: work.topic, records: applied, counters: work.counters))
-            rest = rest[applied.endIndex...]
+            let applied = batch.prefix(before: outcome.nextOffset)
+            try await publish(outcome, applied)
+            rest = rest.dropFirst(applied.count)
         }
     }
 

@@ -21,12 +21,13 @@ public final class Step {
     private(set) var stopOffset: Int64?
 
     private let origin: EventOrigin
-    private var writer = JSONWriter()
+    private var encoder: EventEncoder
 
     init(transaction: Transaction, now: Timestamp, origin: EventOrigin) {
         self.transaction = transaction
         self.now = now
         self.origin = origin
+        encoder = EventEncoder(origin)
     }
 
     /// Publishes an event after the commit. Events leave in the order in which they were given.
@@ -41,8 +42,9 @@ public final class Step {
     public func publish<Payload: EventPayload>(
         _ topic: Topic, key: [UInt8], id: String, _ payload: Payload, cause: TraceContext? = nil
     ) {
-        outgoing.append(
-            event: payload, topic: topic, key: key, id: id, time: now, origin: origin, cause: cause, writer: &writer)
+        encoder.append(
+            payload, topic, key: key, id: Array(id.utf8), time: now, cause: cause ?? TraceContext.current, to: &outgoing
+        )
     }
 
     /// Removes a key from a compacted topic.
@@ -112,45 +114,65 @@ struct EventOrigin: Sendable {
     func countDead() { dead?.add(1) }
 }
 
-extension RecordBatch {
-    /// Appends an event in CloudEvents' binary mode.
+/// Turns events into records, in CloudEvents' binary mode. What the records of one kind and time have in common is packed
+/// once, and buffers are used again.
+struct EventEncoder: Sendable {
+    private let origin: EventOrigin
+    private var writer = JSONWriter()
+    private var common: PackedHeaders?
+    private var commonType = ""
+    private var commonTime = Timestamp.distantPast
+
+    init(_ origin: EventOrigin) { self.origin = origin }
+
     mutating func append<Payload: EventPayload>(
-        event: Payload, topic: Topic, key: [UInt8], id: String, time: Timestamp, origin: EventOrigin,
-        cause: TraceContext?, writer: inout JSONWriter
+        _ payload: Payload, _ topic: Topic, key: [UInt8], id: [UInt8], time: Timestamp, cause: TraceContext?,
+        to records: inout RecordBatch
     ) {
         writer.clear()
-        event.write(to: &writer)
-        let trace = cause ?? TraceContext.current
-        append(topic: topic.name, key: key, value: writer.bytes) { headers in
-            headers.add("ce_specversion", CloudEvents.version)
-            headers.add("ce_id", id.utf8)
-            headers.add("ce_type", Payload.type.utf8)
-            headers.add("ce_source", origin.source)
-            headers.add("ce_time", time.textBytes)
-            headers.add("content-type", CloudEvents.contentType)
-            if let trace { headers.add("traceparent", trace.child().traceparent.utf8) }
+        payload.write(to: &writer)
+        let common = common(Payload.type, time)
+        records.append(topic: topic.name, key: key, value: writer.bytes) { headers in
+            headers.add(common)
+            headers.add("ce_id", id)
+            if let cause { headers.add("traceparent", cause.child().traceparent.utf8) }
         }
     }
-}
 
-enum CloudEvents {
-    static let version = Array("1.0".utf8)
-    static let contentType = Array("application/json".utf8)
+    private mutating func common(_ type: String, _ time: Timestamp) -> PackedHeaders {
+        if let common, commonTime == time, commonType == type { return common }
+        let packed = PackedHeaders { [origin] headers in
+            headers.add("ce_specversion", Array("1.0".utf8))
+            headers.add("ce_type", Array(type.utf8))
+            headers.add("ce_source", origin.source)
+            headers.add("ce_time", time.textBytes)
+            headers.add("content-type", Array("application/json".utf8))
+        }
+        (common, commonType, commonTime) = (packed, type, time)
+        return packed
+    }
 }
 
 /// Collects the events that a handler renders after the commit.
 public struct Outgoing: Sendable {
     var records = RecordBatch()
-    private let origin: EventOrigin
-    private var writer = JSONWriter()
+    private var encoder: EventEncoder
+    private var key: [UInt8] = []
+    private var id: [UInt8] = []
 
-    init(origin: EventOrigin) { self.origin = origin }
+    init(origin: EventOrigin) { encoder = EventEncoder(origin) }
 
-    public mutating func publish<Kind, Payload: EventPayload>(
-        _ topic: Topic, key: Identifier<Kind>, id: String, time: Timestamp, _ payload: Payload, cause: TraceContext?
+    /// Publishes an event whose `ce_id` is `<subject>/<what>`.
+    public mutating func publish<Key, Subject, Payload: EventPayload>(
+        _ topic: Topic, key keyID: Identifier<Key>, subject: Identifier<Subject>, _ what: StaticString, time: Timestamp,
+        _ payload: Payload, cause: TraceContext?
     ) {
-        records.append(
-            event: payload, topic: topic, key: key.textBytes, id: id, time: time, origin: origin, cause: cause,
-            writer: &writer)
+        key.removeAll(keepingCapacity: true)
+        keyID.appendText(to: &key)
+        id.removeAll(keepingCapacity: true)
+        subject.appendText(to: &id)
+        id.append(UInt8(ascii: "/"))
+        what.withUTF8Buffer { id.append(contentsOf: $0) }
+        encoder.append(payload, topic, key: key, id: id, time: time, cause: cause, to: &records)
     }
 }

@@ -36,15 +36,18 @@ public struct JSONValue {
     }
 
     /// The member of that name.
-    public func member(_ name: StaticString, expected: String = "a value") throws(JSONError) -> JSONValue {
-        guard let value = self[name] else { throw JSONError(path: "\(name)", expected: expected) }
+    public func member(
+        _ name: StaticString, expected: @autoclosure () -> String = "a value"
+    ) throws(JSONError) -> JSONValue {
+        guard let value = self[name] else { throw JSONError(path: "\(name)", expected: expected()) }
         return value
     }
 
     public func string(_ name: StaticString, bytesMax: Int = 4096) throws(JSONError) -> String {
-        let expected = "a string of 1 to \(bytesMax) bytes"
-        let text = try member(name, expected: expected).string(named: name)
-        guard !text.isEmpty, text.utf8.count <= bytesMax else { throw JSONError(path: "\(name)", expected: expected) }
+        let text = try member(name, expected: "a string of 1 to \(bytesMax) bytes").string(named: name)
+        guard !text.isEmpty, text.utf8.count <= bytesMax else {
+            throw JSONError(path: "\(name)", expected: "a string of 1 to \(bytesMax) bytes")
+        }
         return text
     }
 

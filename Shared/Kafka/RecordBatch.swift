@@ -169,6 +169,13 @@ public struct HeaderWriter {
         }
     }
 
+    /// Headers that were packed before; all of them or, past `RecordBatch.headersMax`, none.
+    public mutating func add(_ packed: PackedHeaders) {
+        guard count + packed.count <= RecordBatch.headersMax else { return }
+        bytes.append(contentsOf: packed.bytes)
+        count += packed.count
+    }
+
     mutating func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
         start(name, valueBytes: value.count) { $0.append(contentsOf: value) }
     }
@@ -188,6 +195,19 @@ public struct HeaderWriter {
         write(&bytes)
         precondition(bytes.count - before == valueBytes, "a header's value is as long as its count says")
         count += 1
+    }
+}
+
+/// Headers that many records have in common, packed once.
+public struct PackedHeaders: Sendable {
+    let bytes: [UInt8]
+    let count: UInt16
+
+    public init(_ headers: (inout HeaderWriter) -> Void) {
+        var writer = HeaderWriter(bytes: [])
+        headers(&writer)
+        bytes = writer.bytes
+        count = writer.count
     }
 }
 

@@ -33,6 +33,9 @@ public struct Identifier<Kind>: Hashable, Comparable, Sendable {
         return bytes
     }
 
+    /// Appends the 36 characters.
+    public func appendText(to bytes: inout [UInt8]) { UUIDText.append(high, low, to: &bytes) }
+
     public static func < (left: Identifier, right: Identifier) -> Bool {
         (left.high, left.low) < (right.high, right.low)
     }

@@ -25,6 +25,7 @@ struct OrderDecisions: EventHandler {
             (type, json) throws(JSONError) -> Input? in
             type == OrderPlaced.type ? .placed(try OrderPlaced(json: json)) : .cancelled(try OrderCancelled(json: json))
         }
+        batch.keep(inputs)
         // A run of orders, or a run of cancellations: whichever comes first. The other waits for the next step.
         var placed: [OrderInLog] = []
         var cancelled: [OrderCancelled] = []
@@ -32,13 +33,13 @@ struct OrderDecisions: EventHandler {
             switch input.value {
             case .placed(let order):
                 if !cancelled.isEmpty { return try await end(cancelled, before: input.offset, step) }
-                guard input.key?.elementsEqual(order.buyerId.textBytes) == true else {
+                guard input.key.flatMap(AccountID.init(text:)) == order.buyerId else {
                     step.dead(input, reason: "expected the buyer's ID as the key")
                     continue
                 }
                 placed.append(OrderInLog(order: order, time: input.time, offset: input.offset))
             case .cancelled(let order):
-                guard input.key?.elementsEqual(order.buyerId.textBytes) == true else {
+                guard input.key.flatMap(AccountID.init(text:)) == order.buyerId else {
                     step.dead(input, reason: "expected the buyer's ID as the key")
                     continue
                 }
@@ -178,8 +179,9 @@ struct OrderDecisions: EventHandler {
             recipe.lines.map { (StockKey(saleId: $0.saleId, batch: $0.batch, variant: $0.variant), $0) },
             uniquingKeysWith: { first, _ in first })
         var last: (key: StockKey, line: Recipe.Line)?
-        for event in batch.events(of: OrderPlaced.self) {
-            let order = event.value
+        let inputs = batch.kept(Input.self) ?? batch.events(of: OrderPlaced.self).map { $0.map(Input.placed) }
+        for event in inputs {
+            guard case .placed(let order) = event.value else { continue }
             let index = Int(event.offset - recipe.firstOffset)
             guard recipe.outcomes.indices.contains(index), let outcome = Outcome(rawValue: recipe.outcomes[index]),
                 outcome != .none
@@ -195,18 +197,18 @@ struct OrderDecisions: EventHandler {
             case .none: continue
             case .reserved:
                 outgoing.publish(
-                    .reservations, key: order.buyerId, id: "\(order.orderId)/reserved", time: time,
+                    .reservations, key: order.buyerId, subject: order.orderId, "reserved", time: time,
                     OrderReserved(
                         line: line, price: terms.price, holdUntil: event.time.adding(seconds: terms.holdSeconds),
                         promoted: false), cause: event.trace)
             case .waitlisted:
                 outgoing.publish(
-                    .reservations, key: order.buyerId, id: "\(order.orderId)/waitlisted", time: time,
+                    .reservations, key: order.buyerId, subject: order.orderId, "waitlisted", time: time,
                     OrderWaitlisted(line: line), cause: event.trace)
             case .soldOut, .limitReached, .notOpen, .closed:
                 guard let reason = outcome.refusal else { continue }
                 outgoing.publish(
-                    .reservations, key: order.buyerId, id: "\(order.orderId)/rejected", time: time,
+                    .reservations, key: order.buyerId, subject: order.orderId, "rejected", time: time,
                     OrderRejected(line: line, reason: reason), cause: event.trace)
             }
         }
