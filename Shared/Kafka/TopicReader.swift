@@ -59,16 +59,16 @@ public final class TopicReader: Sendable {
                 throw KafkaError(
                     RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, "\(topic) has \(known.count) partitions, not \(missing)")
             }
-            for partition in chosen {
-                let offset: Int64
+            // All of them before the first is fetched: a question would wait behind a fetch that waits for records.
+            let offsets = try chosen.map { (partition) throws(KafkaError) -> (Int32, Int64) in
                 switch start {
-                case .beginning: offset = Int64(RD_KAFKA_OFFSET_BEGINNING)
+                case .beginning: (partition, Int64(RD_KAFKA_OFFSET_BEGINNING))
                 // Asked now: librdkafka would ask later, and what was published in between would be missed.
-                case .end: offset = try handle.watermarks(TopicPartition(topic: topic, partition: partition)).high
-                case .offsets(let offsets): offset = offsets[partition] ?? Int64(RD_KAFKA_OFFSET_BEGINNING)
+                case .end: (partition, try handle.watermarks(TopicPartition(topic: topic, partition: partition)).high)
+                case .offsets(let offsets): (partition, offsets[partition] ?? Int64(RD_KAFKA_OFFSET_BEGINNING))
                 }
-                try source.start(partition, at: offset, into: queue)
             }
+            for (partition, offset) in offsets { try source.start(partition, at: offset, into: queue) }
             return chosen
         }
         self.topic = topic
