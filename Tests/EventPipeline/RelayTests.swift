@@ -1,0 +1,124 @@
+// Commands: what they commit is published, by them or by whoever comes after.
+import EventPipeline
+import Foundation
+import JSON
+import Kafka
+import Models
+import Postgres
+import ServiceKit
+import Synchronization
+import TestSupport
+import Testing
+
+@Suite struct RelayTests {
+    @Test func whatACommandCommitsIsPublishedAndTheOutboxIsEmptied() async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        let relay = Relay(context)
+        try await relay.start()
+        for number in 1...20 {
+            let order = fixture.order(number)
+            try await relay.commit { step in
+                step.publish(.orders, key: order.buyerId, id: "\(order.orderId)", order)
+            }
+        }
+        try await fixture.until("the outbox is empty") { try await fixture.owed(context) == 0 }
+        #expect(try await fixture.records(of: Topic.orders.name, context).count == 20)
+        await relay.stop()
+    }
+
+    @Test func aCommandThatFailsLeavesAndPublishesNothing() async throws {
+        struct Refused: Error {}
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        let relay = Relay(context)
+        try await relay.start()
+        await #expect(throws: Refused.self) {
+            try await relay.commit { step in
+                try await step.transaction.execute(
+                    "INSERT INTO effects (order_id, variant) VALUES (gen_random_uuid(), 'x')")
+                step.publish(.orders, key: fixture.order(1).buyerId, id: "1", fixture.order(1))
+                throw Refused()
+            }
+        }
+        await relay.stop()
+        #expect(try await fixture.count(context) == 0)
+        #expect(try await fixture.records(of: Topic.orders.name, context).isEmpty)
+    }
+
+    @Test func whatADeadInstanceLeftIsTakenOver() async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        let left = RecordBatch.one(topic: Topic.orders.name, key: Array("left".utf8))
+        try await context.postgres.execute(
+            """
+            INSERT INTO outbox (stream, sequence, cluster_id, records, created_at)
+            VALUES ('relay/dead', 1, 'c', \(left.bytes), now() - interval '1 minute')
+            """)
+        let relay = Relay(context)
+        try await relay.start()
+        #expect(try await fixture.owed(context) == 0)
+        #expect(try await fixture.records(of: Topic.orders.name, context).count == 1)
+        await relay.stop()
+    }
+
+    @Test func concurrentCommandsShareTransactionsAndEachGetsItsOwnAnswer() async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        let relay = Relay(context)
+        try await relay.start()
+        let sizes = Mutex<[Int]>([])
+        struct Odd: Error {}
+        let group = GroupCommit<Int, Int>(relay: relay) { numbers, step in
+            sizes.withLock { $0.append(numbers.count) }
+            try await step.transaction.execute("SELECT 1")
+            return numbers.map { $0 % 10 == 3 ? .failure(Odd()) : .success($0 * 2) }
+        }
+        let answers = await withTaskGroup(of: (Int, Int?).self) { tasks in
+            for number in 0..<500 { tasks.addTask { (number, try? await group.submit(number)) } }
+            return await tasks.reduce(into: [Int: Int?]()) { $0[$1.0] = .some($1.1) }
+        }
+        for number in 0..<500 {
+            #expect(answers[number] == .some(number % 10 == 3 ? nil : number * 2))
+        }
+        #expect(sizes.withLock { $0.count } < 500)
+        await relay.stop()
+    }
+
+    @Test func aFullLineRefusesAtOnce() async throws {
+        let fixture = try await Fixture()
+        let relay = Relay(try fixture.context())
+        try await relay.start()
+        let group = GroupCommit<Int, Int>(relay: relay, waitingMax: 0) { numbers, _ in numbers.map { .success($0) } }
+        await #expect(throws: Overloaded.self) { try await group.submit(1) }
+        await relay.stop()
+    }
+
+    @Test func aTableIsReadyWhenItHasReadAllAndFollowsWhatChanges() async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        let known = Mutex<[String: String]>([:])
+        func put(_ key: String, _ value: String?) async throws {
+            var records = RecordBatch()
+            records.append(
+                topic: Topic.sales.name, key: Array(key.utf8), value: value.map { Array($0.utf8) },
+                headers: [("ce_type", Array("t".utf8))])
+            try await context.producer.send(records)
+        }
+        for number in 0..<50 { try await put("k\(number)", #"{"v":"\#(number)"}"#) }
+        try await put("k7", nil)
+        try await put("broken", "{")
+        let table = CompactedTable(context, topic: .sales) { (key, _, body) throws(JSONError) in
+            let value = try body?.string("v")
+            known.withLock { $0[String(decoding: key, as: UTF8.self)] = value }
+        }
+        #expect(!table.isReady)
+        try await table.start()
+        #expect(table.isReady)
+        #expect(known.withLock { $0.count } == 49)
+        try await put("k7", #"{"v":"again"}"#)
+        try await table.catchUp()
+        #expect(known.withLock { $0["k7"] } == "again")
+        await table.stop()
+    }
+}

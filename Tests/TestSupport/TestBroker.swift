@@ -1,0 +1,197 @@
+// Brokers for tests: librdkafka's in-memory cluster always, and Apache Kafka where `KAFKA_HOME` says that there is one.
+import Foundation
+import Kafka
+import Synchronization
+
+/// A broker that tests share. Topics and groups have names of their own, so tests do not meet.
+public struct TestBroker: Sendable {
+    public enum Kind: String, Sendable, CaseIterable {
+        /// Librdkafka's mock cluster in this process.
+        case embedded
+        /// Apache Kafka, one for each test process, started when it is first asked for.
+        case apache
+    }
+
+    /// What contract suites run on: `@Test(arguments: TestBroker.kinds)`.
+    public static let kinds: [Kind] = kafkaHome == nil ? [.embedded] : Kind.allCases
+
+    public let kind: Kind
+    public let bootstrapServers: String
+    /// For injecting faults; nil on Apache Kafka.
+    public let embedded: EmbeddedBroker?
+
+    /// The process's shared broker of that kind, or a fresh embedded one: for fixed topic names and for faults.
+    public static func make(_ kind: Kind = .embedded, fresh: Bool = false) async throws -> TestBroker {
+        switch kind {
+        case .embedded:
+            let broker = fresh ? try EmbeddedBroker() : try sharedEmbedded.get()
+            return TestBroker(kind: kind, bootstrapServers: broker.bootstrapServers, embedded: broker)
+        case .apache:
+            return TestBroker(kind: kind, bootstrapServers: try await sharedApache.value, embedded: nil)
+        }
+    }
+
+    public var configuration: KafkaConfiguration { configuration([:]) }
+
+    public func configuration(_ properties: [String: String]) -> KafkaConfiguration {
+        KafkaConfiguration(bootstrapServers: bootstrapServers, clientID: "test", properties: properties)
+    }
+
+    /// Members that are gone are noticed as early as the broker allows.
+    public var memberConfiguration: KafkaConfiguration {
+        configuration([
+            "session.timeout.ms": kind == .embedded ? "2000" : "6000", "heartbeat.interval.ms": "300",
+        ])
+    }
+
+    /// Makes a topic whose name begins with `prefix` and is not used yet; returns the name.
+    public func topic(
+        _ prefix: String = "test", partitions: Int32 = 3, configuration: [String: String] = [:]
+    ) async throws -> String {
+        let name = Self.uniqueName(prefix)
+        try await create([
+            TopicSpecification(name: name, partitions: partitions, configuration: configuration)
+        ])
+        return name
+    }
+
+    /// Makes topics of exactly these names; those that exist stay.
+    public func create(_ topics: [TopicSpecification]) async throws {
+        if let embedded {
+            for topic in topics { try? embedded.createTopic(topic.name, partitions: topic.partitions) }
+        }
+        try await KafkaAdmin(self.configuration).create(topics: topics)
+    }
+
+    public static func uniqueName(_ prefix: String) -> String {
+        "\(prefix)-\(getpid())-\(names.add(1, ordering: .relaxed).newValue)"
+    }
+
+    private static let names = Atomic(0)
+
+    private static let kafkaHome: String? = {
+        let home = ProcessInfo.processInfo.environment["KAFKA_HOME"] ?? ""
+        return home.isEmpty ? nil : home
+    }()
+
+    private static let sharedEmbedded: Result<EmbeddedBroker, any Error> = Result { try EmbeddedBroker() }
+
+    private static let sharedApache = Task<String, any Error> {
+        guard let kafkaHome else { throw Failure(description: "KAFKA_HOME is not set") }
+        return try ApacheBroker.start(home: kafkaHome)
+    }
+
+    struct Failure: Error, CustomStringConvertible { let description: String }
+}
+
+/// One Apache Kafka node in a temporary folder, which ends with this process however that ends.
+private enum ApacheBroker {
+    static func start(home: String) throws -> String {
+        let folder = FileManager.default.temporaryDirectory.appending(path: TestBroker.uniqueName("stampede-kafka")).path
+        let port = try freePorts()
+        let singleNode = "\(home)/bin/single-node"
+        if FileManager.default.isExecutableFile(atPath: singleNode) {
+            try run(singleNode, ["start", "--dir", folder, "--port", "\(port)"])
+        } else {
+            try startDistribution(home: home, folder: folder, port: port)
+        }
+        try watch(folder)
+        return "127.0.0.1:\(port)"
+    }
+
+    /// The distribution's own scripts, as its quick start has it.
+    private static func startDistribution(home: String, folder: String, port: Int) throws {
+        let settings = """
+            process.roles=broker,controller
+            node.id=1
+            controller.quorum.voters=1@127.0.0.1:\(port + 1)
+            listeners=PLAINTEXT://127.0.0.1:\(port),CONTROLLER://127.0.0.1:\(port + 1)
+            controller.listener.names=CONTROLLER
+            listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+            log.dirs=\(folder)/data
+            offsets.topic.replication.factor=1
+            transaction.state.log.replication.factor=1
+            transaction.state.log.min.isr=1
+            group.initial.rebalance.delay.ms=0
+            auto.create.topics.enable=false
+            """
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        try settings.write(toFile: "\(folder)/server.properties", atomically: true, encoding: .utf8)
+        let script = """
+            set -eu
+            "$1/bin/kafka-storage.sh" format -c "$2/server.properties" \
+              -t "$("$1/bin/kafka-storage.sh" random-uuid)" > "$2/format.log" 2>&1
+            setsid "$1/bin/kafka-server-start.sh" "$2/server.properties" > "$2/server.log" 2>&1 < /dev/null &
+            echo $! > "$2/pid"
+            for _ in $(seq 600); do
+              if grep -q 'Kafka Server started' "$2/server.log"; then exit 0; fi
+              kill -0 "$(cat "$2/pid")"
+              sleep 0.1
+            done
+            exit 75
+            """
+        try run("/bin/bash", ["-c", script, "bash", home, folder])
+    }
+
+    /// Starts a shell that reads from a pipe which only this process holds: when the process is gone, the shell reads
+    /// its end, kills the broker and removes the folder.
+    private static func watch(_ folder: String) throws {
+        let shell = Process()
+        shell.executableURL = URL(filePath: "/bin/bash")
+        let script = #"cat > /dev/null; kill -9 -- "$(cat "$1/pid")" 2> /dev/null; rm -rf "$1"; sleep 0.2; rm -rf "$1""#
+        shell.arguments = ["-c", script, "bash", folder]
+        let pipe = Pipe()
+        shell.standardInput = pipe
+        shell.standardOutput = FileHandle.nullDevice
+        shell.standardError = FileHandle.nullDevice
+        try shell.run()
+        held.withLock { $0 = pipe }
+    }
+
+    private static let held = Mutex<Pipe?>(nil)
+
+    private static func run(_ program: String, _ arguments: [String]) throws {
+        let process = Process()
+        process.executableURL = URL(filePath: program)
+        process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(["KAFKA_HEAP_OPTS": "-Xmx512m"]) { $1 }
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            throw TestBroker.Failure(description: "\(program) ended with status \(process.terminationStatus)")
+        }
+    }
+
+    /// Two neighbouring ports of the loopback that were free a moment ago.
+    private static func freePorts() throws -> Int {
+        for _ in 0..<100 {
+            guard let first = bound(0) else { continue }
+            defer { close(first.socket) }
+            guard first.port < 65_535, let second = bound(first.port + 1) else { continue }
+            close(second.socket)
+            return first.port
+        }
+        throw TestBroker.Failure(description: "no two neighbouring ports are free")
+    }
+
+    private static func bound(_ port: Int) -> (socket: Int32, port: Int)? {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = withUnsafeMutablePointer(to: &address) { address in
+            address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                bind(listener, address, length) == 0 && getsockname(listener, address, &length) == 0
+            }
+        }
+        guard isBound else {
+            close(listener)
+            return nil
+        }
+        return (listener, Int(in_port_t(bigEndian: address.sin_port)))
+    }
+}
