@@ -162,7 +162,14 @@ public struct Outgoing: Sendable {
 
     init(origin: EventOrigin) { encoder = EventEncoder(origin) }
 
-    /// Publishes an event whose `ce_id` is `<subject>/<what>`.
+    public mutating func publish<Key, Payload: EventPayload>(
+        _ topic: Topic, key: Identifier<Key>, id: String, time: Timestamp, _ payload: Payload, cause: TraceContext?
+    ) {
+        encoder.append(
+            payload, topic, key: key.textBytes, id: Array(id.utf8), time: time, cause: cause, to: &records)
+    }
+
+    /// Publishes an event whose `ce_id` is `<subject>/<what>`, without a string for it.
     public mutating func publish<Key, Subject, Payload: EventPayload>(
         _ topic: Topic, key keyID: Identifier<Key>, subject: Identifier<Subject>, _ what: StaticString, time: Timestamp,
         _ payload: Payload, cause: TraceContext?
