@@ -52,7 +52,7 @@ let package = Package(
         tests("Models", ["Models", "JSON"]),
         tests("Kafka", ["Kafka"]),
         tests("Postgres", ["Postgres", "Models"]),
-        tests("HTTP", ["HTTP", "JSON"]),
+        tests("HTTP", ["HTTP", "JSON", "Observability"]),
         tests("Security", ["Security", "Models"]),
         tests(
             "ServiceKit", ["ServiceKit", "HTTP", "Kafka", "Postgres", "Security", "Observability", "Models", "JSON"]),

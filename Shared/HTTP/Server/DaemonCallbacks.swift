@@ -58,9 +58,10 @@ enum DaemonCallbacks {
 
     /// Copies one header field.
     static let field: MHD_KeyValueIteratorN = { context, _, name, nameCount, value, valueCount in
-        guard let head = context?.assumingMemoryBound(to: RequestHead.self), let name else { return .NO }
+        guard let head = context?.assumingMemoryBound(to: RequestHead.self) else { return .NO }
+        // A field without a name comes as a null pointer, and is refused as such.
         head.pointee.append(
-            name: UnsafeRawBufferPointer(start: name, count: nameCount),
+            name: UnsafeRawBufferPointer(start: name, count: name == nil ? 0 : nameCount),
             value: UnsafeRawBufferPointer(start: value, count: value == nil ? 0 : valueCount))
         return .YES
     }

@@ -35,6 +35,11 @@ struct RequestHead {
         guard value.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 9 }) else {
             return fail("A header field's value holds a control character.")
         }
+        // The library strips blanks before a value, not those after it.
+        var value = value
+        while let last = value.last, last == 0x20 || last == 9 {
+            value = UnsafeRawBufferPointer(rebasing: value.dropLast())
+        }
         headers.append(name: name, value: value)
         switch name.count {
         case 4 where Self.equal(name, "host"): hostCount += 1

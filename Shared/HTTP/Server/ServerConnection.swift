@@ -4,7 +4,7 @@ import Foundation
 import Observability
 
 /// `@unchecked Sendable`: handlers' tasks carry a reference back to the loop; every access is on the loop's thread.
-final class ServerConnection: @unchecked Sendable {
+final class ServerConnection: EventSource, @unchecked Sendable {
     enum Phase {
         /// Waiting for a request, or for the rest of its head.
         case head
@@ -17,6 +17,7 @@ final class ServerConnection: @unchecked Sendable {
         case leaving
     }
 
+    private unowned let loop: ServerLoop
     let handle: OpaquePointer
     let descriptor: Int32
     let peer: String
@@ -27,6 +28,8 @@ final class ServerConnection: @unchecked Sendable {
     var phase = Phase.head
     var requestsServed = 0
     var isSuspended = false
+    /// The loop watches for the peer's end besides the library, which can miss it.
+    var token: UInt64?
     /// Told apart from a handler that was given up: its answer comes with an older number.
     var generation: UInt64 = 0
     var task: Task<Void, Never>?
@@ -41,12 +44,23 @@ final class ServerConnection: @unchecked Sendable {
     var answer: HTTPResponse?
     var status = 0
 
-    init(handle: OpaquePointer, descriptor: Int32, peer: String, peerIsProxy: Bool, deadline: Double) {
+    init(loop: ServerLoop, handle: OpaquePointer, descriptor: Int32, peer: String, peerIsProxy: Bool, deadline: Double)
+    {
+        self.loop = loop
         self.handle = handle
         self.descriptor = descriptor
         self.peer = peer
         self.peerIsProxy = peerIsProxy
         self.deadline = deadline
+    }
+
+    /// The peer has closed its side or is gone.
+    func ready(_: UInt32) { loop.peerClosed(self) }
+
+    /// Whether bytes have arrived that the library has not read.
+    var hasUnreadBytes: Bool {
+        var count: Int32 = 0
+        return ioctl(descriptor, UInt(FIONREAD), &count) == 0 && count > 0
     }
 
     /// Ready for the next request.

@@ -40,6 +40,8 @@ final class ServerLoop: @unchecked Sendable {
     private var daemon: OpaquePointer?
     private var daemonSource: DaemonSource?
     private var connections: [ServerConnection] = []
+    /// Connections whose peers have closed their side and that are to end with what was asked before.
+    private var halfClosed: [ServerConnection] = []
     private var streams: [StreamSocket] = []
     private var lastWords: [LastWords] = []
     private var finished: [Finished] = []
@@ -130,15 +132,34 @@ final class ServerLoop: @unchecked Sendable {
         else { return nil }
         let peer = ServerConnection.text(of: address)
         let connection = ServerConnection(
-            handle: handle, descriptor: descriptor, peer: peer,
+            loop: self, handle: handle, descriptor: descriptor, peer: peer,
             peerIsProxy: ServerConnection.isProxy(peer, trusted: shared.configuration.trustedProxies),
             deadline: now + shared.configuration.headerSeconds)
         connection.index = connections.count
         connections.append(connection)
+        connection.token = events.add(
+            connection, descriptor: descriptor, events: EPOLLRDHUP.rawValue | EPOLLONESHOT.rawValue)
         return connection
     }
 
+    /// Nothing more will come from the peer. What it asked before is still answered.
+    ///
+    /// The library waits for changes of its sockets (edge-triggered) and stops reading when it got less than it had
+    /// room for: an end that came together with the last bytes is then never seen.
+    func peerClosed(_ connection: ServerConnection) { halfClosed.append(connection) }
+
+    private func endHalfClosed() {
+        halfClosed.removeAll { connection in
+            guard connection.phase == .head, !connection.hasUnreadBytes else { return connection.phase == .leaving }
+            shutdown(connection.descriptor, Int32(SHUT_RDWR))
+            return true
+        }
+    }
+
     func connectionEnded(_ connection: ServerConnection) {
+        // Before the library closes the descriptor: a duplicate of it may live on.
+        if let token = connection.token { events.remove(token, descriptor: connection.descriptor) }
+        if !halfClosed.isEmpty { halfClosed.removeAll { $0 === connection } }
         let last = connections.removeLast()
         if last !== connection {
             connections[connection.index] = last
@@ -530,6 +551,7 @@ final class ServerLoop: @unchecked Sendable {
         let configuration = shared.configuration
         listener?.watch()
         for connection in connections where connection.deadline < now { expire(connection) }
+        if !halfClosed.isEmpty { endHalfClosed() }
         lastWords.removeAll { words in
             if words.deadline < now { words.close() }
             return words.isClosed
@@ -594,9 +616,7 @@ final class ServerLoop: @unchecked Sendable {
             for stream in streams { stream.end() }
             // Idle connections are closed; one whose request is just arriving is served first.
             for connection in connections where connection.phase == .head {
-                var waiting: Int32 = 0
-                let hasBytes = ioctl(connection.descriptor, UInt(FIONREAD), &waiting) == 0 && waiting > 0
-                if hasBytes || !connection.head.target.isEmpty {
+                if connection.hasUnreadBytes || !connection.head.target.isEmpty {
                     connection.deadline = min(connection.deadline, now + min(seconds, 1))
                 } else {
                     shutdown(connection.descriptor, Int32(SHUT_RD))
