@@ -271,11 +271,7 @@ final class Connection {
         guard let pending = steps[step], pending.error == nil, let result else { return }
         let statement = index.map { pending.statements[$0] }
         let error = result.error(statement: statement?.text ?? (text.isEmpty ? pending.statements.first?.text : text))
-        if let statement,
-            error.sqlState == PostgresError.Code.featureNotSupported
-                || error.sqlState == PostgresError.Code.undefinedStatement
-        {
-            // "cached plan must not change result type": a migration went by.
+        if let statement, error.isStalePlan || error.sqlState == PostgresError.Code.undefinedStatement {
             cache.forget(StatementCache.Key(text: statement.text, types: statement.parameters.types))
         }
         steps[step]?.error = error

@@ -70,7 +70,10 @@ actor ConnectionPool {
         case .failure(let error): return .failure(error.naming(statement: statement.text))
         case .success(let id):
             guard let connection = connections[id] else { return .failure(lost) }
-            let result = await step([statement], commits: true, on: connection)
+            var result = await step([statement], commits: true, on: connection)
+            if case .failure(let error) = result, error.isStalePlan {
+                result = await step([statement], commits: true, on: connection)
+            }
             release(connection)
             return result.map { $0.first ?? .none }
         }

@@ -45,7 +45,7 @@ extension Transaction {
     /// - Throws: `22P04` when a row has not as many values as there are columns; what the server refused.
     @discardableResult
     public func copyIn<Source: Sequence>(
-        _ table: String, columns: [String], rows: Source,
+        _ table: String, columns: [String], rows: Source, caller: isolated (any Actor)? = #isolation,
         _ encode: (Source.Element, inout CopyRow) -> Void
     ) async throws(PostgresError) -> Int {
         try requireOpen()

@@ -33,10 +33,15 @@ public struct PostgresError: Error, Sendable, Equatable {
     /// Nobody could serve this now: no connection, or no free one within the bound. An HTTP server answers 503.
     public var isUnavailable: Bool { isConnectionFailure || sqlState.hasPrefix("53") }
 
-    /// The same work may succeed when it is done again from its start: it lost a race (serialization, deadlock), there
-    /// was no connection, or no free one. Never true where the outcome is unknown.
+    /// The same work may succeed when it is done again from its start: it lost a race (serialization, deadlock, a table
+    /// that a migration changed), there was no connection, or no free one. Never true where the outcome is unknown.
     public var isRetriable: Bool {
-        sqlState == "40001" || sqlState == "40P01" || (isUnavailable && !isOutcomeUnknown)
+        sqlState == "40001" || sqlState == "40P01" || isStalePlan || (isUnavailable && !isOutcomeUnknown)
+    }
+
+    /// A prepared statement's tables have changed since it was prepared. It has not run; the connection forgets it.
+    var isStalePlan: Bool {
+        sqlState == Code.featureNotSupported && message == "cached plan must not change result type"
     }
 
     /// The SQLSTATE of a unique or primary key that refused a row.

@@ -83,6 +83,7 @@ public final class PostgresPool: Sendable {
     /// - Throws: what the body threw; the first `PostgresError` of a statement even when the body caught it; an error of
     ///   the COMMIT. When the connection dies during the COMMIT, `isOutcomeUnknown` is true; when it dies before,
     ///   nothing was committed.
+    @discardableResult
     public func transaction<R>(
         _ level: TransactionIsolation = .readCommitted,
         caller: isolated (any Actor)? = #isolation,

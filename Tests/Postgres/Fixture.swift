@@ -23,6 +23,16 @@ enum Fixture {
             dsn: dsn, connectionsMax: connectionsMax, applicationName: "test",
             log: Logger(service: "test", level: .error), metrics: Metrics(), options: options)
     }
+
+    /// What the body failed with, nil when it did not. For where `#expect(throws:)` would stand inside another.
+    static func failure(_ body: () async throws -> Void) async -> PostgresError? {
+        do {
+            try await body()
+            return nil
+        } catch {
+            return error as? PostgresError
+        }
+    }
 }
 
 /// Lets one task wait for a word of another.

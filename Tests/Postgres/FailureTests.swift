@@ -1,0 +1,115 @@
+// The server goes away: what callers are told, and that the pool comes back by itself.
+import Observability
+import Postgres
+import TestSupport
+import Testing
+
+@Suite(.timeLimit(.minutes(2))) struct FailureTests {
+    /// Ends the pool's only session from outside once `isReached` holds for it, as an administrator would.
+    private func terminate(
+        _ name: String, of database: TestDatabase, where isReached: @Sendable (_ state: String, _ wait: String) -> Bool
+    ) async throws {
+        let administrator = try Fixture.pool(dsn: database.administratorDSN)
+        var isDone = false
+        while !isDone {
+            let rows = try await administrator.query(
+                """
+                SELECT pid, state, coalesce(wait_event, '') FROM pg_stat_activity
+                WHERE datname = \(database.name) AND application_name = \(name)
+                """)
+            for row in rows where isReached(try row.get(1), try row.get(2)) {
+                let pid: Int32 = try row.get(0)
+                isDone = try await administrator.query("SELECT pg_terminate_backend(\(pid))").one()
+            }
+        }
+        await administrator.close()
+    }
+
+    @Test func aServerKilledInMidTransactionKeepsNothingAndThePoolComesBack() async throws {
+        let server = try await TestPostgres.start()
+        let database = try await server.database(schemas: ["tester"])
+        var options = PostgresOptions()
+        options.waitMax = .seconds(20)
+        let pool = try database.pool("tester", connectionsMax: 2, options: options)
+        try await pool.execute("CREATE TABLE kept (x int)")
+        try await pool.execute("INSERT INTO kept VALUES (1)")
+        let error = await #expect(throws: PostgresError.self) {
+            try await pool.transaction { transaction in
+                try await transaction.execute("INSERT INTO kept VALUES (2)")
+                try await server.kill()
+                try await transaction.execute("INSERT INTO kept VALUES (3)")
+            }
+        }
+        #expect(error?.isConnectionFailure == true)
+        #expect(error?.isOutcomeUnknown == false)
+        #expect(error?.isRetriable == true)
+
+        // Who asks while it is down waits, and is served when it is up again.
+        let waiting = Task { try await pool.query("SELECT x FROM kept").column(as: Int.self) }
+        try await server.restart()
+        #expect(try await waiting.value == [1])
+
+        // Connections that died while nobody used them are found dead before anybody gets one.
+        try await server.kill()
+        try await server.restart()
+        #expect(try await pool.query("SELECT x FROM kept").column(as: Int.self) == [1])
+        await pool.close()
+    }
+
+    @Test func aConnectionThatDiesDuringTheCommitLeavesTheOutcomeUnknown() async throws {
+        let database = try await Fixture.database()
+        let pool = try Fixture.pool(dsn: database.dsn("tester") + "?application_name=committing")
+        try await pool.execute("CREATE TABLE slow (x int)")
+        try await pool.execute(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(50); RETURN NULL; END'")
+        try await pool.execute(
+            """
+            CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION wait()
+            """)
+        let committing = Task {
+            try await pool.transaction { try await $0.execute("INSERT INTO slow VALUES (1)") }
+        }
+        try await terminate("committing", of: database) { _, wait in wait == "PgSleep" }
+        let result = await committing.result
+        let error = #expect(throws: PostgresError.self) { try result.get() }
+        #expect(error?.isOutcomeUnknown == true)
+        #expect(error?.isConnectionFailure == true)
+        #expect(error?.isRetriable == false)
+        // Here it can be looked up: it did not happen.
+        #expect(try await pool.query("SELECT x FROM slow").isEmpty)
+        await pool.close()
+    }
+
+    @Test func aConnectionThatDiesBetweenStatementsHasCommittedNothing() async throws {
+        let database = try await Fixture.database()
+        let pool = try Fixture.pool(dsn: database.dsn("tester") + "?application_name=idling")
+        try await pool.execute("CREATE TABLE kept (x int)")
+        let error = await #expect(throws: PostgresError.self) {
+            try await pool.transaction { transaction in
+                try await transaction.execute("INSERT INTO kept VALUES (1)")
+                try await terminate("idling", of: database) { state, _ in state == "idle in transaction" }
+                try await transaction.execute("INSERT INTO kept VALUES (2)")
+            }
+        }
+        #expect(error?.isConnectionFailure == true)
+        #expect(error?.isOutcomeUnknown == false)
+        #expect(try await pool.query("SELECT x FROM kept").isEmpty)
+        await pool.close()
+    }
+
+    @Test func everyCallerOnAConnectionThatDiesHearsOfIt() async throws {
+        let database = try await Fixture.database()
+        let pool = try Fixture.pool(dsn: database.dsn("tester") + "?application_name=shared")
+        try await pool.ping()
+        let callers = (0..<5).map { _ in Task { _ = try await pool.query("SELECT pg_sleep(50)") } }
+        try await terminate("shared", of: database) { _, wait in wait == "PgSleep" }
+        for caller in callers {
+            let result = await caller.result
+            let error = #expect(throws: PostgresError.self) { try result.get() }
+            #expect(error?.isConnectionFailure == true)
+        }
+        try await pool.ping()
+        await pool.close()
+    }
+}
