@@ -125,24 +125,7 @@ extension SeededRandom {
     }
 }
 
-extension DocumentTree: JSONWritable {
-    public func write(to writer: inout JSONWriter) {
-        switch self {
-        case .null, .number: writer.null()
-        case .boolean(let flag): writer.value(flag)
-        case .integer(let number): writer.value(number)
-        case .string(let text): writer.value(text)
-        case .array(let elements): elements.write(to: &writer)
-        case .object(let members):
-            writer.object {
-                for (name, value) in members {
-                    $0.name(escaping: name)
-                    value.write(to: &$0)
-                }
-            }
-        }
-    }
-
+extension DocumentTree {
     fileprivate var foundation: Any {
         switch self {
         case .null, .number: NSNull()

@@ -107,20 +107,3 @@ import Testing
         }
     }
 }
-
-extension DocumentTree {
-    var json: [UInt8] {
-        switch self {
-        case .null: Array("null".utf8)
-        case .boolean(let flag): Array("\(flag)".utf8)
-        case .integer(let number): Array("\(number)".utf8)
-        case .number(let number): Array("\(number)".utf8)
-        case .string(let text): JSONWriter.document(text)
-        case .array(let elements): Array("[".utf8) + elements.map(\.json).joined(separator: [0x2c]) + Array("]".utf8)
-        case .object(let members):
-            Array("{".utf8)
-                + members.map { JSONWriter.document($0) + [0x3a] + $1.json }.joined(separator: [0x2c])
-                + Array("}".utf8)
-        }
-    }
-}

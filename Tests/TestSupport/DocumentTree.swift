@@ -1,5 +1,6 @@
 // A document of any format as a tree, for tests that hold one document against another.
 import Foundation
+import JSON
 
 /// A parsed JSON or YAML document.
 public enum DocumentTree: Equatable, Sendable {
@@ -75,6 +76,29 @@ extension DocumentTree: Decodable {
             self = .object(try value.decode([String: DocumentTree].self))
         }
     }
+}
+
+extension DocumentTree: JSONWritable {
+    public func write(to writer: inout JSONWriter) {
+        switch self {
+        case .null: writer.null()
+        case .boolean(let flag): writer.value(flag)
+        case .integer(let number): writer.value(number)
+        case .number(let number): writer.value(document: "\(number)".utf8)
+        case .string(let text): writer.value(text)
+        case .array(let elements): elements.write(to: &writer)
+        case .object(let members):
+            writer.object {
+                for (name, value) in members {
+                    $0.name(escaping: name)
+                    value.write(to: &$0)
+                }
+            }
+        }
+    }
+
+    /// The document as JSON.
+    public var json: [UInt8] { JSONWriter.document(self) }
 }
 
 /// Files of the checkout that tests hold the program against.

@@ -1,0 +1,240 @@
+// One service as it runs in production, with a broker and a database of its own, and what its tests ask of it.
+import Foundation
+import HTTP
+import JSON
+import Kafka
+import Models
+import Observability
+import Security
+import ServiceKit
+import Synchronization
+
+/// A running service. Its broker holds all of Stampede's topics; other services are played by the test, which publishes
+/// what they would and signs access tokens as messaging would.
+///
+///     let service = try await TestService.start(CatalogService.self)
+///     let answer = try await service.call(.get, "/v1/products", token: service.token(.person))
+///
+/// Answers are held against the service's OpenAPI document as they come.
+public final class TestService<Running: Service>: Sendable {
+    public let broker: EmbeddedBroker
+    public let database: TestDatabase
+    public let kafka: KafkaConfiguration
+    public let producer: KafkaProducer
+    private let key: SigningKey
+    private let environment: [String: String]
+    private let clock: @Sendable () -> Timestamp
+    private let http: HTTPClient
+    private let document: OpenAPIDocument?
+    private let running = Mutex<RunningService<Running>?>(nil)
+    private let log = Logger(service: "test", level: .error)
+
+    /// Starts the service.
+    /// - Parameters:
+    ///   - documented: whether `docs/openapi` has a document of it.
+    ///   - before: runs when broker and database are there and the service is not.
+    public static func start(
+        _ type: Running.Type, environment: [String: String] = [:], documented: Bool = true,
+        now: @escaping @Sendable () -> Timestamp = { .now() },
+        before: @Sendable (TestService) async throws -> Void = { _ in }
+    ) async throws -> TestService {
+        let service = try await TestService(environment, documented: documented, now)
+        try await before(service)
+        try await service.restart()
+        return service
+    }
+
+    private init(
+        _ environment: [String: String], documented: Bool, _ clock: @escaping @Sendable () -> Timestamp
+    ) async throws {
+        broker = try EmbeddedBroker()
+        for topic in Topic.allCases {
+            try broker.createTopic(topic.name, partitions: topic.partitions)
+            try broker.createTopic(topic.deadLetters, partitions: topic.partitions)
+        }
+        database = try await TestPostgres.shared().database(schemas: [Running.name])
+        kafka = KafkaConfiguration(bootstrapServers: broker.bootstrapServers, clientID: "test")
+        producer = try KafkaProducer(kafka, log: log, metrics: Metrics())
+        key = try SigningKey.generate()
+        http = try HTTPClient()
+        document = documented ? try OpenAPIDocument(service: Running.name) : nil
+        self.clock = clock
+        self.environment = [
+            "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers, "STAMPEDE_POSTGRES_DSN": database.dsn(Running.name),
+        ].merging(environment) { $1 }
+        try await publish(
+            .keys, key: Array(key.keyID.utf8), id: key.keyID,
+            VerificationKey(keyId: key.keyID, jwk: key.publicJWK, notAfter: .distantFuture))
+    }
+
+    /// Stops the service, if it runs, and starts it again on the same broker and database.
+    public func restart() async throws {
+        await stopService()
+        let started = try await RunningService.start(Running.self, environment: environment, now: clock)
+        running.withLock { $0 = started }
+    }
+
+    /// Stops the service; broker and database stay.
+    public func stopService() async {
+        let last = running.withLock { running in
+            defer { running = nil }
+            return running
+        }
+        await last?.stop()
+    }
+
+    /// Stops everything.
+    public func stop() async {
+        await stopService()
+        await http.close()
+        await producer.close(timeoutSeconds: 5)
+        broker.close()
+    }
+
+    public var service: Running? { running.withLock { $0?.service } }
+    /// `GET /v1/products`, for every route.
+    public var operations: Set<String> {
+        Set((service?.routes ?? []).map { "\($0.method.rawValue) \($0.pattern)" })
+    }
+
+    // MARK: Requests
+
+    /// An access token that is valid for an hour.
+    public func token(_ kind: AccountKind, of account: AccountID = .random()) throws -> String {
+        try token(kind, of: account, secondsLeft: 3600, signedBy: key)
+    }
+
+    /// A token that is refused: out of date, or of a key that is not ours.
+    public func badTokens() throws -> [String] {
+        [
+            try token(.brand, of: .random(), secondsLeft: -1, signedBy: key),
+            try token(.brand, of: .random(), secondsLeft: 3600, signedBy: SigningKey.generate()),
+            "not.a.token", "x",
+        ]
+    }
+
+    private func token(
+        _ kind: AccountKind, of account: AccountID, secondsLeft: Int64, signedBy key: SigningKey
+    ) throws -> String {
+        let now = Timestamp.now().microseconds / 1_000_000
+        return try key.sign(
+            claims: AccessClaims(
+                sub: account, kind: kind, sid: .random(), iat: min(now, now + secondsLeft) - 1, exp: now + secondsLeft))
+    }
+
+    public struct Answer: Sendable {
+        public let status: Int
+        public let headers: HeaderFields
+        public let body: DocumentTree
+
+        public subscript(_ name: String) -> DocumentTree? { body[name] }
+        public var items: [DocumentTree] { body["items"]?.elements ?? [] }
+        /// The slug of a problem.
+        public var problem: String? { body["type"]?.string?.split(separator: ":").last.map(String.init) }
+        /// The fields that a problem names.
+        public var wrongFields: [String] { body["fields"]?.elements.compactMap { $0["field"]?.string } ?? [] }
+    }
+
+    /// An answer that the service's document does not know.
+    public struct Undocumented: Error, CustomStringConvertible {
+        public let problems: [String]
+        public var description: String { problems.joined(separator: "; ") }
+    }
+
+    /// - Throws: `Undocumented` when the answer does not fit the OpenAPI document, or `HTTPClientError`.
+    @discardableResult
+    public func call(
+        _ method: HTTPMethod, _ path: String, _ body: [UInt8] = [], token: String? = nil,
+        contentType: String = "application/json", headers: [(String, String)] = []
+    ) async throws -> Answer {
+        guard let running = running.withLock({ $0 }) else { throw HTTPClientError.connection("the service is stopped") }
+        var headers = headers
+        if let token { headers.append(("Authorization", "Bearer \(token)")) }
+        if !body.isEmpty { headers.append(("Content-Type", contentType)) }
+        let response = try await http.send(
+            ClientRequest(method, running.httpURL + path, headers: headers, body: body))
+        if let document, let pattern = pattern(method, path, of: running.service.routes) {
+            let problems = document.problems(
+                method: method.rawValue, path: pattern, status: response.status, body: response.body,
+                mediaType: response.header("Content-Type") ?? "application/json")
+            if !problems.isEmpty { throw Undocumented(problems: problems) }
+        }
+        return Answer(
+            status: response.status, headers: response.headers,
+            body: response.body.isEmpty ? .null : try DocumentTree(json: response.body))
+    }
+
+    /// The route's pattern that a path fits: a literal segment is preferred to a parameter.
+    private func pattern(_ method: HTTPMethod, _ path: String, of routes: [Route]) -> String? {
+        let segments = path.prefix { $0 != "?" }.split(separator: "/")
+        func literals(_ route: Route) -> Int { route.pattern.split(separator: "/").count { $0.first != "{" } }
+        let fitting = routes.filter { route in
+            let parts = route.pattern.split(separator: "/")
+            return route.method == method && parts.count == segments.count
+                && zip(parts, segments).allSatisfy { $0 == $1 || $0.first == "{" }
+        }
+        return fitting.max { literals($0) < literals($1) }?.pattern
+    }
+
+    // MARK: Events
+
+    /// Publishes an event as another service would, and returns when the broker has it.
+    public func publish<Payload: EventPayload>(
+        _ topic: Topic, key: [UInt8], id: String, _ payload: Payload
+    ) async throws {
+        var batch = RecordBatch()
+        batch.append(event: payload, topic: topic, key: key, id: id)
+        try await producer.send(batch)
+    }
+
+    public func publish<Kind, Payload: EventPayload>(
+        _ topic: Topic, key: Identifier<Kind>, id: String = UUID().uuidString, _ payload: Payload
+    ) async throws {
+        try await publish(topic, key: key.textBytes, id: id, payload)
+    }
+
+    /// Reads a topic from its beginning until `enough` says so of the records so far, each partition's in order.
+    public func records(
+        of topic: String, until enough: ([ConsumedRecord]) -> Bool
+    ) async throws -> [ConsumedRecord] {
+        let reader = try await TopicReader(kafka, topic: topic, from: .beginning, log: log, metrics: Metrics())
+        var records: [ConsumedRecord] = []
+        while !enough(records), let batches = try await reader.next(recordsMax: 10_000) {
+            records += batches.joined()
+        }
+        await reader.close()
+        return records
+    }
+
+    /// The events of one type on a topic, once there are as many as asked for.
+    public func events<Payload: EventPayload>(
+        _ type: Payload.Type, on topic: Topic, count: Int
+    ) async throws -> [Payload] {
+        func isOne(_ record: ConsumedRecord) -> Bool {
+            record.header("ce_type")?.elementsEqual(Payload.type.utf8) == true && record.value != nil
+        }
+        return try await records(of: topic.name) { $0.count(where: isOne) >= count }.filter(isOne).map { record in
+            try JSONParser.parse(Array(record.value ?? ByteView([])), Payload.init(json:))
+        }
+    }
+}
+
+extension RecordBatch {
+    /// Appends an event as its owner publishes it: CloudEvents in binary mode.
+    public mutating func append<Payload: EventPayload>(event: Payload, topic: Topic, key: [UInt8], id: String) {
+        append(topic: topic.name, key: key, value: JSONWriter.document(event)) { headers in
+            headers.add("ce_specversion", "1.0".utf8)
+            headers.add("ce_id", id.utf8)
+            headers.add("ce_type", Payload.type.utf8)
+            headers.add("ce_source", "/test".utf8)
+            headers.add("content-type", "application/json".utf8)
+        }
+    }
+}
+
+extension Identifier {
+    /// A new identifier, of the present moment.
+    public static func random() -> Identifier {
+        .v7(at: .now(), random: (Random.uint64(), Random.uint64()))
+    }
+}
