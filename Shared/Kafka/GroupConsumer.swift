@@ -137,6 +137,7 @@ public final class GroupConsumer: Sendable {
         let list = rd_kafka_topic_partition_list_new(Int32(clamping: topics.count))
         defer { rd_kafka_topic_partition_list_destroy(list) }
         for topic in topics { rd_kafka_topic_partition_list_add(list, topic, -1) }
+        handle.joinsGroup()
         let code = rd_kafka_subscribe(handle.pointer, list)
         guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
             throw KafkaError(code, "subscribe to \(topics.joined(separator: ", "))")
@@ -314,6 +315,7 @@ private final class Membership {
     /// The group gave this member partitions. They are fetched from as soon as their start is known; the group's
     /// rebalance does not wait for that.
     private func assign(_ partitions: [TopicPartition]) {
+        handle.gotAssignment()
         log.info("Kafka partitions assigned", ["partitions": names(partitions)])
         call("assign") { list in rd_kafka_incremental_assign(handle.pointer, list) }
         for partition in partitions {

@@ -2,10 +2,14 @@
 import CRdKafka
 import Dispatch
 import Observability
+import Synchronization
 
-/// `@unchecked Sendable`: an `rd_kafka_t` may be used from any thread; nothing here changes after `init`.
+/// `@unchecked Sendable`: an `rd_kafka_t` may be used from any thread; nothing else here changes after `init` but an
+/// atomic.
 final class KafkaHandle: @unchecked Sendable {
     let pointer: OpaquePointer
+    /// False: the client stays when nobody holds it any more, because freeing it would end the program.
+    private let canBeFreed = Atomic(true)
     private let sink: Unmanaged<LogSink>
 
     /// - Parameters:
@@ -52,7 +56,16 @@ final class KafkaHandle: @unchecked Sendable {
         self.sink = sink
     }
 
+    /// Librdkafka before 2.3.0 fails an assertion when a member of a group is freed that has joined and was not given an
+    /// assignment yet (confluentinc/librdkafka#4312). Few are, at the end of a program: they are left to the system.
+    func joinsGroup() {
+        if rd_kafka_version() < 0x0203_0000 { canBeFreed.store(false, ordering: .relaxed) }
+    }
+
+    func gotAssignment() { canBeFreed.store(true, ordering: .relaxed) }
+
     deinit {
+        guard canBeFreed.load(ordering: .relaxed) else { return }
         // Waits for librdkafka's threads: never on a thread that tasks run on.
         let pointer = UInt(bitPattern: pointer)
         let sink = UInt(bitPattern: sink.toOpaque())
