@@ -51,7 +51,9 @@ extension Transaction {
         try requireOpen()
         let name = table.split(separator: ".").map { SQL.quoted(identifier: String($0)) }.joined(separator: ".")
         let list = columns.map { SQL.quoted(identifier: $0) }.joined(separator: ", ")
-        try await solo("COPY \(name) (\(list)) FROM STDIN (FORMAT binary)", isCopy: true)
+        _ = try await pool.solo(
+            "COPY \(name) (\(list)) FROM STDIN (FORMAT binary)", isCopy: true, in: id, begin: begin
+        ).get()
 
         var row = CopyRow()
         row.buffer.append(contentsOf: Self.copySignature)
@@ -65,28 +67,17 @@ extension Transaction {
                 let error = PostgresError(
                     sqlState: PostgresError.Code.badCopy,
                     message: "a row with \(row.fields) values for \(columns.count) columns")
-                _ = await endCopy(givingUp: error.message)
+                _ = await pool.endCopy(givingUp: error.message, in: id)
                 throw error
             }
             if row.buffer.count >= Self.copyChunkBytes {
-                try await putCopy(row.buffer.bytes)
+                _ = try await pool.putCopy(row.buffer.bytes, in: id).get()
                 row.buffer.removeAll()
             }
         }
         row.buffer.append(Int16(-1))  // the trailer
-        try await putCopy(row.buffer.bytes)
-        return try await endCopy(givingUp: nil).get().affected
-    }
-
-    private func putCopy(_ bytes: [UInt8]) async throws(PostgresError) {
-        let result: Result<Rows, PostgresError> = await pool.call { [id] pool, _, answer in
-            pool.putCopy(bytes, in: id, answer)
-        }
-        _ = try result.get()
-    }
-
-    private func endCopy(givingUp reason: String?) async -> Result<Rows, PostgresError> {
-        await pool.call { [id] pool, _, answer in pool.endCopy(givingUp: reason, in: id, answer) }
+        _ = try await pool.putCopy(row.buffer.bytes, in: id).get()
+        return try await pool.endCopy(givingUp: nil, in: id).get().affected
     }
 
     private static var copySignature: [UInt8] { Array("PGCOPY\n".utf8) + [0xff, 0x0d, 0x0a, 0x00] }

@@ -73,7 +73,7 @@ struct PayDesk: Sendable {
         for answer in settlement.answers { step.publish(answer.event, cause: nil) }
         if !answers.isEmpty {
             step.transaction.finish(
-                settlement.statements(at: now) + [
+                settlement.statements + [
                     IdempotencyStatements.keep(answers), IdempotencyStatements.forgetOld(added: answers.count),
                 ])
         }

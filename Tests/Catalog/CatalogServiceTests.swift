@@ -1,0 +1,359 @@
+// The catalogue as brands and buyers meet it: over HTTP and on its topics.
+import EventPipeline
+import HTTP
+import JSON
+import Kafka
+import Models
+import Postgres
+import TestSupport
+import Testing
+
+@testable import CatalogCore
+
+@Suite(.timeLimit(.minutes(2))) struct CatalogServiceTests {
+    private let catalog: Catalog
+
+    init() async throws { catalog = try await Catalog.shared() }
+
+    // MARK: The document
+
+    @Test func theDocumentAndTheRoutesAreTheSame() throws {
+        let document = try OpenAPIDocument(service: "catalog")
+        #expect(document.problems == [])
+        #expect(document.operations == catalog.service.operations)
+    }
+
+    // MARK: Products
+
+    @Test func aProductIsStoredPublishedAndListed() async throws {
+        let brand = try catalog.brand()
+        let answer = try await catalog.service.call(.post, "/v1/products", Catalog.product(), token: brand.token)
+        #expect(answer.status == 201)
+        let id = try #require(answer["productId"]?.string)
+        #expect(answer.headers["Location"] == "/v1/products/\(id)")
+        #expect(answer["brandId"]?.string == "\(brand.id)")
+
+        let reader = try catalog.service.token(.person)
+        let read = try await catalog.service.call(.get, "/v1/products/\(id)", token: reader)
+        #expect(read.body == answer.body)
+        let list = try await catalog.service.call(.get, "/v1/products?brandId=\(brand.id)", token: reader)
+        #expect(list.items == [answer.body])
+
+        let record = try #require(try await catalog.newest(of: id, on: .products))
+        #expect(try DocumentTree(json: Array(try #require(record.value))) == answer.body)
+        #expect(record.header("ce_source").map { String(decoding: $0, as: UTF8.self) } == "/stampede/catalog")
+    }
+
+    @Test func listsComeInSlicesWithoutGapOrRepeat() async throws {
+        let brand = try catalog.brand()
+        var made: [String] = []
+        for _ in 0..<5 {
+            made.append(try await catalog.product(of: brand))
+        }
+        var seen: [String] = []
+        var cursor: String?
+        repeat {
+            let query = "?brandId=\(brand.id)&limit=2" + (cursor.map { "&cursor=\($0)" } ?? "")
+            let slice = try await catalog.service.call(.get, "/v1/products\(query)", token: brand.token)
+            #expect(slice.items.count <= 2)
+            seen += slice.items.compactMap { $0["productId"]?.string }
+            cursor = slice["nextCursor"]?.string
+        } while cursor != nil
+        #expect(seen.sorted() == made.sorted())
+        #expect(seen == seen.sorted(by: >))
+    }
+
+    // MARK: Sales
+
+    @Test func aDraftIsItsBrandsAloneAndOnNoTopic() async throws {
+        let brand = try catalog.brand()
+        let sale = try await catalog.draft(by: brand)
+        for reader in [try catalog.service.token(.person), try catalog.brand().token] {
+            #expect(try await catalog.service.call(.get, "/v1/sales/\(sale)", token: reader).status == 404)
+            let list = try await catalog.service.call(.get, "/v1/sales?brandId=\(brand.id)", token: reader)
+            #expect(list.items == [])
+        }
+        let own = try await catalog.service.call(.get, "/v1/sales?status=draft", token: brand.token)
+        #expect(own.items.compactMap { $0["saleId"]?.string } == [sale])
+        // What is published later stands behind what was published before.
+        let marker = try await catalog.publishedSale(by: brand)
+        #expect(try await catalog.records(of: sale, on: .sales, before: marker).isEmpty)
+    }
+
+    @Test func publishingTwiceIsPublishingOnce() async throws {
+        let brand = try catalog.brand()
+        let sale = try await catalog.draft(by: brand)
+        let path = "/v1/sales/\(sale)/publication"
+        let first = try await catalog.service.call(.post, path, token: brand.token)
+        #expect(first.status == 200)
+        #expect(first["status"]?.string == "published")
+        let second = try await catalog.service.call(.post, path, token: brand.token)
+        #expect(second.status == 200)
+        #expect(second.body == first.body)
+
+        let marker = try await catalog.publishedSale(by: brand)
+        let records = try await catalog.records(of: sale, on: .sales, before: marker)
+        #expect(records.count == 1)
+        let published = try JSONParser.parse(Array(try #require(records.first?.value)), Sale.init(json:))
+        #expect("\(published.saleId)" == sale)
+        #expect(published.revision == 2)
+        #expect(published.brandId == brand.id)
+        #expect(published.batches.first?.lines.first?.units == 100)
+    }
+
+    @Test func aDraftThatLacksSomethingIsNotPublished() async throws {
+        let brand = try catalog.brand()
+        let product = try await catalog.product(of: brand)
+        let sale = try await catalog.draft(by: brand, Catalog.sale(of: product, batches: []))
+        let answer = try await catalog.service.call(.post, "/v1/sales/\(sale)/publication", token: brand.token)
+        #expect(answer.status == 422)
+        #expect(answer.wrongFields == ["batches"])
+        let read = try await catalog.service.call(.get, "/v1/sales/\(sale)", token: brand.token)
+        #expect(read["status"]?.string == "draft")
+        #expect(read["revision"]?.integer == 1)
+    }
+
+    @Test func everyFaultOfASaleIsNamedAndNothingIsStored() async throws {
+        let brand = try catalog.brand()
+        let product = try await catalog.product(of: brand)
+        let wrong = Catalog.sale(
+            of: product,
+            batches: [
+                Catalog.batch(2, lines: [Catalog.line("green"), Catalog.line(price: 0)]), Catalog.batch(1),
+            ])
+        let answer = try await catalog.service.call(.post, "/v1/sales", wrong, token: brand.token)
+        #expect(answer.status == 422)
+        #expect(
+            answer.wrongFields == [
+                "batches[0].lines[0].variant", "batches[0].lines[1].price.amount", "batches[1].number",
+            ])
+        let list = try await catalog.service.call(.get, "/v1/sales?status=draft", token: brand.token)
+        #expect(list.items == [])
+    }
+
+    @Test func aSaleIsOfItsBrandsOwnProduct() async throws {
+        let product = try await catalog.product(of: try catalog.brand())
+        let other = try catalog.brand()
+        for product in [product, "\(ProductID.random())"] {
+            let answer = try await catalog.service.call(
+                .post, "/v1/sales", Catalog.sale(of: product), token: other.token)
+            #expect(answer.status == 422)
+            #expect(answer.wrongFields == ["productId"])
+        }
+    }
+
+    @Test func supplyRisesInAPublicSaleAndTheChangeIsPublished() async throws {
+        let brand = try catalog.brand()
+        let product = try await catalog.product(of: brand)
+        let sale = try await catalog.publishedSale(by: brand, Catalog.sale(of: product))
+        let more = Catalog.sale(
+            of: product, batches: [Catalog.batch(lines: [Catalog.line(units: 150)]), Catalog.batch(2)])
+        let answer = try await catalog.service.call(.put, "/v1/sales/\(sale)", more, token: brand.token)
+        #expect(answer.status == 200)
+        #expect(answer["revision"]?.integer == 3)
+        let record = try #require(
+            try await catalog.newest(of: sale, on: .sales) { try JSONParser.parse($0, Sale.init(json:)).revision == 3 })
+        let published = try JSONParser.parse(Array(try #require(record.value)), Sale.init(json:))
+        #expect(published.batch(1)?.line("black")?.units == 150)
+        #expect(published.batches.count == 2)
+
+        // The same again is no change.
+        let again = try await catalog.service.call(.put, "/v1/sales/\(sale)", more, token: brand.token)
+        #expect(again.body == answer.body)
+    }
+
+    @Test func whatBuyersRelyOnIsFixed() async throws {
+        let brand = try catalog.brand()
+        let product = try await catalog.product(of: brand)
+        let sale = try await catalog.publishedSale(by: brand, Catalog.sale(of: product))
+        let cheaper = Catalog.sale(of: product, batches: [Catalog.batch(lines: [Catalog.line(units: 99, price: 1)])])
+        let answer = try await catalog.service.call(.put, "/v1/sales/\(sale)", cheaper, token: brand.token)
+        #expect(answer.status == 409)
+        #expect(answer.problem == "sale-is-public")
+        #expect(answer.wrongFields == ["batches[0].lines[0].units", "batches[0].lines[0].price"])
+        #expect(try await catalog.service.call(.delete, "/v1/sales/\(sale)", token: brand.token).status == 409)
+        let read = try await catalog.service.call(.get, "/v1/sales/\(sale)", token: brand.token)
+        #expect(read["revision"]?.integer == 2)
+    }
+
+    @Test func aDraftMayChangeAltogetherAndGo() async throws {
+        let brand = try catalog.brand()
+        let sale = try await catalog.draft(by: brand)
+        let other = try await catalog.product(of: brand)
+        let plan = Catalog.sale(of: other, holdSeconds: 60, batches: [])
+        let changed = try await catalog.service.call(.put, "/v1/sales/\(sale)", plan, token: brand.token)
+        #expect(changed.status == 200)
+        #expect(changed["productId"]?.string == other)
+        #expect(changed["revision"]?.integer == 2)
+        #expect(try await catalog.service.call(.delete, "/v1/sales/\(sale)", token: brand.token).status == 204)
+        #expect(try await catalog.service.call(.get, "/v1/sales/\(sale)", token: brand.token).status == 404)
+        #expect(try await catalog.service.call(.delete, "/v1/sales/\(sale)", token: brand.token).status == 404)
+    }
+
+    @Test func everyStateOfASaleIsKeptForItsBrand() async throws {
+        let brand = try catalog.brand()
+        let product = try await catalog.product(of: brand)
+        let sale = try await catalog.publishedSale(by: brand, Catalog.sale(of: product))
+        let more = Catalog.sale(of: product, batches: [Catalog.batch(lines: [Catalog.line(units: 101)])])
+        try await catalog.service.call(.put, "/v1/sales/\(sale)", more, token: brand.token)
+        let path = "/v1/sales/\(sale)/changes"
+        let first = try await catalog.service.call(.get, "\(path)?limit=2", token: brand.token)
+        #expect(first.items.compactMap { $0["action"]?.string } == ["changed", "published"])
+        let cursor = try #require(first["nextCursor"]?.string)
+        let rest = try await catalog.service.call(.get, "\(path)?limit=2&cursor=\(cursor)", token: brand.token)
+        #expect(rest.items.compactMap { $0["action"]?.string } == ["created"])
+        #expect(rest["nextCursor"] == nil)
+        #expect(rest.items.first?["changedBy"]?.string == "\(brand.id)")
+        #expect(try await catalog.service.call(.get, path, token: catalog.service.token(.person)).status == 403)
+    }
+
+    @Test func nobodyTouchesAnothersSale() async throws {
+        let brand = try catalog.brand()
+        let product = try await catalog.product(of: brand)
+        let draft = try await catalog.draft(by: brand, Catalog.sale(of: product))
+        let sale = try await catalog.publishedSale(by: brand, Catalog.sale(of: product))
+        let (other, person) = (try catalog.brand().token, try catalog.service.token(.person))
+        let plan = Catalog.sale(of: product, batches: [])
+        for (token, ofDraft, ofSale) in [(other, 404, 403), (person, 403, 403)] {
+            for (id, status) in [(draft, ofDraft), (sale, ofSale)] {
+                #expect(try await catalog.service.call(.put, "/v1/sales/\(id)", plan, token: token).status == status)
+                #expect(try await catalog.service.call(.delete, "/v1/sales/\(id)", token: token).status == status)
+                let publication = try await catalog.service.call(.post, "/v1/sales/\(id)/publication", token: token)
+                #expect(publication.status == status)
+            }
+        }
+        let read = try await catalog.service.call(.get, "/v1/sales/\(draft)", token: brand.token)
+        #expect(read["status"]?.string == "draft")
+        #expect(read["revision"]?.integer == 1)
+    }
+
+    // MARK: Sold out
+
+    @Test func whatReservationSaysSoldOutIsShownUntilSupplyRises() async throws {
+        let brand = try catalog.brand()
+        let product = try await catalog.product(of: brand)
+        let sale = try await catalog.publishedSale(by: brand, Catalog.sale(of: product))
+        let id = try #require(SaleID(sale))
+        let before = Timestamp.now()
+        try await catalog.soldOut(id, brand, at: before)
+        try await catalog.untilSoldOut(sale, at: before, token: brand.token)
+
+        let more = Catalog.sale(of: product, batches: [Catalog.batch(lines: [Catalog.line(units: 150)])])
+        let raised = try await catalog.service.call(.put, "/v1/sales/\(sale)", more, token: brand.token)
+        #expect(Catalog.soldOutAt(raised.body) == nil)
+
+        // What was said before the rise and comes again no longer holds; what is said after it does.
+        try await catalog.soldOut(id, brand, at: before)
+        let after = Timestamp.now().adding(seconds: 1)
+        try await catalog.soldOut(id, brand, at: after)
+        try await catalog.untilSoldOut(sale, at: after, token: brand.token)
+    }
+}
+
+/// The service that the suite shares, with the brands and sales that tests make of their own.
+final class Catalog: Sendable {
+    let service: TestService<CatalogService>
+
+    static func shared() async throws -> Catalog { try await one.value }
+    private static let one = Task { Catalog(try await TestService.start(CatalogService.self)) }
+
+    init(_ service: TestService<CatalogService>) { self.service = service }
+
+    struct Brand: Sendable {
+        let id: BrandID
+        let token: String
+    }
+
+    func brand() throws -> Brand {
+        let id = BrandID.random()
+        return Brand(id: id, token: try service.token(.brand, of: id))
+    }
+
+    func product(of brand: Brand) async throws -> String {
+        let answer = try await service.call(.post, "/v1/products", Self.product(), token: brand.token)
+        return try #require(answer["productId"]?.string)
+    }
+
+    func draft(by brand: Brand, _ plan: [UInt8]? = nil) async throws -> String {
+        let body = if let plan { plan } else { Self.sale(of: try await product(of: brand)) }
+        let answer = try await service.call(.post, "/v1/sales", body, token: brand.token)
+        #expect(answer.status == 201)
+        return try #require(answer["saleId"]?.string)
+    }
+
+    func publishedSale(by brand: Brand, _ plan: [UInt8]? = nil) async throws -> String {
+        let sale = try await draft(by: brand, plan)
+        let answer = try await service.call(.post, "/v1/sales/\(sale)/publication", token: brand.token)
+        #expect(answer.status == 200)
+        return sale
+    }
+
+    // MARK: Bodies
+
+    static func product() -> [UInt8] {
+        Array(
+            #"{"name":{"en":"Phone"},"variants":[{"code":"black","title":{"en":"Black"}},{"code":"white","title":{"en":"White"}}]}"#
+                .utf8)
+    }
+
+    static func sale(of product: String, holdSeconds: Int = 900, batches: [String] = [batch()]) -> [UInt8] {
+        Array(
+            """
+            {"productId":"\(product)","title":{"en":"Friday noon"},"holdSeconds":\(holdSeconds),"waitlistMax":10,\
+            "batches":[\(batches.joined(separator: ","))]}
+            """.utf8)
+    }
+
+    /// A batch that opened long ago.
+    static func batch(_ number: Int = 1, lines: [String] = [line()]) -> String {
+        #"{"number":\#(number),"opensAt":"2020-01-01T12:00:00Z","lines":[\#(lines.joined(separator: ","))]}"#
+    }
+
+    static func line(_ variant: String = "black", units: Int = 100, price: Int = 199_900) -> String {
+        #"{"variant":"\#(variant)","units":\#(units),"price":{"amount":\#(price),"currency":"CNY"}}"#
+    }
+
+    // MARK: Topics
+
+    private func isOf(_ key: String) -> (ConsumedRecord) -> Bool {
+        { $0.key?.elementsEqual(key.utf8) == true }
+    }
+
+    /// The newest record of a key, once there is one that fits.
+    func newest(
+        of key: String, on topic: Topic, where fits: ([UInt8]) throws -> Bool = { _ in true }
+    ) async throws -> ConsumedRecord? {
+        func belongs(_ record: ConsumedRecord) -> Bool {
+            isOf(key)(record) && (try? fits(Array(record.value ?? ByteView([])))) == true
+        }
+        return try await service.records(of: topic.name) { $0.contains(where: belongs) }.last(where: belongs)
+    }
+
+    /// The records of a key that stand before another's first: compacted topics of this service have one partition.
+    func records(of key: String, on topic: Topic, before marker: String) async throws -> [ConsumedRecord] {
+        let all = try await service.records(of: topic.name) { $0.contains(where: isOf(marker)) }
+        return all.prefix { !isOf(marker)($0) }.filter(isOf(key))
+    }
+
+    // MARK: Sold out
+
+    func soldOut(_ sale: SaleID, _ brand: Brand, at time: Timestamp) async throws {
+        try await service.publish(
+            .reservations, key: sale,
+            SaleSoldOut(saleId: sale, batch: 1, variant: "black", brandId: brand.id, soldOutAt: time))
+    }
+
+    /// Returns when the sale is shown as sold out at that time.
+    func untilSoldOut(_ sale: String, at time: Timestamp, token: String) async throws {
+        while true {
+            let read = try await service.call(.get, "/v1/sales/\(sale)", token: token)
+            let shown = Self.soldOutAt(read.body)
+            if shown == "\(time)" { return }
+            await Task.yield()
+        }
+    }
+
+    static func soldOutAt(_ sale: DocumentTree) -> String? {
+        sale["batches"]?.elements.first?["lines"]?.elements.first?["soldOutAt"]?.string
+    }
+}
