@@ -16,6 +16,12 @@ choose_broker() {
     fi
 }
 
+note_broker_ports() {
+    [[ $broker_kind == kafka ]] || return 0
+    note_port broker "$KAFKA_PORT" KAFKA_PORT
+    note_port broker "$((KAFKA_PORT + 1))" KAFKA_PORT
+}
+
 # Starts it where it does not run, and sets KAFKA_BOOTSTRAP_SERVERS.
 start_broker() {
     case $broker_kind in

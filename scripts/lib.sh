@@ -46,6 +46,16 @@ process() { if (($2 == 0)); then say "$1"; else say "$1-$(($2 + 1))"; fi; }
 
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
+# note_port PROCESS PORT VARIABLE: adds to `taken` when another program than PROCESS listens there.
+note_port() {
+    running "$1.supervisor" >/dev/null || running "$1.pid" >/dev/null || ! answers "$2" ||
+        taken+=("port $2 is taken (set $3 to another)")
+}
+
+require_none_taken() {
+    ((${#taken[@]} == 0)) || fail 69 "$(printf '%s; ' "${taken[@]}" | sed 's/; $//')"
+}
+
 # identity PID: the process number with its start time, so that a reused number is not taken for the old process.
 # Nothing where there is no such process, or only its remains.
 identity() {

@@ -12,23 +12,17 @@ require_same_broker() {
 
 # Every port that is about to be used is free, or the error says which is not and how to choose another.
 require_ports() {
-    local name service instance taken=()
-    check() { # check PROCESS PORT VARIABLE
-        running "$1.supervisor" >/dev/null || running "$1.pid" >/dev/null || ! answers "$2" || taken+=("port $2 is taken (set $3 to another)")
-    }
-    check gateway "$GATEWAY_PORT" GATEWAY_PORT
-    check postgres "$POSTGRES_PORT" POSTGRES_PORT
-    if [[ $broker_kind == kafka ]]; then
-        check broker "$KAFKA_PORT" KAFKA_PORT
-        check broker "$((KAFKA_PORT + 1))" KAFKA_PORT
-    fi
+    local service instance
+    taken=()
+    note_port gateway "$GATEWAY_PORT" GATEWAY_PORT
+    note_port postgres "$POSTGRES_PORT" POSTGRES_PORT
+    note_broker_ports
     for service in "${services[@]}"; do
         for ((instance = 0; instance < $(instances "$service"); instance++)); do
-            name=$(process "$service" "$instance")
-            check "$name" "$(port "$service" "$instance")" "${service^^}_PORT"
+            note_port "$(process "$service" "$instance")" "$(port "$service" "$instance")" "${service^^}_PORT"
         done
     done
-    ((${#taken[@]} == 0)) || fail 69 "$(printf '%s; ' "${taken[@]}" | sed 's/; $//')"
+    require_none_taken
 }
 
 start_services() {

@@ -4,9 +4,10 @@ import Foundation
 import Observability
 
 /// A libpq connection, non-blocking, in pipeline mode. It has no isolation of its own: the pool that made it is the only
-/// one to touch it, on the event loop's thread. Nothing here waits; continuations are resumed when an answer arrives.
+/// one to touch it, on the event loop's thread. Nothing here waits; answers are given when they arrive.
 final class Connection {
-    typealias StepContinuation = CheckedContinuation<Result<[Rows], PostgresError>, Never>
+    /// Called once, on the loop's thread.
+    typealias Answer = (Result<[Rows], PostgresError>) -> Void
 
     enum Phase: Equatable {
         case connecting
@@ -47,7 +48,7 @@ final class Connection {
         let statements: [SQL]
         /// It may commit: when the connection dies meanwhile, nobody knows whether it did.
         let commits: Bool
-        let continuation: StepContinuation
+        let answer: Answer
         let started = ContinuousClock.now
         var results: [ResultMemory?]
         var error: PostgresError?
@@ -58,11 +59,11 @@ final class Connection {
         enum Wait {
             case nothing
             /// For the server's word that COPY may begin.
-            case copyStart(StepContinuation)
+            case copyStart(Answer)
             /// For the socket to have taken what was written.
-            case flushed(StepContinuation)
+            case flushed(Answer)
             /// For the end of the results.
-            case end(StepContinuation)
+            case end(Answer)
         }
         var wait = Wait.nothing
         var result: ResultMemory?
@@ -120,26 +121,26 @@ final class Connection {
 
     // MARK: Sending
 
-    /// Sends the statements with one sync behind them; the continuation is resumed when that sync has come back.
+    /// Sends the statements with one sync behind them; the answer comes when that sync has come back.
     /// The first error is the step's: those behind it were skipped.
-    func submit(_ statements: [SQL], commits: Bool, mayDeallocate: Bool, _ continuation: StepContinuation) {
-        if let failure { return continuation.resume(returning: .failure(failure)) }
+    func submit(_ statements: [SQL], commits: Bool, mayDeallocate: Bool, _ answer: @escaping Answer) {
+        if let failure { return answer(.failure(failure)) }
         if let statement = statements.first(where: { $0.parameters.count > 65_535 }) {
             let error = PostgresError(
                 sqlState: PostgresError.Code.programLimitExceeded,
                 message: "\(statement.parameters.count) parameters, at most 65535: bind arrays",
                 statement: statement.text)
-            return continuation.resume(returning: .failure(error))
+            return answer(.failure(error))
         }
         guard solo == nil else {
             let error = PostgresError(
                 sqlState: PostgresError.Code.featureNotSupported, message: "a COPY is under way on this connection")
-            return continuation.resume(returning: .failure(error))
+            return answer(.failure(error))
         }
         stepsStarted += 1
         let step = stepsStarted
         steps[step] = PendingStep(
-            statements: statements, commits: commits, continuation: continuation,
+            statements: statements, commits: commits, answer: answer,
             results: Array(repeating: nil, count: statements.count))
         for (index, statement) in statements.enumerated() {
             guard send(statement, step: step, index: index) else { return fail() }
@@ -201,9 +202,9 @@ final class Connection {
         let outcome = PQflush(libpq.connection)
         guard outcome >= 0 else { return fail() }
         want(outcome == 1 ? [.read, .write] : .read)
-        if outcome == 0, case .flushed(let continuation)? = solo?.wait {
+        if outcome == 0, case .flushed(let answer)? = solo?.wait {
             solo?.wait = .nothing
-            continuation.resume(returning: .success([]))
+            answer(.success([]))
         }
     }
 
@@ -282,34 +283,34 @@ final class Connection {
         metrics.stepEnded(after: pending.started.duration(to: .now), statements: pending.statements.count)
         if let error = pending.error {
             metrics.failed(error)
-            pending.continuation.resume(returning: .failure(error))
+            pending.answer(.failure(error))
         } else {
-            pending.continuation.resume(returning: .success(pending.results.map { Rows(result: $0) }))
+            pending.answer(.success(pending.results.map { Rows(result: $0) }))
         }
     }
 
     // MARK: Alone: COPY and scripts
 
-    /// Leaves pipeline mode and sends the text by the simple protocol. Resumed at its end, or, for a COPY, when the
+    /// Leaves pipeline mode and sends the text by the simple protocol. Answered at its end, or, for a COPY, when the
     /// server is ready for data.
-    func startSolo(_ text: String, isCopy: Bool, _ continuation: StepContinuation) {
-        if let failure { return continuation.resume(returning: .failure(failure)) }
+    func startSolo(_ text: String, isCopy: Bool, _ answer: @escaping Answer) {
+        if let failure { return answer(.failure(failure)) }
         guard solo == nil, queue.isEmpty, PQexitPipelineMode(libpq.connection) == 1 else {
             let error = PostgresError(
                 sqlState: PostgresError.Code.featureNotSupported,
                 message: "COPY needs the connection to itself: await the statements before it first", statement: text)
-            return continuation.resume(returning: .failure(error))
+            return answer(.failure(error))
         }
-        solo = Solo(wait: isCopy ? .copyStart(continuation) : .end(continuation), statement: text)
+        solo = Solo(wait: isCopy ? .copyStart(answer) : .end(answer), statement: text)
         guard PQsendQuery(libpq.connection, text) == 1 else { return fail() }
         flush()
         drain()
     }
 
-    /// Hands over a piece of the COPY's data; resumed when the socket has taken it.
-    func putCopy(_ bytes: [UInt8], _ continuation: StepContinuation) {
-        if let failure { return continuation.resume(returning: .failure(failure)) }
-        solo?.wait = .flushed(continuation)
+    /// Hands over a piece of the COPY's data; answered when the socket has taken it.
+    func putCopy(_ bytes: [UInt8], _ answer: @escaping Answer) {
+        if let failure { return answer(.failure(failure)) }
+        solo?.wait = .flushed(answer)
         let taken = bytes.withUnsafeBytes { raw in
             PQputCopyData(
                 libpq.connection, raw.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(clamping: raw.count))
@@ -318,10 +319,10 @@ final class Connection {
         flush()
     }
 
-    /// Ends the COPY, or gives it up with a reason; resumed with the number of rows as `affected`.
-    func endCopy(givingUp reason: String?, _ continuation: StepContinuation) {
-        if let failure { return continuation.resume(returning: .failure(failure)) }
-        solo?.wait = .end(continuation)
+    /// Ends the COPY, or gives it up with a reason; answered with the number of rows as `affected`.
+    func endCopy(givingUp reason: String?, _ answer: @escaping Answer) {
+        if let failure { return answer(.failure(failure)) }
+        solo?.wait = .end(answer)
         guard PQputCopyEnd(libpq.connection, reason) == 1 else { return fail() }
         flush()
         drain()
@@ -338,9 +339,9 @@ final class Connection {
             let result = ResultMemory(pointer)
             switch PQresultStatus(pointer) {
             case PGRES_COPY_IN:
-                guard case .copyStart(let continuation) = current.wait else { return fail() }
+                guard case .copyStart(let answer) = current.wait else { return fail() }
                 solo?.wait = .nothing
-                continuation.resume(returning: .success([]))
+                answer(.success([]))
                 return
             case PGRES_FATAL_ERROR:
                 if current.error == nil { solo?.error = result.error(statement: current.statement) }
@@ -357,8 +358,8 @@ final class Connection {
             if let error = ended.error { .failure(error) } else { .success([Rows(result: ended.result)]) }
         if PQenterPipelineMode(libpq.connection) != 1 { fail() }
         switch ended.wait {
-        case .copyStart(let continuation), .end(let continuation), .flushed(let continuation):
-            continuation.resume(returning: outcome)
+        case .copyStart(let answer), .end(let answer), .flushed(let answer):
+            answer(outcome)
         case .nothing: break
         }
     }
@@ -380,12 +381,12 @@ final class Connection {
             message: cause.message, detail: cause.detail)
         let pending = steps.sorted { $0.key < $1.key }.map(\.value)
         steps = [:]
-        for step in pending { step.continuation.resume(returning: .failure(Self.verdict(step, cause))) }
+        for step in pending { step.answer(.failure(Self.verdict(step, cause))) }
         if let alone = solo {
             solo = nil
             switch alone.wait {
-            case .copyStart(let continuation), .end(let continuation), .flushed(let continuation):
-                continuation.resume(returning: .failure(cause.naming(statement: alone.statement)))
+            case .copyStart(let answer), .end(let answer), .flushed(let answer):
+                answer(.failure(cause.naming(statement: alone.statement)))
             case .nothing: break
             }
         }

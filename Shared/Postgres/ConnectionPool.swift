@@ -1,12 +1,18 @@
 // Who gets which connection, when one is made, and when a caller is told that there is none.
 import Foundation
 import Observability
+import Synchronization
 
 /// The pool's inside: connections, those who wait for one, and the transactions under way. An actor whose executor is the
 /// event loop, so that it answers sockets and callers on the same thread, without locks.
+///
+/// Callers come in by `call` and get their answer through a continuation: one switch of threads to the loop, one back.
+/// In between, everything is a callback on the loop's thread, because an `await` there would cost two more.
 actor ConnectionPool {
     nonisolated let loop: EventLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+
+    typealias Answer<Value> = (Result<Value, PostgresError>) -> Void
 
     private let settings: ConnectionSettings
     private let options: PostgresOptions
@@ -20,18 +26,25 @@ actor ConnectionPool {
     private var waiterTimer: Int?
     private var transactions: [Int: TransactionState] = [:]
     private var isClosing = false
-    private var closeWaiters: [CheckedContinuation<Void, Never>] = []
+    private var closeWaiters: [() -> Void] = []
 
     // After a failed attempt to connect, the next one waits a little longer each time.
     private var connectFailures = 0
     private var lastConnectFailure: PostgresError?
     private var retryTimer: Int?
 
+    /// A caller, as long as it waits for its answer.
+    final class Caller: Sendable {
+        private let cancelled = Atomic<Bool>(false)
+        var isCancelled: Bool { cancelled.load(ordering: .acquiring) }
+        func cancel() { cancelled.store(true, ordering: .releasing) }
+    }
+
     private struct Waiter {
-        let id: Int
+        let caller: Caller
         let isExclusive: Bool
         let since: ContinuousClock.Instant
-        let continuation: CheckedContinuation<Result<Int, PostgresError>, Never>
+        let answer: Answer<Connection>
     }
 
     /// A transaction between its first statement and its end.
@@ -39,7 +52,7 @@ actor ConnectionPool {
         enum Hold {
             case none
             /// The first statement waits for a connection, and those behind it for the first.
-            case acquiring([CheckedContinuation<Void, Never>])
+            case acquiring([() -> Void])
             case held(Connection)
         }
         let begin: SQL
@@ -62,134 +75,174 @@ actor ConnectionPool {
         loop = try EventLoop(name: "postgres")
     }
 
-    // MARK: Single statements
+    // MARK: Callers
 
-    /// Runs one statement by itself. Shares a connection with other callers when none is idle.
-    func run(_ statement: SQL) async -> Result<Rows, PostgresError> {
-        switch await acquire(isExclusive: false) {
-        case .failure(let error): return .failure(error.naming(statement: statement.text))
-        case .success(let id):
-            guard let connection = connections[id] else { return .failure(lost) }
-            var result = await step([statement], commits: true, on: connection)
-            if case .failure(let error) = result, error.isStalePlan {
-                result = await step([statement], commits: true, on: connection)
+    /// Runs the body on the loop's thread; it answers, then or later, exactly once.
+    nonisolated func call<Value: Sendable>(
+        _ body: @escaping @Sendable (isolated ConnectionPool, Caller, @escaping (Value) -> Void) -> Void
+    ) async -> Value {
+        let caller = Caller()
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                loop.execute {
+                    self.assumeIsolated { pool in
+                        body(pool, caller) { continuation.resume(returning: $0) }
+                    }
+                }
             }
-            release(connection)
-            return result.map { $0.first ?? .none }
+        } onCancel: {
+            caller.cancel()
+            loop.execute { self.assumeIsolated { $0.stopWaiting(caller) } }
         }
     }
 
-    private func step(
-        _ statements: [SQL], commits: Bool, mayDeallocate: Bool = true, on connection: Connection
-    ) async -> Result<[Rows], PostgresError> {
-        await withCheckedContinuation { continuation in
-            connection.submit(statements, commits: commits, mayDeallocate: mayDeallocate, continuation)
-            settle(connection)
+    // MARK: Single statements
+
+    /// Runs one statement by itself. Shares a connection with other callers when none is idle.
+    func run(_ statement: SQL, for caller: Caller, _ answer: @escaping Answer<Rows>) {
+        acquire(isExclusive: false, for: caller) { [self] acquired in
+            switch acquired {
+            case .failure(let error): answer(.failure(error.naming(statement: statement.text)))
+            case .success(let connection):
+                send([statement], commits: true, on: connection) { [self] result in
+                    guard case .failure(let error) = result, error.isStalePlan else {
+                        release(connection)
+                        return answer(result.map { $0.first ?? .none })
+                    }
+                    // It has not run, and is prepared anew.
+                    send([statement], commits: true, on: connection) { [self] result in
+                        release(connection)
+                        answer(result.map { $0.first ?? .none })
+                    }
+                }
+            }
         }
+    }
+
+    private func send(
+        _ statements: [SQL], commits: Bool, mayDeallocate: Bool = true, on connection: Connection,
+        _ answer: @escaping Answer<[Rows]>
+    ) {
+        connection.submit(statements, commits: commits, mayDeallocate: mayDeallocate, answer)
+        settle(connection)
     }
 
     // MARK: Transactions
 
-    func begin(_ id: Int, _ begin: SQL) { transactions[id] = TransactionState(begin: begin) }
-
     /// Runs the statements in one round trip; `BEGIN` goes with the first.
-    func run(_ statements: [SQL], in id: Int, begin: SQL) async -> Result<[Rows], PostgresError> {
+    func run(
+        _ statements: [SQL], in id: Int, begin: SQL, for caller: Caller, _ answer: @escaping Answer<[Rows]>
+    ) {
         let transaction = state(of: id, begin: begin)
-        if let failure = transaction.failure { return .failure(Self.aborted(by: failure)) }
-        if Task.isCancelled { return fail(transaction, Self.cancelled) }
-        switch await hold(transaction) {
-        case .failure(let error): return fail(transaction, error.naming(statement: statements.first?.text))
-        case .success(let connection):
-            if let failure = transaction.failure { return .failure(Self.aborted(by: failure)) }
-            let begins = !transaction.hasBegun
-            transaction.hasBegun = true
-            let all = begins ? [transaction.begin] + statements : statements
-            switch await step(all, commits: false, on: connection) {
-            case .failure(let error): return fail(transaction, error)
-            case .success(let rows): return .success(begins ? Array(rows.dropFirst()) : rows)
+        func fail(_ error: PostgresError) {
+            transaction.failure = transaction.failure ?? error
+            answer(.failure(error))
+        }
+        if let failure = transaction.failure { return answer(.failure(Self.aborted(by: failure))) }
+        if caller.isCancelled { return fail(Self.cancelled) }
+        hold(transaction, for: caller) { [self] held in
+            switch held {
+            case .failure(let error): fail(error.naming(statement: statements.first?.text))
+            case .success(let connection):
+                let begins = !transaction.hasBegun
+                transaction.hasBegun = true
+                let all = begins ? [transaction.begin] + statements : statements
+                send(all, commits: false, on: connection) { result in
+                    switch result {
+                    case .failure(let error): fail(error)
+                    case .success(let rows): answer(.success(begins ? Array(rows.dropFirst()) : rows))
+                    }
+                }
             }
         }
     }
 
     /// Sends the statements with `COMMIT` behind them. Rolls back when one of them, or one before, failed.
-    func commit(_ id: Int, finishing statements: [SQL], begin: SQL) async -> PostgresError? {
-        if transactions[id] == nil, statements.isEmpty { return nil }
+    func commit(
+        _ id: Int, finishing statements: [SQL], begin: SQL, for caller: Caller,
+        _ answer: @escaping (PostgresError?) -> Void
+    ) {
+        if transactions[id] == nil, statements.isEmpty { return answer(nil) }
         let transaction = state(of: id, begin: begin)
         transactions[id] = nil
-        if let failure = transaction.failure {
-            await rollBack(transaction)
-            return failure
-        }
-        switch await hold(transaction) {
-        case .failure(let error): return error.naming(statement: statements.first?.text)
-        case .success(let connection):
+        if let failure = transaction.failure { return rollBack(transaction) { answer(failure) } }
+        hold(transaction, for: caller) { [self] held in
+            guard case .success(let connection) = held else {
+                return answer(transaction.failure?.naming(statement: statements.first?.text))
+            }
             let begins = !transaction.hasBegun
             transaction.hasBegun = true
             let all = (begins ? [transaction.begin] : []) + statements + [Self.commit]
-            switch await step(all, commits: true, on: connection) {
-            case .failure(let error):
-                await rollBack(transaction)
-                return error
-            case .success(let rows):
-                release(connection)
-                // A transaction that failed answers COMMIT with ROLLBACK, and without an error.
-                if rows.last?.result?.commandTag == "COMMIT" { return nil }
-                return PostgresError(
-                    sqlState: PostgresError.Code.transactionAborted, message: "the transaction was rolled back")
+            send(all, commits: true, on: connection) { [self] result in
+                switch result {
+                case .failure(let error): rollBack(transaction) { answer(error) }
+                case .success(let rows):
+                    release(connection)
+                    // A transaction that failed answers COMMIT with ROLLBACK, and without an error.
+                    let isCommitted = rows.last?.result?.commandTag == "COMMIT"
+                    answer(isCommitted ? nil : Self.rolledBack)
+                }
             }
         }
     }
 
-    func rollBack(_ id: Int) async {
-        guard let transaction = transactions.removeValue(forKey: id) else { return }
-        await rollBack(transaction)
+    func rollBack(_ id: Int, _ done: @escaping () -> Void) {
+        guard let transaction = transactions.removeValue(forKey: id) else { return done() }
+        rollBack(transaction, done)
     }
 
-    private func rollBack(_ transaction: TransactionState) async {
-        guard case .held(let connection) = transaction.hold else { return }
+    private func rollBack(_ transaction: TransactionState, _ done: @escaping () -> Void) {
+        guard case .held(let connection) = transaction.hold else { return done() }
         transaction.hold = .none
-        if transaction.hasBegun, connection.phase == .ready,
-            case .failure(let error) = await step(
-                [Self.rollback], commits: false, mayDeallocate: false, on: connection)
-        {
-            // Nobody may find the remains of this transaction on it.
-            connection.fail(error)
-            settle(connection)
+        guard transaction.hasBegun, connection.phase == .ready else {
+            release(connection)
+            return done()
         }
-        release(connection)
+        send([Self.rollback], commits: false, mayDeallocate: false, on: connection) { [self] result in
+            if case .failure(let error) = result {
+                // Nobody may find the remains of this transaction on it.
+                connection.fail(error)
+                settle(connection)
+            }
+            release(connection)
+            done()
+        }
     }
 
-    /// COPY and scripts, within the transaction and outside of the pipeline.
-    func solo(_ text: String, isCopy: Bool, in id: Int, begin: SQL) async -> Result<Rows, PostgresError> {
+    /// Begins a COPY or runs a script, within the transaction and outside of the pipeline.
+    func solo(
+        _ text: String, isCopy: Bool, in id: Int, begin: SQL, for caller: Caller, _ answer: @escaping Answer<Rows>
+    ) {
         // `BEGIN` goes by itself, when nothing went before.
-        if case .failure(let error) = await run([], in: id, begin: begin) { return .failure(error) }
-        return await solo(in: id) { $0.startSolo(text, isCopy: isCopy, $1) }
+        run([], in: id, begin: begin, for: caller) { [self] begun in
+            if case .failure(let error) = begun { return answer(.failure(error)) }
+            solo(in: id, answer) { $0.startSolo(text, isCopy: isCopy, $1) }
+        }
     }
 
-    func putCopy(_ bytes: [UInt8], in id: Int) async -> Result<Rows, PostgresError> {
-        await solo(in: id) { $0.putCopy(bytes, $1) }
+    func putCopy(_ bytes: [UInt8], in id: Int, _ answer: @escaping Answer<Rows>) {
+        solo(in: id, answer) { $0.putCopy(bytes, $1) }
     }
 
-    func endCopy(givingUp reason: String?, in id: Int) async -> Result<Rows, PostgresError> {
-        await solo(in: id) { $0.endCopy(givingUp: reason, $1) }
+    func endCopy(givingUp reason: String?, in id: Int, _ answer: @escaping Answer<Rows>) {
+        solo(in: id, answer) { $0.endCopy(givingUp: reason, $1) }
     }
 
     private func solo(
-        in id: Int, _ start: (Connection, Connection.StepContinuation) -> Void
-    ) async -> Result<Rows, PostgresError> {
+        in id: Int, _ answer: @escaping Answer<Rows>, _ start: (Connection, @escaping Answer<[Rows]>) -> Void
+    ) {
         guard let transaction = transactions[id], case .held(let connection) = transaction.hold else {
-            return .failure(Self.ended)
+            return answer(.failure(Self.ended))
         }
-        let result = await withCheckedContinuation { (continuation: Connection.StepContinuation) in
-            start(connection, continuation)
-            settle(connection)
+        start(connection) { result in
+            switch result {
+            case .success(let rows): answer(.success(rows.first ?? .none))
+            case .failure(let error):
+                transaction.failure = transaction.failure ?? error
+                answer(.failure(error))
+            }
         }
-        switch result {
-        case .success(let rows): return .success(rows.first ?? .none)
-        case .failure(let error):
-            transaction.failure = transaction.failure ?? error
-            return .failure(error)
-        }
+        settle(connection)
     }
 
     private func state(of id: Int, begin: SQL) -> TransactionState {
@@ -199,79 +252,65 @@ actor ConnectionPool {
         return new
     }
 
-    private func fail<R>(_ transaction: TransactionState, _ error: PostgresError) -> Result<R, PostgresError> {
-        transaction.failure = transaction.failure ?? error
-        return .failure(error)
-    }
-
-    private func hold(_ transaction: TransactionState) async -> Result<Connection, PostgresError> {
-        if case .acquiring(var others) = transaction.hold {
-            await withCheckedContinuation { continuation in
-                others.append(continuation)
-                transaction.hold = .acquiring(others)
-            }
-        }
+    /// The transaction's connection; the first to ask acquires it.
+    private func hold(_ transaction: TransactionState, for caller: Caller, _ answer: @escaping Answer<Connection>) {
         switch transaction.hold {
-        case .held(let connection): return .success(connection)
-        case .acquiring: return .failure(Self.ended)
-        case .none: break
-        }
-        if let failure = transaction.failure { return .failure(Self.aborted(by: failure)) }
-        transaction.hold = .acquiring([])
-        let acquired = await acquire(isExclusive: true)
-        var others: [CheckedContinuation<Void, Never>] = []
-        if case .acquiring(let behind) = transaction.hold { others = behind }
-        defer { others.forEach { $0.resume() } }
-        switch acquired {
-        case .failure(let error):
-            transaction.hold = .none
-            transaction.failure = transaction.failure ?? error
-            return .failure(error)
-        case .success(let id):
-            guard let connection = connections[id] else {
-                transaction.hold = .none
-                transaction.failure = transaction.failure ?? lost
-                return .failure(lost)
+        case .held(let connection): answer(.success(connection))
+        case .acquiring(let others):
+            transaction.hold = .acquiring(
+                others + [
+                    {
+                        if case .held(let connection) = transaction.hold {
+                            answer(.success(connection))
+                        } else {
+                            answer(.failure(Self.aborted(by: transaction.failure ?? Self.ended)))
+                        }
+                    }
+                ])
+        case .none:
+            transaction.hold = .acquiring([])
+            acquire(isExclusive: true, for: caller) { acquired in
+                var others: [() -> Void] = []
+                if case .acquiring(let behind) = transaction.hold { others = behind }
+                switch acquired {
+                case .failure(let error):
+                    transaction.hold = .none
+                    transaction.failure = transaction.failure ?? error
+                case .success(let connection): transaction.hold = .held(connection)
+                }
+                answer(acquired)
+                for other in others { other() }
             }
-            transaction.hold = .held(connection)
-            return .success(connection)
         }
     }
 
     // MARK: Leases
 
-    /// A connection's ID, leased. Waits within the bounds.
-    private func acquire(isExclusive: Bool) async -> Result<Int, PostgresError> {
-        if isClosing { return .failure(Self.closed) }
-        if Task.isCancelled { return .failure(Self.cancelled) }
-        if waiters.isEmpty, let id = lease(isExclusive: isExclusive) { return .success(id) }
+    /// Leases a connection, at once or after a wait within the bounds.
+    private func acquire(isExclusive: Bool, for caller: Caller, _ answer: @escaping Answer<Connection>) {
+        if isClosing { return answer(.failure(Self.closed)) }
+        if caller.isCancelled { return answer(.failure(Self.cancelled)) }
+        if waiters.isEmpty, let connection = lease(isExclusive: isExclusive) { return answer(.success(connection)) }
         guard waiters.count < options.waitersMax else {
             metrics.refused()
-            return .failure(
-                PostgresError(
-                    sqlState: PostgresError.Code.tooManyConnections,
-                    message: "all \(connectionsMax) connections are in use, and \(waiters.count) callers wait already"))
+            return answer(
+                .failure(
+                    PostgresError(
+                        sqlState: PostgresError.Code.tooManyConnections,
+                        message:
+                            "all \(connectionsMax) connections are in use, and \(waiters.count) callers wait already"
+                    )))
         }
-        nextID += 1
-        let id = nextID
-        let loop = self.loop
-        return await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                waiters.append(
-                    Waiter(id: id, isExclusive: isExclusive, since: .now, continuation: continuation))
-                openConnections()
-                watchWaiters()
-            }
-        } onCancel: {
-            loop.execute { [weak self] in self?.assumeIsolated { $0.cancelWaiter(id) } }
-        }
+        waiters.append(Waiter(caller: caller, isExclusive: isExclusive, since: .now, answer: answer))
+        openConnections()
+        watchWaiters()
     }
 
     /// Leases a connection at once, if one can be.
-    private func lease(isExclusive: Bool) -> Int? {
+    private func lease(isExclusive: Bool) -> Connection? {
         if let idle = connections.values.filter(\.isIdle).min(by: { $0.id < $1.id }) {
             idle.lease = isExclusive ? .exclusive : .shared(1)
-            return idle.id
+            return idle
         }
         guard !isExclusive else { return nil }
         let depthMax = options.sharedStatementsMax
@@ -282,7 +321,7 @@ actor ConnectionPool {
         else { return nil }
         open.lease = .shared(count + 1)
         if connections.count < connectionsMax { openConnections(more: 1) }
-        return open.id
+        return open
     }
 
     private func release(_ connection: Connection) {
@@ -295,17 +334,15 @@ actor ConnectionPool {
     }
 
     private func serveWaiters() {
-        while let waiter = waiters.first, let id = lease(isExclusive: waiter.isExclusive) {
+        while let waiter = waiters.first, let connection = lease(isExclusive: waiter.isExclusive) {
             waiters.removeFirst()
             metrics.waited(waiter.since.duration(to: .now))
-            waiter.continuation.resume(returning: .success(id))
+            waiter.answer(.success(connection))
         }
     }
 
-    private func cancelWaiter(_ id: Int) {
-        for waiter in waiters.removeAll(where: { $0.id == id }) {
-            waiter.continuation.resume(returning: .failure(Self.cancelled))
-        }
+    private func stopWaiting(_ caller: Caller) {
+        for waiter in waiters.removeAll(where: { $0.caller === caller }) { waiter.answer(.failure(Self.cancelled)) }
     }
 
     /// One timer, for the caller who has waited longest: all may wait equally long.
@@ -326,17 +363,20 @@ actor ConnectionPool {
         while let waiter = waiters.first, waiter.since.duration(to: now) >= options.waitMax {
             waiters.removeFirst()
             metrics.refused()
-            waiter.continuation.resume(returning: .failure(refusal))
+            waiter.answer(.failure(refusal))
         }
     }
 
     private var refusal: PostgresError {
-        if let lastConnectFailure, !connections.values.contains(where: { $0.phase == .ready }) {
-            return lastConnectFailure
+        if connections.values.contains(where: { $0.phase == .ready }) {
+            return PostgresError(
+                sqlState: PostgresError.Code.tooManyConnections,
+                message: "no connection was free within \(options.waitMax); the pool has \(connectionsMax)")
         }
-        return PostgresError(
-            sqlState: PostgresError.Code.tooManyConnections,
-            message: "no connection was free within \(options.waitMax); the pool has \(connectionsMax)")
+        return lastConnectFailure
+            ?? PostgresError(
+                sqlState: PostgresError.Code.unableToConnect,
+                message: "no connection to \(settings.target) within \(options.waitMax)")
     }
 
     // MARK: Connections
@@ -461,11 +501,9 @@ actor ConnectionPool {
     // MARK: The end
 
     /// Takes nobody new, lets what runs end within the bound, closes everything.
-    func close() async {
+    func close(_ done: @escaping () -> Void) {
         isClosing = true
-        for waiter in waiters.removeAll(where: { _ in true }) {
-            waiter.continuation.resume(returning: .failure(Self.closed))
-        }
+        for waiter in waiters.removeAll(where: { _ in true }) { waiter.answer(.failure(Self.closed)) }
         if let retryTimer { loop.cancel(timer: retryTimer) }
         if let waiterTimer { loop.cancel(timer: waiterTimer) }
         retryTimer = nil
@@ -473,12 +511,12 @@ actor ConnectionPool {
         let overdue = loop.addTimer(after: options.closeMax) { [weak self] in
             self?.assumeIsolated { $0.closeAll() }
         }
-        await withCheckedContinuation { continuation in
-            closeWaiters.append(continuation)
-            closeIdle()
+        closeWaiters.append { [loop] in
+            loop.cancel(timer: overdue)
+            loop.stop()
+            done()
         }
-        loop.cancel(timer: overdue)
-        loop.stop()
+        closeIdle()
     }
 
     private func closeIdle() {
@@ -487,8 +525,9 @@ actor ConnectionPool {
         }
         guard connections.isEmpty else { return }
         metrics.connections.set(0)
-        for waiter in closeWaiters { waiter.resume() }
+        let waiting = closeWaiters
         closeWaiters = []
+        for done in waiting { done() }
     }
 
     private func closeAll() {
@@ -501,12 +540,10 @@ actor ConnectionPool {
 
     // MARK: What is said
 
-    private var lost: PostgresError {
-        PostgresError(sqlState: PostgresError.Code.connectionFailure, message: "the connection was lost")
-    }
-
     private static let cancelled = PostgresError(
         sqlState: PostgresError.Code.cancelled, message: "the task was cancelled")
+    private static let rolledBack = PostgresError(
+        sqlState: PostgresError.Code.transactionAborted, message: "the transaction was rolled back")
     private static let closed = PostgresError(
         sqlState: PostgresError.Code.connectionDoesNotExist, message: "the pool is closed")
     static let ended = PostgresError(

@@ -51,9 +51,7 @@ extension Transaction {
         try requireOpen()
         let name = table.split(separator: ".").map { SQL.quoted(identifier: String($0)) }.joined(separator: ".")
         let list = columns.map { SQL.quoted(identifier: $0) }.joined(separator: ", ")
-        _ = try await pool.solo(
-            "COPY \(name) (\(list)) FROM STDIN (FORMAT binary)", isCopy: true, in: id, begin: begin
-        ).get()
+        try await solo("COPY \(name) (\(list)) FROM STDIN (FORMAT binary)", isCopy: true)
 
         var row = CopyRow()
         row.buffer.append(contentsOf: Self.copySignature)
@@ -67,17 +65,28 @@ extension Transaction {
                 let error = PostgresError(
                     sqlState: PostgresError.Code.badCopy,
                     message: "a row with \(row.fields) values for \(columns.count) columns")
-                _ = await pool.endCopy(givingUp: error.message, in: id)
+                _ = await endCopy(givingUp: error.message)
                 throw error
             }
             if row.buffer.count >= Self.copyChunkBytes {
-                _ = try await pool.putCopy(row.buffer.bytes, in: id).get()
+                try await putCopy(row.buffer.bytes)
                 row.buffer.removeAll()
             }
         }
         row.buffer.append(Int16(-1))  // the trailer
-        _ = try await pool.putCopy(row.buffer.bytes, in: id).get()
-        return try await pool.endCopy(givingUp: nil, in: id).get().affected
+        try await putCopy(row.buffer.bytes)
+        return try await endCopy(givingUp: nil).get().affected
+    }
+
+    private func putCopy(_ bytes: [UInt8]) async throws(PostgresError) {
+        let result: Result<Rows, PostgresError> = await pool.call { [id] pool, _, answer in
+            pool.putCopy(bytes, in: id, answer)
+        }
+        _ = try result.get()
+    }
+
+    private func endCopy(givingUp reason: String?) async -> Result<Rows, PostgresError> {
+        await pool.call { [id] pool, _, answer in pool.endCopy(givingUp: reason, in: id, answer) }
     }
 
     private static var copySignature: [UInt8] { Array("PGCOPY\n".utf8) + [0xff, 0x0d, 0x0a, 0x00] }

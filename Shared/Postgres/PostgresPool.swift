@@ -67,13 +67,13 @@ public final class PostgresPool: Sendable {
 
     /// Runs one statement, by itself a transaction.
     public func query(_ sql: SQL) async throws(PostgresError) -> Rows {
-        try await core.run(sql).get()
+        try await run(sql).get()
     }
 
     /// Runs one statement, by itself a transaction, and says how many rows it affected.
     @discardableResult
     public func execute(_ sql: SQL) async throws(PostgresError) -> Int {
-        try await core.run(sql).get().affected
+        try await run(sql).get().affected
     }
 
     /// Runs the body between BEGIN and COMMIT, on a connection of its own. A body that throws, or in which any statement
@@ -96,12 +96,14 @@ public final class PostgresPool: Sendable {
             value = try await body(transaction)
         } catch {
             _ = transaction.end()
-            await core.rollBack(transaction.id)
+            let _: Void = await core.call { pool, _, done in pool.rollBack(transaction.id) { done(()) } }
             throw error
         }
-        if let error = await core.commit(transaction.id, finishing: transaction.end(), begin: transaction.begin) {
-            throw error
+        let finishing = transaction.end()
+        let error: PostgresError? = await core.call { pool, caller, answer in
+            pool.commit(transaction.id, finishing: finishing, begin: transaction.begin, for: caller, answer)
         }
+        if let error { throw error }
         return value
     }
 
@@ -109,5 +111,11 @@ public final class PostgresPool: Sendable {
     public func ping() async throws(PostgresError) { _ = try await query("SELECT 1") }
 
     /// Refuses new work, lets what runs end within `closeMax`, and closes the connections.
-    public func close() async { await core.close() }
+    public func close() async {
+        await core.call { pool, _, done in pool.close { done(()) } }
+    }
+
+    private func run(_ sql: SQL) async -> Result<Rows, PostgresError> {
+        await core.call { pool, caller, answer in pool.run(sql, for: caller, answer) }
+    }
 }

@@ -37,7 +37,10 @@ public struct Transaction: Sendable {
     /// Runs the statements in one round trip; gives the rows of each. The first that fails is the error.
     public func pipeline(_ statements: [SQL]) async throws(PostgresError) -> [Rows] {
         try requireOpen()
-        return try await pool.run(statements, in: id, begin: begin).get()
+        let result: Result<[Rows], PostgresError> = await pool.call { [id, begin] pool, caller, answer in
+            pool.run(statements, in: id, begin: begin, for: caller, answer)
+        }
+        return try result.get()
     }
 
     /// Keeps the statements for the end: they go out after the body has returned, in the same round trip as COMMIT. An
@@ -55,7 +58,15 @@ public struct Transaction: Sendable {
     /// Runs a text of several statements by the simple protocol. Never with anything in it that came from outside.
     func script(_ text: String) async throws(PostgresError) {
         try requireOpen()
-        _ = try await pool.solo(text, isCopy: false, in: id, begin: begin).get()
+        try await solo(text, isCopy: false)
+    }
+
+    /// Begins a COPY, or runs a script to its end.
+    func solo(_ text: String, isCopy: Bool) async throws(PostgresError) {
+        let result: Result<Rows, PostgresError> = await pool.call { [id, begin] pool, caller, answer in
+            pool.solo(text, isCopy: isCopy, in: id, begin: begin, for: caller, answer)
+        }
+        _ = try result.get()
     }
 
     func requireOpen() throws(PostgresError) {

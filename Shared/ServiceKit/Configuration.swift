@@ -192,9 +192,9 @@ private struct ConfigurationReader {
     private mutating func refuse(_ name: String) {
         let candidates = keys.keys.filter { $0.hasPrefix(Configuration.prefix) }
             .map { (name: $0, distance: Self.distance($0, name)) }
-        // A name that shares less than two thirds with any is no misspelling of it.
+        // A name that differs in more than two letters and a third is no misspelling.
         if let nearest = candidates.min(by: { ($0.distance, $0.name) < ($1.distance, $1.name) }),
-            nearest.distance * 3 <= nearest.name.count - Configuration.prefix.count
+            nearest.distance <= max(2, (nearest.name.count - Configuration.prefix.count) / 3)
         {
             problems.append("\(name): unknown; did you mean \(nearest.name)?")
         } else {

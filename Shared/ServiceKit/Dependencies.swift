@@ -34,51 +34,81 @@ final class PostgresDependency: Component {
 
     /// Only a connection that cannot be made counts: a pool that is busy is not away.
     private func watch() async {
-        while (try? await Task.sleep(for: .seconds(3))) != nil {
-            var reason: String?
-            do {
+        await keepWatch(.seconds(3), isReachable, log, away: "Postgres is away", back: "Postgres is back") {
+            do throws(PostgresError) {
                 try await pool.ping()
+                return nil
             } catch {
-                if error.isConnectionFailure { reason = error.description }
-            }
-            let isReachableNow = reason == nil
-            let wasReachable = isReachable.withLock { reachable in
-                defer { reachable = isReachableNow }
-                return reachable
-            }
-            if wasReachable && !isReachableNow {
-                log.error("Postgres is away", ["error": reason ?? ""])
-            } else if !wasReachable && isReachableNow {
-                log.info("Postgres is back")
+                return error.isConnectionFailure ? error.description : nil
             }
         }
     }
 }
 
-/// Reaches the Kafka cluster and finds the topics.
+/// Reaches the Kafka cluster and finds the topics; then keeps an eye on it, for readiness.
 final class KafkaDependency: Component {
     let name = "kafka"
-    private let configuration: KafkaConfiguration
+    private let producer: KafkaProducer
+    private let bootstrapServers: String
     private let topics: [Topic]
+    private let log: Logger
+    private let isReachable = Mutex(true)
+    private let watching = Mutex<Task<Void, Never>?>(nil)
+    private static let answerSeconds = 4.0
 
-    init(_ configuration: KafkaConfiguration, topics: [Topic]) {
-        self.configuration = configuration
+    init(_ producer: KafkaProducer, bootstrapServers: String, topics: [Topic], log: Logger) {
+        self.producer = producer
+        self.bootstrapServers = bootstrapServers
         self.topics = topics
+        self.log = log
     }
 
+    var isReady: Bool { isReachable.withLock { $0 } }
+
     func start() async throws {
-        let admin = try KafkaAdmin(configuration)
-        _ = try await admin.clusterID()
-        guard !topics.isEmpty else { return }
-        // All are asked for: asking for one by its name would make some brokers create it, as it should not be.
-        let there = Set(try await admin.describe().map(\.name))
+        let there: Set<String>
+        do {
+            there = try await producer.topicNames(timeoutSeconds: Self.answerSeconds)
+        } catch {
+            throw NotThereYet(description: "no Kafka broker answers at \(bootstrapServers): \(error)")
+        }
         let missing = topics.map(\.name).filter { !there.contains($0) }
         guard missing.isEmpty else {
             throw NotThereYet(
                 description:
-                    "Kafka has no topic \(missing.joined(separator: ", ")): make them by `stampede topics create`")
+                    "Kafka has no topic \(missing.joined(separator: ", ")): make them by `stampede topics create`"
+            )
         }
+        watching.withLock { $0 = Task { await watch() } }
     }
 
-    func stop() async {}
+    func stop() async { watching.withLock { $0 }?.cancel() }
+
+    private func watch() async {
+        await keepWatch(.seconds(5), isReachable, log, away: "Kafka is away", back: "Kafka is back") {
+            do throws(KafkaError) {
+                _ = try await producer.topicNames(timeoutSeconds: Self.answerSeconds)
+                return nil
+            } catch {
+                return error.isRetriable ? error.description : nil
+            }
+        }
+    }
+}
+
+/// Asks again and again until the task is cancelled, and says when the answer turns. `check` gives the reason why the
+/// other side is away, or nil.
+private func keepWatch(
+    _ pause: Duration, _ isReachable: borrowing Mutex<Bool>, _ log: Logger, away: StaticString, back: StaticString,
+    check: () async -> String?
+) async {
+    while (try? await Task.sleep(for: pause)) != nil {
+        let reason = await check()
+        let wasReachable = isReachable.withLock { reachable in
+            defer { reachable = reason == nil }
+            return reachable
+        }
+        if let reason, wasReachable { log.error(away, ["error": reason]) }
+        if reason == nil, !wasReachable { log.info(back) }
+    }
 }

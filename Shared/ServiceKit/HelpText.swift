@@ -16,7 +16,7 @@ enum HelpText {
         rows.append(
             (
                 Configuration.kafkaPrefix + "<PROPERTY>", "-",
-                "Any property of librdkafka: …_SASL_MECHANISM sets sasl.mechanism."
+                "Any property of librdkafka: …_SASL_MECHANISM sets sasl.mechanism"
             ))
         let nameWidth = rows.map(\.0.count).max() ?? 0
         let standingWidth = max(rows.map(\.1.count).max() ?? 0, "default".count)
@@ -52,10 +52,12 @@ enum HelpText {
     }
 
     private static func meaning(of key: ConfigurationKey) -> String {
-        switch key.kind {
-        case .string: key.summary
-        case .secret: key.summary + " Secret."
-        case .integer, .number, .boolean, .seconds, .choice, .list: key.summary + " (" + key.expectation + ")"
+        let summary = key.summary.hasSuffix(".") ? String(key.summary.dropLast()) : key.summary
+        return switch key.kind {
+        case .string: summary
+        case .secret: summary + " (secret)"
+        case .list: summary + " (separated by commas)"
+        case .integer, .number, .boolean, .seconds, .choice: summary + " (" + key.expectation + ")"
         }
     }
 

@@ -16,6 +16,8 @@ final class ServiceRunner<Running: Service>: Sendable {
     private let health: Health
     private let server: HTTPServer
     private let components: [any Component]
+    /// A pool that cannot connect says so after 5 seconds, a broker that does not answer after 4.
+    private static var attemptDurationMin: Duration { .seconds(6) }
     private let startDuration: Duration
     private let drainDuration: Duration
     /// How many components were asked to start; those are stopped.
@@ -59,7 +61,9 @@ final class ServiceRunner<Running: Service>: Sendable {
             [
                 PostgresDependency(
                     context.postgres, schema: Running.name, migrations: Running.migrations, log: log),
-                KafkaDependency(context.kafka, topics: Running.topics),
+                KafkaDependency(
+                    context.producer, bootstrapServers: context.kafka.bootstrapServers, topics: Running.topics, log: log
+                ),
             ] + service.components
         health.setComponents(components)
         startDuration = configuration.duration(StandardKeys.startSeconds)
@@ -114,7 +118,9 @@ final class ServiceRunner<Running: Service>: Sendable {
         do {
             port = try server.start()
         } catch {
-            throw StartFailure(exitCode: ExitCode.configuration, reason: "HTTP: \(error)")
+            throw StartFailure(
+                exitCode: ExitCode.configuration,
+                reason: "\(StandardKeys.httpAddress), \(StandardKeys.httpPort): \(error)")
         }
         context.log.info(
             "starting",
@@ -136,7 +142,8 @@ final class ServiceRunner<Running: Service>: Sendable {
         var backoff = Backoff()
         health.setStarting(index)
         while true {
-            let outcome = await within(deadline - .now) { () -> Result<Void, any Error> in
+            // An attempt that is under way may end and say what is wrong, also a little after the time.
+            let outcome = await within(max(deadline - .now, Self.attemptDurationMin)) { () -> Result<Void, any Error> in
                 do { return .success(try await component.start()) } catch { return .failure(error) }
             }
             if Task.isCancelled { throw Self.interrupted }

@@ -20,25 +20,27 @@ enum StandardKeys {
 
     static func all(httpPort port: Int) -> [ConfigurationKey] {
         [
-            .init(bootstrapServers, "Kafka's addresses: host:port, separated by commas.", required: true),
-            .init(postgresDSN, "The service's own database: postgresql://… or key=value ….", .secret, required: true),
-            .init(postgresConnections, "Connections to Postgres at most.", .integer(1...200), default: "4"),
-            .init(httpAddress, "Where to listen: a literal IPv4 or IPv6 address.", default: "127.0.0.1"),
-            .init(httpPort, "The port to listen on; 0 takes a free one.", .integer(0...65_535), default: "\(port)"),
-            .init(httpThreads, "Event loops of the HTTP server.", .integer(1...64), default: "1"),
-            .init(httpConnections, "Open connections at most.", .integer(1...100_000), default: "4096"),
-            .init(httpRequests, "Requests at work at a time at most.", .integer(1...100_000), default: "2048"),
-            .init(httpStreams, "Open event streams at most.", .integer(1...1_000_000), default: "15000"),
-            .init(httpTrustedProxies, "Proxies besides loopback whose X-Forwarded-For is believed.", .list),
+            .init(bootstrapServers, "Kafka's addresses: host:port, separated by commas", required: true),
             .init(
-                logLevel, "The least severity that is logged.", .choice(LogLevel.allCases.map(\.description)),
+                postgresDSN, "The service's own database, as libpq reads it: postgresql://user:password@host/name",
+                .secret, required: true),
+            .init(postgresConnections, "Connections to Postgres at most", .integer(1...200), default: "4"),
+            .init(httpAddress, "Where to listen: a literal IPv4 or IPv6 address", default: "127.0.0.1"),
+            .init(httpPort, "The port to listen on; 0 takes a free one", .integer(0...65_535), default: "\(port)"),
+            .init(httpThreads, "Event loops of the HTTP server", .integer(1...64), default: "1"),
+            .init(httpConnections, "Open connections at most", .integer(1...100_000), default: "4096"),
+            .init(httpRequests, "Requests at work at a time at most", .integer(1...100_000), default: "2048"),
+            .init(httpStreams, "Open event streams at most", .integer(1...1_000_000), default: "15000"),
+            .init(httpTrustedProxies, "Proxies besides loopback whose X-Forwarded-For is believed", .list),
+            .init(
+                logLevel, "The least severity that is logged", .choice(LogLevel.allCases.map(\.description)),
                 default: "info"),
-            .init(instance, "What this process is called in logs and on the broker (by default host-pid)."),
+            .init(instance, "What this process is called in logs and on the broker (by default host-pid)"),
             .init(
-                startSeconds, "How long Postgres and Kafka are waited for at the start.", .seconds(0...86_400),
+                startSeconds, "How long Postgres and Kafka are waited for at the start", .seconds(0...86_400),
                 default: "300"),
             .init(
-                drainSeconds, "How long what runs may take to end after SIGTERM.", .seconds(0.1...3600), default: "10"),
+                drainSeconds, "How long what runs may take to end after SIGTERM", .seconds(0.1...3600), default: "10"),
         ]
     }
 

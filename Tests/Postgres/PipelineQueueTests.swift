@@ -1,6 +1,7 @@
+import Testing
+
 // Whose result is whose, without a server.
 @testable import Postgres
-import Testing
 
 @Suite struct PipelineQueueTests {
     private let key = StatementCache.Key(text: "a", types: [])

@@ -97,7 +97,9 @@ import Testing
     }
 
     @Test func manyTransactionsOnFewConnectionsAllHappen() async throws {
-        let pool = try await Fixture.pool(connectionsMax: 3)
+        var options = PostgresOptions()
+        options.waitMax = .seconds(50)
+        let pool = try await Fixture.pool(connectionsMax: 3, options: options)
         try await pool.execute("CREATE TABLE counters (id int PRIMARY KEY, count int NOT NULL)")
         try await pool.execute("INSERT INTO counters VALUES (1, 0)")
         try await withThrowingTaskGroup { group in
@@ -228,10 +230,8 @@ import Testing
 
     @Test func aWrongPasswordIsToldAsTheServerPutsIt() async throws {
         let database = try await Fixture.database()
-        var options = PostgresOptions()
-        options.waitMax = .milliseconds(500)
         let dsn = "postgresql://tester:hunter2@127.0.0.1:\(database.server.port)/\(database.name)"
-        let pool = try Fixture.pool(dsn: dsn, options: options)
+        let pool = try Fixture.pool(dsn: dsn)
         let error = await #expect(throws: PostgresError.self) { try await pool.ping() }
         #expect(error?.message.contains("password authentication failed") == true)
         #expect(error?.description.contains("hunter2") == false)
@@ -240,7 +240,9 @@ import Testing
 
     @Test func theOptionsOfTheDSNReachTheServer() async throws {
         let database = try await Fixture.database()
-        let dsn = database.dsn("tester") + "?application_name=mine&options=-csearch_path%3Delsewhere%20-cTimeZone%3DAsia/Tokyo"
+        let dsn =
+            database.dsn("tester")
+            + "?application_name=mine&options=-csearch_path%3Delsewhere%20-cTimeZone%3DAsia/Tokyo"
         let pool = try Fixture.pool(dsn: dsn)
         #expect(try await pool.query("SHOW application_name").one() == "mine")
         #expect(try await pool.query("SHOW search_path").one() == "elsewhere")
@@ -313,19 +315,16 @@ import Testing
     @Test func aServerWithAnotherNameOrAnUnknownCertificateIsRefused() async throws {
         let database = try await Fixture.database()
         let server = database.server
-        var options = PostgresOptions()
-        options.waitMax = .milliseconds(500)
         let credentials = "user=tester password=\(server.password) port=\(server.port) dbname=\(database.name)"
         // The system's authorities have not signed it.
         let unknown = try Fixture.pool(
-            dsn: "host=127.0.0.1 sslmode=verify-full sslrootcert=/etc/ssl/certs/ca-certificates.crt " + credentials,
-            options: options)
+            dsn: "host=127.0.0.1 sslmode=verify-full sslrootcert=/etc/ssl/certs/ca-certificates.crt " + credentials)
         let first = await #expect(throws: PostgresError.self) { try await unknown.ping() }
         #expect(first?.isConnectionFailure == true)
+        #expect(first?.message.contains("certificate") == true)
         let renamed = try Fixture.pool(
             dsn: "host=elsewhere.example hostaddr=127.0.0.1 sslmode=verify-full "
-                + "sslrootcert=\(server.certificateFile) " + credentials,
-            options: options)
+                + "sslrootcert=\(server.certificateFile) " + credentials)
         let second = await #expect(throws: PostgresError.self) { try await renamed.ping() }
         #expect(second?.message.contains("elsewhere.example") == true)
         await unknown.close()

@@ -1,6 +1,7 @@
+import Testing
+
 // The table of prepared statements, without a server.
 @testable import Postgres
-import Testing
 
 @Suite struct StatementCacheTests {
     private func key(_ text: String, _ types: [UInt32] = []) -> StatementCache.Key {

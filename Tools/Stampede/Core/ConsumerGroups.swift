@@ -7,9 +7,11 @@ enum ConsumerGroups {
         let topic: String
     }
 
+    static let decisions = Reader(group: "reservation.orders", topic: Topic.orders.name)
+
     /// A test holds this list against what the services say.
     static let all: [Reader] = [
-        Reader(group: "reservation.orders", topic: Topic.orders.name),
+        decisions,
         Reader(group: "reservation.payments", topic: Topic.payments.name),
         Reader(group: "payment.accounts", topic: Topic.accounts.name),
         Reader(group: "payment.reservations", topic: Topic.reservations.name),

@@ -11,7 +11,7 @@ public enum StampedeTool {
         PublishCommand.self, TailCommand.self,
         TopicsCreateCommand.self, TopicsDescribeCommand.self, TopicsLagCommand.self,
         DeadListCommand.self, DeadShowCommand.self, DeadReplayCommand.self,
-        BrokerCommand.self,
+        BrokerCommand.self, BenchCommand.self,
     ]
 
     /// Runs one command line, without the program's own name.

@@ -73,7 +73,7 @@ struct PayDesk: Sendable {
         for answer in settlement.answers { step.publish(answer.event, cause: nil) }
         if !answers.isEmpty {
             step.transaction.finish(
-                settlement.statements + [
+                settlement.statements(at: now) + [
                     IdempotencyStatements.keep(answers), IdempotencyStatements.forgetOld(added: answers.count),
                 ])
         }

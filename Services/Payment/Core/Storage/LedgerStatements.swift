@@ -63,10 +63,14 @@ enum LedgerStatements {
     }
 
     /// Adds to the journal; the balances follow by its trigger.
-    static func insert(_ transfers: [Transfer]) -> SQL {
+    /// - Parameter time: when it happened, nil for the database's present.
+    static func insert(_ transfers: [Transfer], at time: Timestamp? = nil) -> SQL {
         """
-        INSERT INTO transfers (transfer_id, kind, order_id, debit_account, credit_account, amount, currency)
-        SELECT transfer_id, kind::transfer_kind, order_id, debit_account, credit_account, amount, currency
+        INSERT INTO transfers (
+            transfer_id, kind, order_id, debit_account, credit_account, amount, currency, created_at)
+        SELECT
+            transfer_id, kind::transfer_kind, order_id, debit_account, credit_account, amount, currency,
+            coalesce(\(time as Timestamp?), clock_timestamp())
         FROM unnest(
             \(transfers.map(\.id)), \(transfers.map(\.kind.rawValue)), \(transfers.map(\.order)),
             \(transfers.map(\.debit)), \(transfers.map(\.credit)), \(transfers.map(\.amount.amount)),

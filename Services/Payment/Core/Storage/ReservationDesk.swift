@@ -34,7 +34,7 @@ struct ReservationDesk: Sendable {
                     event, slot: slot, transfer: TransferID(high: id.high, low: id.low), input: input)
             }
         }
-        transaction.finish(settlement.statements)
+        transaction.finish(settlement.statements())
         return settlement
     }
 
@@ -79,12 +79,13 @@ struct ReservationDesk: Sendable {
 
 extension Settlement {
     /// Writes what was decided.
-    var statements: [SQL] {
+    /// - Parameter time: when the transfers happened, nil for the database's present.
+    func statements(at time: Timestamp? = nil) -> [SQL] {
         var statements: [SQL] = []
         let (added, changed) = (addedOrders, changedOrders)
         if !added.isEmpty { statements.append(OrderStatements.insert(added)) }
         if !changed.isEmpty { statements.append(OrderStatements.update(changed)) }
-        if !ledger.transfers.isEmpty { statements.append(LedgerStatements.insert(ledger.transfers)) }
+        if !ledger.transfers.isEmpty { statements.append(LedgerStatements.insert(ledger.transfers, at: time)) }
         return statements
     }
 }

@@ -16,13 +16,16 @@ struct Gathering: Sendable {
     /// Of rows that hold many orders each.
     private static let widePageRows = 50
 
-    init(kafka: KafkaConfiguration, dsn: (Settings.Service) throws -> String, console: Console) throws {
+    init(
+        kafka: KafkaConfiguration, dsn: (Settings.Service) throws -> String,
+        services: [Settings.Service] = Settings.Service.allCases, console: Console = .silent
+    ) throws {
         self.kafka = kafka
         self.console = console
         var options = PostgresOptions()
         options.statementTimeoutSeconds = 600
         var pools: [Settings.Service: PostgresPool] = [:]
-        for service in Settings.Service.allCases {
+        for service in services {
             pools[service] = try PostgresPool(
                 dsn: try dsn(service), connectionsMax: 1, applicationName: "stampede-audit",
                 log: Logger(service: "stampede-audit", level: .error), metrics: Metrics(), options: options)
@@ -200,6 +203,15 @@ struct Gathering: Sendable {
     }
 
     // MARK: The schemas
+
+    /// Every order that reservation has decided, and nothing else.
+    func reservationOrders() async throws -> OrderTable {
+        var evidence = Evidence()
+        _ = try await readReservationOrders(&evidence)
+        try await readRefusals(&evidence)
+        for pool in pools.values { await pool.close() }
+        return evidence.orders
+    }
 
     /// Reservation's orders, refusals and stock. Returns the price of every confirmed order.
     private func readReservation(_ evidence: inout Evidence) async throws -> [OrderID: Int64] {

@@ -1,11 +1,28 @@
 // Where commands write: results to standard output, progress and complaints to standard error.
 import Foundation
+import Synchronization
 
 public struct Console: Sendable {
     private let out: @Sendable (String) -> Void
     private let err: @Sendable (String) -> Void
     /// Progress overwrites its line instead of adding one.
     private let rewritesProgress: Bool
+    private let pace = Pace()
+
+    /// Where progress adds lines, it adds one now and then.
+    private final class Pace: Sendable {
+        private static let interval = Duration.seconds(2)
+        private let last = Mutex<ContinuousClock.Instant?>(nil)
+
+        func isDue() -> Bool {
+            last.withLock { last in
+                let now = ContinuousClock.now
+                if let last, now - last < Self.interval { return false }
+                last = now
+                return true
+            }
+        }
+    }
 
     public init(
         out: @escaping @Sendable (String) -> Void, err: @escaping @Sendable (String) -> Void,
@@ -23,12 +40,18 @@ public struct Console: Sendable {
             rewritesProgress: isatty(STDERR_FILENO) == 1)
     }
 
+    /// Writes nothing.
+    static let silent = Console(out: { _ in }, err: { _ in })
+
     func print(_ line: String) { out(line + "\n") }
     func print(json: [UInt8]) { out(String(decoding: json, as: UTF8.self) + "\n") }
     func complain(_ line: String) { err(line + "\n") }
 
     /// Says how far something is.
-    func progress(_ line: String) { err(rewritesProgress ? "\r\u{1B}[K\(line)" : line + "\n") }
+    func progress(_ line: String) {
+        if rewritesProgress { return err("\r\u{1B}[K\(line)") }
+        if pace.isDue() { err(line + "\n") }
+    }
     /// Leaves the last progress standing.
     func endProgress() { if rewritesProgress { err("\n") } }
 }

@@ -48,6 +48,8 @@ struct KafkaOrders: Sendable {
     let plan: RushPlan
     let market: Market
     let kafka: KafkaConfiguration
+    /// Whose lag bounds what is published, where that is bounded.
+    var readers = ConsumerGroups.ofOrders
 
     private static let batchMax = 5000
     private static let source = Array("/stampede/rush".utf8)
@@ -58,7 +60,7 @@ struct KafkaOrders: Sendable {
     func send(into journal: Journal) async throws {
         let producer = try KafkaProducer(
             kafka, log: Logger(service: "stampede-rush", level: .warning), metrics: Metrics(), queueBytesMax: 64 << 20)
-        let room = try plan.inFlightMax.map { try Room(kafka, recordsMax: $0) }
+        let room = try plan.inFlightMax.map { try Room(kafka, readers: readers, recordsMax: $0) }
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 var running = 0
@@ -116,10 +118,12 @@ struct KafkaOrders: Sendable {
 /// records or 5 MB of a partition.
 final class Room: Sendable {
     private let admin: KafkaAdmin
+    private let readers: [ConsumerGroups.Reader]
     private let recordsMax: Int
 
-    init(_ kafka: KafkaConfiguration, recordsMax: Int) throws {
+    init(_ kafka: KafkaConfiguration, readers: [ConsumerGroups.Reader], recordsMax: Int) throws {
         admin = try KafkaAdmin(kafka)
+        self.readers = readers
         self.recordsMax = recordsMax
     }
 
@@ -128,7 +132,7 @@ final class Room: Sendable {
         guard published % (recordsMax / 4 / 5000 * 5000 + 5000) == 0 else { return }
         while true {
             var most: Int64 = 0
-            for reader in ConsumerGroups.ofOrders {
+            for reader in readers {
                 let lag = try await admin.lag(group: reader.group, topics: [reader.topic])
                 most = max(most, lag.values.reduce(0, +))
             }

@@ -33,6 +33,9 @@ struct ProcessMeter: Sendable {
         return uses
     }
 
+    /// One process by its number, nil where it has ended.
+    static func use(ofProcess pid: Int32, name: String) -> Use? { ProcessTree().use(of: pid, name: name) }
+
     /// What was used between two readings; memory is the later one's peak, and never below what was seen meanwhile.
     static func difference(_ before: [Use], _ after: [Use]) -> [Use] {
         after.map { use in

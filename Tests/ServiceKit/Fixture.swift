@@ -1,0 +1,123 @@
+// What the tests of services share: a log to wait on, components that tell what happens to them, an environment.
+import Foundation
+import HTTP
+import Kafka
+import Models
+import Observability
+import Synchronization
+import TestSupport
+
+@testable import ServiceKit
+
+/// A log that tests read and wait on.
+final class TestLog: Sendable {
+    private struct Contents {
+        var lines: [[String: String]] = []
+        var waiters:
+            [(matches: @Sendable ([String: String]) -> Bool, resume: CheckedContinuation<[String: String], Never>)] =
+                []
+    }
+
+    private let contents = Mutex(Contents())
+
+    var sink: LogSink {
+        LogSink { bytes in
+            guard let line = try? JSONSerialization.jsonObject(with: Data(bytes)) as? [String: String] else { return }
+            self.append(line)
+        }
+    }
+
+    var lines: [[String: String]] { contents.withLock { $0.lines } }
+
+    func append(_ line: [String: String]) {
+        let resumed = contents.withLock { contents in
+            contents.lines.append(line)
+            let matching = contents.waiters.filter { $0.matches(line) }
+            contents.waiters.removeAll { $0.matches(line) }
+            return matching
+        }
+        for waiter in resumed { waiter.resume.resume(returning: line) }
+    }
+
+    /// The first line of this message, now or later.
+    func line(_ message: String, where condition: @escaping @Sendable ([String: String]) -> Bool = { _ in true }) async
+        -> [String: String]
+    {
+        await withCheckedContinuation { continuation in
+            let matches: @Sendable ([String: String]) -> Bool = { $0["message"] == message && condition($0) }
+            let found = contents.withLock { contents -> [String: String]? in
+                if let line = contents.lines.first(where: matches) { return line }
+                contents.waiters.append((matches, continuation))
+                return nil
+            }
+            if let found { continuation.resume(returning: found) }
+        }
+    }
+}
+
+/// Notes in order what happened.
+final class Journal: Sendable {
+    private let contents = Mutex<[String]>([])
+
+    var entries: [String] { contents.withLock { $0 } }
+
+    func note(_ entry: String) { contents.withLock { $0.append(entry) } }
+}
+
+/// A component whose start and stop are the test's.
+struct Scripted: Component {
+    let name: String
+    let journal: Journal
+    var starting: @Sendable () async throws -> Void = {}
+    var stopping: @Sendable () async -> Void = {}
+    var ready: @Sendable () -> Bool = { true }
+
+    var isReady: Bool { ready() }
+
+    func start() async throws {
+        journal.note("start \(name)")
+        try await starting()
+    }
+
+    func stop() async {
+        journal.note("stop \(name)")
+        await stopping()
+    }
+}
+
+/// A service made of what a test gives it. The name of its schema is `tested`.
+protocol TestedService: Service {}
+
+extension TestedService {
+    static var name: String { "tested" }
+    static var summary: String { "Is tested." }
+}
+
+/// A database and an embedded broker for one test.
+struct TestEnvironment {
+    let database: TestDatabase
+    let broker: EmbeddedBroker
+    let variables: [String: String]
+
+    static func make(topics: [Topic] = []) async throws -> TestEnvironment {
+        let database = try await TestPostgres.shared().database(schemas: ["tested"])
+        let broker = try EmbeddedBroker()
+        for topic in topics { try broker.createTopic(topic.name, partitions: topic.partitions) }
+        return TestEnvironment(
+            database: database, broker: broker,
+            variables: [
+                "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers, "STAMPEDE_POSTGRES_DSN": database.dsn("tested"),
+                "STAMPEDE_LOG_LEVEL": "info",
+            ])
+    }
+}
+
+extension HTTPClient {
+    /// A GET that is answered or fails.
+    func get(_ url: String, headers: [(String, String)] = []) async throws -> (
+        status: Int, body: String, ClientResponse
+    ) {
+        let response = try await send(ClientRequest(.get, url, headers: headers))
+        return (response.status, String(decoding: response.body, as: UTF8.self), response)
+    }
+}

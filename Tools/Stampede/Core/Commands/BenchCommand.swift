@@ -1,0 +1,284 @@
+// How fast the reservation service decides: a backlog of orders, published before it starts, decided exactly once.
+import Foundation
+import JSON
+import Kafka
+import Models
+import Observability
+
+struct BenchCommand: Command {
+    static let description = CommandDescription(
+        "bench", "measure how fast a backlog of orders is decided",
+        options: [
+            Option("orders", "N", "orders in the backlog", default: "1300000"),
+            Option("units", "N", "phones", default: "150000"),
+            Option("waitlist", "N", "orders that may wait", default: "1000"),
+            Option("program", "PATH", "the reservation service", default: ".build/release/reservation"),
+            Option("log", "FILE", "where the service's output goes", default: "/dev/null"),
+            Option("timeout", "SECONDS", "give up so long after its start", default: "300"),
+            .json,
+        ],
+        details: """
+            It publishes a sale and the orders, starts the service, and looks at how far the topic reservations has grown,
+            from its first new record to its last. Afterwards it reads them all: every order must have one answer. The embedded
+            broker cannot hold such a backlog: there the service starts first and is fed as fast as it decides.
+            """)
+
+    private let kafka: KafkaConfiguration
+    private let settings: Settings
+    private let plan: RushPlan
+    private let program: String
+    private let log: String
+    private let json: Bool
+
+    init(_ arguments: Arguments, _ settings: Settings) throws {
+        kafka = try settings.kafka(clientID: "stampede-bench")
+        self.settings = settings
+        _ = try settings.dsn(.reservation)
+        plan = RushPlan(
+            orders: try arguments.integer("orders", in: 1...20_000_000),
+            units: try arguments.integer("units", in: 1...20_000_000), via: .kafka,
+            waitlistMax: try arguments.integer("waitlist", in: 0...1_000_000), holdSeconds: 86_400, poorPerMille: 0,
+            listeners: 0, connections: 0, threads: 0, noonSeconds: 0, inFlightMax: nil,
+            timeoutSeconds: try arguments.integer("timeout", in: 1...3600))
+        program = arguments["program"] ?? ""
+        log = arguments["log"] ?? "/dev/null"
+        json = arguments.has("json")
+    }
+
+    private struct Result: Sendable {
+        var decideSeconds: Double
+        var publishSeconds: Double
+        var answers: Int
+        var reserved: Int
+        var rejected: Int
+        var waitlisted: Int
+        var processorSeconds: Double
+        var memoryPeakBytes: Int
+    }
+
+    func run(_ console: Console) async throws -> ExitCode {
+        let admin = try KafkaAdmin(kafka)
+        let isEmbedded = try await admin.clusterID().hasPrefix("mockCluster")
+        let market = try await openSale(console)
+        let before = try await answersSoFar(admin)
+        let journal = Journal(orders: plan.orders, noon: market.noon)
+        var service: RunningProgram?
+        var orders = plan
+        orders.inFlightMax = isEmbedded ? 150_000 : nil
+        if isEmbedded { service = try start() }
+        defer { service?.stop() }
+        console.progress("bench: publishing \(plan.orders.grouped) orders")
+        let started = ContinuousClock.now
+        let sending = Task { [orders] in
+            try await KafkaOrders(plan: orders, market: market, kafka: kafka, readers: [ConsumerGroups.decisions])
+                .send(into: journal)
+        }
+        if !isEmbedded {
+            try await sending.value
+            service = try start()
+        }
+        let publishSeconds = (ContinuousClock.now - started).seconds
+        let decideSeconds = try await measure(admin, from: before, service, console)
+        if isEmbedded { try await sending.value }
+        guard let use = service.flatMap({ ProcessMeter.use(ofProcess: $0.processIdentifier, name: "reservation") })
+        else {
+            throw CommandError(.failure, "the service ended before it had decided; see \(log)")
+        }
+        service?.stop()
+        var result = try await count(from: before, console)
+        console.endProgress()
+        result.decideSeconds = decideSeconds
+        result.publishSeconds = publishSeconds
+        result.processorSeconds = use.processorSeconds
+        result.memoryPeakBytes = use.memoryPeakBytes
+        let isRight = result.answers == plan.orders && result.reserved == min(plan.orders, plan.units)
+        report(result, isEmbedded: isEmbedded, isRight: isRight, console)
+        return isRight ? .success : .foundWrong
+    }
+
+    /// A sale that is open, published without catalog: only the topic matters to reservation.
+    private func openSale(_ console: Console) async throws -> Market {
+        var random = SystemRandomNumberGenerator()
+        let now = WallClock.now()
+        func id<Kind>(_: Kind.Type = Kind.self) -> Identifier<Kind> {
+            .v7(at: now, random: (random.next(), random.next()))
+        }
+        var buyers = Buyers(capacity: plan.orders)
+        for _ in 0..<plan.orders { buyers.append(id()) }
+        guard let title = LocalizedText(["en": "Bench"]) else { throw CommandError(.failure, "no title") }
+        let sale = Sale(
+            saleId: id(), brandId: id(), productId: id(), title: title, revision: 1,
+            holdSeconds: Int64(plan.holdSeconds), waitlistMax: Int64(plan.waitlistMax),
+            batches: [
+                Sale.Batch(
+                    number: 1, opensAt: now, closesAt: nil,
+                    lines: [
+                        Sale.Line(
+                            variant: RushPlan.variant, units: Int64(plan.units),
+                            price: Money(RushPlan.priceMinorUnits, .cny))
+                    ])
+            ])
+        let producer = try KafkaProducer(
+            kafka, log: Logger(service: "stampede-bench", level: .warning), metrics: Metrics())
+        _ = try await producer.send(
+            topic: Topic.sales.name, key: sale.saleId.textBytes, value: JSONWriter.document(sale),
+            headers: [
+                ("ce_specversion", Array("1.0".utf8)), ("ce_id", Array("\(sale.saleId)/1".utf8)),
+                ("ce_type", Array(Sale.type.utf8)), ("ce_source", Array("/stampede/bench".utf8)),
+                ("ce_time", now.textBytes), ("content-type", Array("application/json".utf8)),
+            ])
+        await producer.close(timeoutSeconds: 10)
+        return Market(brand: sale.brandId, sale: sale.saleId, noon: now, buyers: buyers, tokens: [])
+    }
+
+    private func start() throws -> RunningProgram {
+        try RunningProgram(
+            program, log: log,
+            environment: [
+                "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrapServers,
+                "STAMPEDE_POSTGRES_DSN": try settings.dsn(.reservation),
+                "STAMPEDE_HTTP_PORT": "0", "STAMPEDE_INSTANCE": "bench",
+            ])
+    }
+
+    private func answersSoFar(_ admin: KafkaAdmin) async throws -> [Int32: Int64] {
+        let topic = try await admin.describe(topics: [Topic.reservations.name]).first
+        return Dictionary(uniqueKeysWithValues: topic?.partitions.map { ($0.id, $0.highWatermark) } ?? [])
+    }
+
+    /// Seconds from the first new answer to the last. Looking at the log's end costs next to nothing; reading it would
+    /// take processor time from what is measured.
+    private func measure(
+        _ admin: KafkaAdmin, from before: [Int32: Int64], _ service: RunningProgram?, _ console: Console
+    ) async throws -> Double {
+        let deadline = ContinuousClock.now + .seconds(plan.timeoutSeconds)
+        let zero = before.values.reduce(0, +)
+        var first: ContinuousClock.Instant?
+        var last = ContinuousClock.now
+        var answers: Int64 = 0
+        while ContinuousClock.now < deadline {
+            guard service?.isRunning ?? false else { throw CommandError(.failure, "the service ended; see \(log)") }
+            let now = try await answersSoFar(admin).values.reduce(0, +) - zero
+            if now > answers {
+                answers = now
+                last = .now
+                first = first ?? last
+                console.progress("bench: \(answers.grouped) answers")
+            }
+            if answers >= plan.orders, ContinuousClock.now - last > .seconds(1) {
+                return (last - (first ?? last)).seconds
+            }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        throw CommandError(
+            .failure, "\(answers.grouped) of \(plan.orders.grouped) answers after \(plan.timeoutSeconds) s")
+    }
+
+    /// Every order's first answer, counted by reading.
+    private func count(from before: [Int32: Int64], _ console: Console) async throws -> Result {
+        var result = Result(
+            decideSeconds: 0, publishSeconds: 0, answers: 0, reserved: 0, rejected: 0, waitlisted: 0,
+            processorSeconds: 0,
+            memoryPeakBytes: 0)
+        let (rejected, reserved, waitlisted) = (
+            Array(OrderRejected.type.utf8), Array(OrderReserved.type.utf8), Array(OrderWaitlisted.type.utf8)
+        )
+        let low = try await KafkaAdmin(kafka).describe(topics: [Topic.reservations.name]).first?.partitions ?? []
+        // What the embedded broker has forgotten cannot be counted: the schema says it then.
+        guard low.allSatisfy({ $0.lowWatermark <= before[$0.id] ?? 0 }) else { return try await countRows() }
+        let scan = try await TopicScan(kafka, topic: Topic.reservations.name, from: .offsets(before), toEnd: true)
+        while let batches = try await scan.next() {
+            for batch in batches {
+                for record in batch {
+                    guard let type = record.header("ce_type") else { continue }
+                    if type.elementsEqual(rejected) {
+                        result.rejected += 1
+                    } else if type.elementsEqual(reserved) {
+                        result.reserved += 1
+                    } else if type.elementsEqual(waitlisted) {
+                        result.waitlisted += 1
+                    }
+                }
+            }
+            result.answers = result.rejected + result.reserved + result.waitlisted
+            console.progress("bench: \(result.answers.grouped) answers read")
+        }
+        await scan.close()
+        return result
+    }
+
+    private func countRows() async throws -> Result {
+        let gathering = try Gathering(kafka: kafka, dsn: settings.dsn, services: [.reservation])
+        let orders = try await gathering.reservationOrders()
+        var result = Result(
+            decideSeconds: 0, publishSeconds: 0, answers: orders.count, reserved: 0, rejected: 0, waitlisted: 0,
+            processorSeconds: 0, memoryPeakBytes: 0)
+        for facts in orders.facts {
+            if facts.contains(.decidedTwice) { throw CommandError(.foundWrong, "an order was decided twice") }
+            if facts.contains(.held) { result.reserved += 1 }
+            if facts.contains(.waiting) { result.waitlisted += 1 }
+            if facts.contains(.refused) { result.rejected += 1 }
+        }
+        return result
+    }
+
+    private func report(_ result: Result, isEmbedded: Bool, isRight: Bool, _ console: Console) {
+        let rate = Int(Double(plan.orders) / max(result.decideSeconds, 0.001))
+        if json {
+            console.print(
+                json: JSONWriter.object {
+                    $0.field("orders", plan.orders)
+                    $0.field("units", plan.units)
+                    $0.field("right", isRight)
+                    $0.field("broker", isEmbedded ? "embedded" : "kafka")
+                    $0.field("decidedPerSecond", rate)
+                    $0.field("decideMilliseconds", Int((result.decideSeconds * 1000).rounded()))
+                    $0.field("publishMilliseconds", Int((result.publishSeconds * 1000).rounded()))
+                    $0.field("answers", result.answers)
+                    $0.field("reserved", result.reserved)
+                    $0.field("waitlisted", result.waitlisted)
+                    $0.field("rejected", result.rejected)
+                    $0.field("processorMilliseconds", Int((result.processorSeconds * 1000).rounded()))
+                    $0.field("memoryPeakBytes", result.memoryPeakBytes)
+                })
+            return
+        }
+        console.print(
+            """
+            \(plan.orders.grouped) orders for \(plan.units.grouped) phones: \(result.reserved.grouped) reserved, \
+            \(result.waitlisted.grouped) waitlisted, \(result.rejected.grouped) rejected
+            decided in \(result.decideSeconds.fixed(2)) s, \(rate.grouped) a second, answers published
+            the service took \(result.processorSeconds.fixed(1)) s of processor time and \(result.memoryPeakBytes >> 20) MB
+            """)
+        if isEmbedded { console.print("(fed as fast as it decided: the embedded broker holds no backlog)") }
+        if !isRight { console.print("WRONG: \(result.answers.grouped) answers to \(plan.orders.grouped) orders") }
+    }
+}
+
+/// A program that was started here.
+///
+/// `@unchecked Sendable`: `Process` is used by the one task that runs the command.
+final class RunningProgram: @unchecked Sendable {
+    private let process = Process()
+
+    init(_ path: String, log: String, environment: [String: String]) throws {
+        process.executableURL = URL(fileURLWithPath: path)
+        process.environment = ["PATH": "/usr/bin:/bin"].merging(environment) { $1 }
+        if log != "/dev/null" { _ = FileManager.default.createFile(atPath: log, contents: nil) }
+        guard let output = FileHandle(forWritingAtPath: log) else {
+            throw CommandError(.failure, "\(log) cannot be written")
+        }
+        process.standardOutput = output
+        process.standardError = output
+        do { try process.run() } catch { throw CommandError(.usage, "\(path) cannot be started: \(error)") }
+    }
+
+    var processIdentifier: Int32 { process.processIdentifier }
+    var isRunning: Bool { process.isRunning }
+
+    func stop() {
+        guard process.isRunning else { return }
+        process.terminate()
+        process.waitUntilExit()
+    }
+}
