@@ -5,8 +5,8 @@ import Synchronization
 
 /// A bounded table from a token's digest to its claims.
 ///
-/// The digest is BLAKE2b under a key that never leaves the process, so nobody can prepare two tokens that meet in the
-/// table. Two halves bound it: the young one takes new entries, and when it is full it becomes the old one, whose
+/// The digest is SipHash-2-4 of 128 bits, a message authentication code, under a key that never leaves the process: nobody
+/// can prepare two tokens that meet in the table, and guessing one that is in it is guessing 128 bits. Two halves bound it: the young one takes new entries, and when it is full it becomes the old one, whose
 /// entries move back to the young one as they are used. What is not used for half a table's worth of others goes.
 final class TokenTable: Sendable {
     private struct Key: Hashable {
@@ -33,7 +33,7 @@ final class TokenTable: Sendable {
     }
 
     private let half: Int
-    private let secret = Random.bytes(Int(crypto_generichash_KEYBYTES))
+    private let secret = Random.bytes(Int(crypto_shorthash_siphashx24_KEYBYTES))
     private let state = Mutex(State())
 
     init(tokensMax: Int) { half = max(1, tokensMax / 2) }
@@ -90,8 +90,7 @@ final class TokenTable: Sendable {
         token.withUTF8 { input in
             withUnsafeMutableBytes(of: &digest) { output in
                 guard let start = output.baseAddress else { return }
-                _ = crypto_generichash(
-                    start, output.count, input.baseAddress, UInt64(input.count), secret, secret.count)
+                _ = crypto_shorthash_siphashx24(start, input.baseAddress, UInt64(input.count), secret)
             }
         }
         return Key(high: digest.0, low: digest.1)
