@@ -39,7 +39,7 @@ struct Fixture {
         return ServiceContext(
             serviceName: "reservation", instance: UUID().uuidString,
             configuration: try Configuration(keys: [], environment: [:]), log: log, metrics: metrics,
-            postgres: try database.pool("reservation"), kafka: broker.memberConfiguration,
+            postgres: try database.pool("reservation"), kafka: broker.configuration,
             producer: try KafkaProducer(broker.configuration, log: log, metrics: metrics))
     }
 
