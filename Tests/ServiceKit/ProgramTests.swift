@@ -141,7 +141,7 @@ import Testing
         let process = try Running(environment: environment.variables)
         let address = try #require(await process.log.line("starting")["http"])
         _ = await process.log.line("ready")
-        async let answer = client.get("http://\(address)/work")
+        async let answer = client.get("http://\(address)/task")
         let work = await process.log.line("at work")
         #expect(work["secret"] == "***")
         process.send(signal)

@@ -14,7 +14,7 @@ struct Probe: Service {
     static let configurationKeys = [
         ConfigurationKey("STAMPEDE_PROBE_STUCK", "Whether a component never stops.", .boolean, default: "false"),
         ConfigurationKey("STAMPEDE_PROBE_SECRET", "Nobody may see it.", .secret, required: true),
-        ConfigurationKey("STAMPEDE_PROBE_WORK_SECONDS", "What /work takes.", .seconds(0...60), default: "0.5"),
+        ConfigurationKey("STAMPEDE_PROBE_WORK_SECONDS", "What /task takes", .seconds(0...60), default: "0.5"),
     ]
 
     let routes: [Route]
@@ -24,7 +24,7 @@ struct Probe: Service {
         let log = context.log
         let work = context.configuration.duration("STAMPEDE_PROBE_WORK_SECONDS")
         routes = [
-            Route(.get, "/work") { _ in
+            Route(.get, "/task") { _ in
                 log.info("at work", ["secret": context.configuration.secret("STAMPEDE_PROBE_SECRET").value])
                 try await Task.sleep(for: work)
                 return .text("done")
