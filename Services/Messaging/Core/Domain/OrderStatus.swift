@@ -73,16 +73,22 @@ struct OrderChange: Sendable, Equatable {
         decidedAt = time
     }
 
-    /// One change an order: the furthest along, in the order of first mention. A change that knows batch and variant
-    /// lends them to one that does not.
+    /// One change an order and buyer: the furthest along, in the order of first mention. A change that knows batch and
+    /// variant lends them to one that does not. Changes of one order for two buyers, of whom only one can have placed
+    /// it, stay apart.
     static func folded(_ changes: [OrderChange]) -> [OrderChange] {
-        var places: [OrderID: Int] = [:]
+        struct Key: Hashable {
+            let order: OrderID
+            let buyer: AccountID
+        }
+        var places: [Key: Int] = [:]
         places.reserveCapacity(changes.count)
         var folded: [OrderChange] = []
         folded.reserveCapacity(changes.count)
         for change in changes {
-            guard let place = places[change.orderID] else {
-                places[change.orderID] = folded.count
+            let key = Key(order: change.orderID, buyer: change.buyerID)
+            guard let place = places[key] else {
+                places[key] = folded.count
                 folded.append(change)
                 continue
             }
@@ -93,5 +99,24 @@ struct OrderChange: Sendable, Equatable {
             folded[place] = winner
         }
         return folded
+    }
+
+    /// The changes in sets in which no order comes twice, in their order: nearly always one.
+    static func sets(_ changes: [OrderChange]) -> [[OrderChange]] {
+        var sets: [[OrderChange]] = []
+        var rest = changes
+        while !rest.isEmpty {
+            var seen: Set<OrderID> = []
+            seen.reserveCapacity(rest.count)
+            var later: [OrderChange] = []
+            var set: [OrderChange] = []
+            set.reserveCapacity(rest.count)
+            for change in rest {
+                if seen.insert(change.orderID).inserted { set.append(change) } else { later.append(change) }
+            }
+            sets.append(set)
+            rest = later
+        }
+        return sets
     }
 }

@@ -39,7 +39,9 @@ struct DecisionHandler: EventHandler {
                     decision.line, decision.status, reason: decision.reason, holdUntil: decision.holdUntil,
                     at: event.time)
             })
-        try await OrderStorage.apply(changes.filter { $0.status != .rejected }, in: step.transaction)
+        for set in OrderChange.sets(changes.filter { $0.status != .rejected }) {
+            try await OrderStorage.apply(set, in: step.transaction)
+        }
         try await OrderStorage.reject(changes.filter { $0.status == .rejected }, in: step.transaction)
     }
 
@@ -60,6 +62,6 @@ struct RefundHandler: EventHandler {
             try PaymentRefunded(json: json)
         }
         let changes = OrderChange.folded(events.map { OrderChange($0.value, at: $0.time) })
-        try await OrderStorage.apply(changes, in: step.transaction)
+        for set in OrderChange.sets(changes) { try await OrderStorage.apply(set, in: step.transaction) }
     }
 }

@@ -13,7 +13,7 @@ struct AccountStorage: Sendable {
         _ = try await transaction.execute(
             """
             INSERT INTO accounts (account_id, kind, handle, password_hash, display_name, locale, created_at)
-            VALUES (\(account.accountId), \(account.kind.rawValue), \(account.handle), \(passwordHash),
+            VALUES (\(account.accountId), \(account.kind.rawValue), \(optional: account.handle), \(passwordHash),
                 \(account.displayName), \(account.locale), \(account.createdAt))
             """)
     }

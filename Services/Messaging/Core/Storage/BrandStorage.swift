@@ -122,7 +122,7 @@ struct BrandStorage: Sendable {
             """
             SELECT r.account_id FROM unnest(\(readers)) AS r(account_id)
             WHERE EXISTS (SELECT FROM follows f WHERE f.account_id = r.account_id AND f.brand_id = \(brand))
-                OR EXISTS (SELECT FROM orders o WHERE o.buyer_id = r.account_id AND o.sale_id = \(sale))
+                OR EXISTS (SELECT FROM orders o WHERE o.buyer_id = r.account_id AND o.sale_id = \(optional: sale))
             """
         ).column(0)
     }

@@ -1,0 +1,222 @@
+import Foundation
+import HTTP
+import Models
+import Postgres
+import ServiceKit
+import TestSupport
+import Testing
+
+@testable import MessagingCore
+
+@Suite struct AccountTests {
+    @Test func whoSignsUpHasAnAccountASessionAndAnEvent() async throws {
+        let chat = try await Chat.shared()
+        let alice = try await chat.person("alice")
+        let me = try await chat.call(.get, "/v1/accounts/me", token: alice.token)
+        #expect(me.status == 200)
+        #expect(me["handle"]?.string == alice.handle)
+        #expect(me["kind"]?.string == "person")
+        let event = try await chat.find(.accounts, Account.self) { account, record in
+            account.accountId == alice.id && record.key.map { Array($0) } == alice.id.textBytes
+        }
+        #expect(event.handle == alice.handle)
+        #expect(event.kind == .person)
+    }
+
+    @Test func aHandleIsTakenOnceWhateverItsCase() async throws {
+        let chat = try await Chat.shared()
+        let alice = try await chat.person("alice")
+        let again = try await chat.call(.post, "/v1/accounts", Chat.signUp(alice.handle.uppercased()))
+        #expect(again.status == 409)
+        #expect(again.problem == "handle-taken")
+    }
+
+    @Test func aProfileShowsOthersNoMoreThanNameAndKind() async throws {
+        let chat = try await Chat.shared()
+        let alice = try await chat.person("alice")
+        let bob = try await chat.person("bob")
+        let profile = try await chat.call(.get, "/v1/accounts/\(alice.id)", token: bob.token)
+        #expect(profile.status == 200)
+        #expect(Set(profile.body.members.keys) == ["accountId", "kind", "handle", "displayName"])
+    }
+
+    @Test func signingInNeedsThePassword() async throws {
+        let chat = try await Chat.shared()
+        let alice = try await chat.person("alice")
+        let right = try await chat.call(
+            .post, "/v1/sessions", #"{"handle":"\#(alice.handle.uppercased())","password":"\#(Chat.password)"}"#,
+            headers: [("User-Agent", "her phone")])
+        #expect(right.status == 201)
+        let wrong = try await chat.call(
+            .post, "/v1/sessions", #"{"handle":"\#(alice.handle)","password":"not that one"}"#)
+        let nobody = try await chat.call(
+            .post, "/v1/sessions", #"{"handle":"nobody-at-all","password":"not that one"}"#)
+        #expect(wrong.status == 401)
+        // Whether there is such a handle, the answer does not say.
+        #expect(nobody.status == 401)
+        #expect(nobody["detail"] == wrong["detail"])
+        let token = try #require(right["accessToken"]?.string)
+        let sessions = try await chat.call(.get, "/v1/sessions", token: token)
+        #expect(sessions.items.count == 2)
+        let current = try #require(sessions.items.first { $0["isCurrent"]?.boolean == true })
+        #expect(current["device"]?.string == "her phone")
+    }
+
+    @Test func whoGuessesPasswordsWaits() async throws {
+        let chat = try await Chat.shared()
+        let alice = try await chat.person("alice")
+        let guess = #"{"handle":"\#(alice.handle)","password":"wrong password"}"#
+        for _ in 0..<10 { #expect(try await chat.call(.post, "/v1/sessions", guess).status == 401) }
+        let answer = try await chat.call(.post, "/v1/sessions", guess)
+        #expect(answer.status == 429)
+        #expect(answer.headers["Retry-After"].flatMap(Int.init) ?? 0 >= 1)
+    }
+
+    @Test func aRefreshTokenWorksOnceAndItsReuseEndsTheSession() async throws {
+        let chat = try await Chat.shared()
+        let alice = try await chat.person("alice")
+        let first = try await chat.call(
+            .post, "/v1/sessions/refresh", #"{"refreshToken":"\#(alice.refreshToken)"}"#)
+        #expect(first.status == 200)
+        let access = try #require(first["accessToken"]?.string)
+        #expect(try await chat.call(.get, "/v1/accounts/me", token: access).status == 200)
+        let next = try #require(first["refreshToken"]?.string)
+        #expect(next != alice.refreshToken)
+
+        let stolen = try await chat.call(
+            .post, "/v1/sessions/refresh", #"{"refreshToken":"\#(alice.refreshToken)"}"#)
+        #expect(stolen.status == 401)
+        // The whole family is refused now, the newest too.
+        let after = try await chat.call(.post, "/v1/sessions/refresh", #"{"refreshToken":"\#(next)"}"#)
+        #expect(after.status == 401)
+        #expect(try await chat.call(.get, "/v1/sessions", token: access).items.isEmpty)
+    }
+
+    @Test func ofManyWhoUseOneRefreshTokenAtOnceOneGetsTokens() async throws {
+        let chat = try await Chat.shared()
+        let alice = try await chat.person("alice")
+        let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+            for _ in 0..<8 {
+                group.addTask {
+                    try await chat.call(
+                        .post, "/v1/sessions/refresh", #"{"refreshToken":"\#(alice.refreshToken)"}"#
+                    ).status
+                }
+            }
+            return try await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(statuses.filter { $0 == 200 }.count == 1)
+        #expect(statuses.filter { $0 == 401 }.count == 7)
+    }
+
+    @Test func anEndedSessionIsNotRenewed() async throws {
+        let chat = try await Chat.shared()
+        let alice = try await chat.person("alice")
+        let bob = try await chat.person("bob")
+        let sessions = try await chat.call(.get, "/v1/sessions", token: alice.token)
+        let id = try #require(sessions.items.first?["sessionId"]?.string)
+        #expect(try await chat.call(.delete, "/v1/sessions/\(id)", token: bob.token).status == 404)
+        #expect(try await chat.call(.delete, "/v1/sessions/\(id)", token: alice.token).status == 204)
+        let refreshed = try await chat.call(
+            .post, "/v1/sessions/refresh", #"{"refreshToken":"\#(alice.refreshToken)"}"#)
+        #expect(refreshed.status == 401)
+    }
+
+    @Test func passwordsAndRefreshTokensAreNotInTheDatabase() async throws {
+        let chat = try await Chat.shared()
+        let alice = try await chat.person("alice")
+        let pool = try chat.pool()
+        let stored = try await pool.query(
+            """
+            SELECT a.password_hash, t.digest FROM accounts a JOIN sessions s USING (account_id)
+            JOIN refresh_tokens t USING (session_id) WHERE a.account_id = \(alice.id)
+            """)
+        let row = try #require(stored.first)
+        #expect(try row.get(0, as: String.self).hasPrefix("$argon2id$"))
+        #expect(try row.get(1, as: [UInt8].self) != Array(alice.refreshToken.utf8))
+        await pool.close()
+    }
+}
+
+@Suite struct OperatorTests {
+    @Test func onlyTheSecretMakesAnOperator() async throws {
+        let chat = try await Chat.shared()
+        #expect(try await chat.call(.post, "/v1/operator/session", #"{"secret":"a guess"}"#).status == 401)
+        let token = try await chat.operatorToken()
+        #expect(try await chat.call(.get, "/v1/accounts/me", token: token).status == 403)
+    }
+
+    @Test func onlyAnOperatorMakesBrandsAndImportsAccounts() async throws {
+        let chat = try await Chat.shared()
+        let alice = try await chat.person("alice")
+        #expect(
+            try await chat.call(.post, "/v1/operator/brands", Chat.signUp("a-brand"), token: alice.token).status == 403)
+        let accounts = #"{"issuer":"i","accounts":[{"subject":"s","displayName":"d","locale":"en"}]}"#
+        #expect(try await chat.call(.post, "/v1/operator/accounts", accounts, token: alice.token).status == 403)
+        #expect(try await chat.call(.post, "/v1/operator/accounts", accounts).status == 401)
+        let brand = try await chat.brand()
+        #expect(try await chat.call(.get, "/v1/accounts/me", token: brand.token)["kind"]?.string == "brand")
+    }
+
+    @Test func theSameSubjectIsTheSameAccountAndTakesOverWhatChanged() async throws {
+        let chat = try await Chat.shared()
+        let token = try await chat.operatorToken()
+        let payee = AccountID.random()
+        let issuer = "https://id.example/\(UUID().uuidString)"
+        func accounts(_ name: String) -> String {
+            let authorisation = #"[{"payeeId":"\#(payee)","limit":{"amount":200000,"currency":"CNY"}}]"#
+            let items = (0..<3).map {
+                #"{"subject":"s\#($0)","displayName":"\#(name) \#($0)","locale":"zh-CN","authorisations":\#(authorisation)}"#
+            }
+            return #"{"issuer":"\#(issuer)","sessions":true,"accounts":[\#(items.joined(separator: ","))]}"#
+        }
+        let first = try await chat.call(.post, "/v1/operator/accounts", accounts("old"), token: token)
+        #expect(first.status == 200)
+        #expect(first.items.compactMap { $0["subject"]?.string } == ["s0", "s1", "s2"])
+        let second = try await chat.call(.post, "/v1/operator/accounts", accounts("new"), token: token)
+        #expect(
+            second.items.compactMap { $0["accountId"]?.string } == first.items.compactMap { $0["accountId"]?.string })
+
+        let access = try #require(second.items.first?["accessToken"]?.string)
+        let me = try await chat.call(.get, "/v1/accounts/me", token: access)
+        #expect(me["displayName"]?.string == "new 0")
+        let id = try #require(me["accountId"]?.string.flatMap(AccountID.init))
+        let event = try await chat.find(.accounts, Account.self) { account, _ in
+            account.accountId == id && account.displayName == "new 0"
+        }
+        #expect(event.authorisations == [Account.Authorisation(payeeId: payee, limit: Money(200_000, .cny))])
+        #expect(event.locale == "zh-CN")
+    }
+
+    @Test func aThousandAccountsComeInOneRequestAndOneMoreIsRefused() async throws {
+        let chat = try await Chat.shared()
+        let token = try await chat.operatorToken()
+        func accounts(_ count: Int) -> String {
+            let items = (0..<count).map { #"{"subject":"\#($0)","displayName":"d","locale":"en"}"# }
+            return #"{"issuer":"\#(UUID().uuidString)","accounts":[\#(items.joined(separator: ","))]}"#
+        }
+        let answer = try await chat.call(.post, "/v1/operator/accounts", accounts(1000), token: token)
+        #expect(answer.status == 200)
+        #expect(Set(answer.items.compactMap { $0["accountId"]?.string }).count == 1000)
+        #expect(answer.items.allSatisfy { $0["accessToken"] == nil })
+        let tooMany = try await chat.call(.post, "/v1/operator/accounts", accounts(1001), token: token)
+        #expect(tooMany.status == 400)
+        #expect(tooMany.wrongFields == ["accounts"])
+    }
+
+    @Test func aSubjectTwiceIsNamedAndNothingIsStored() async throws {
+        let chat = try await Chat.shared()
+        let token = try await chat.operatorToken()
+        let issuer = UUID().uuidString
+        let answer = try await chat.call(
+            .post, "/v1/operator/accounts",
+            #"{"issuer":"\#(issuer)","accounts":[{"subject":"a","displayName":"d","locale":"en"},"#
+                + #"{"subject":"b","displayName":"d","locale":"en"},{"subject":"a","displayName":"e","locale":"en"}]}"#,
+            token: token)
+        #expect(answer.status == 400)
+        #expect(answer.wrongFields == ["accounts[2].subject"])
+        let pool = try chat.pool()
+        #expect(try await pool.query("SELECT 1 FROM accounts WHERE issuer = \(issuer)").isEmpty)
+        await pool.close()
+    }
+}

@@ -1,0 +1,213 @@
+import Models
+import Security
+import TestSupport
+import Testing
+
+@testable import MessagingCore
+
+@Suite struct OrderStatusTests {
+    private let line = OrderLine(
+        orderId: OrderID(high: 1, low: 1), saleId: SaleID(high: 1, low: 2), batch: 1, variant: "a",
+        buyerId: AccountID(high: 1, low: 3), brandId: BrandID(high: 1, low: 4))
+
+    /// Every history that an order can have ends the same in whatever order its events arrive, and however often.
+    @Test(arguments: [
+        [OrderStatus.reserved, .confirmed],
+        [.waitlisted, .reserved, .confirmed, .released, .refunded],
+        [.waitlisted, .rejected],
+        [.reserved, .released],
+    ])
+    func anOrderEndsTheSameInWhateverOrderItsEventsArrive(_ history: [OrderStatus]) throws {
+        var random = SeededRandom(seed: 1)
+        for _ in 0..<50 {
+            var events = history + history.filter { _ in random.bool() }
+            events.shuffle(using: &random)
+            let changes = events.map { OrderChange(line, $0, at: .distantPast) }
+            let folded = OrderChange.folded(changes)
+            #expect(folded.count == 1)
+            #expect(folded.first?.status == history.last)
+        }
+    }
+
+    @Test func foldingKeepsOrdersApartAndInTheirOrder() {
+        let other = OrderLine(
+            orderId: OrderID(high: 2, low: 1), saleId: line.saleId, batch: 2, variant: "b", buyerId: line.buyerId,
+            brandId: line.brandId)
+        let folded = OrderChange.folded([
+            OrderChange(other, .waitlisted, at: .distantPast), OrderChange(line, .reserved, at: .distantPast),
+            OrderChange(other, .reserved, at: .distantPast),
+        ])
+        #expect(folded.map(\.orderID) == [other.orderId, line.orderId])
+        #expect(folded.map(\.status) == [.reserved, .reserved])
+    }
+
+    @Test func changesOfOneOrderForTwoBuyersStayApart() {
+        let other = OrderLine(
+            orderId: line.orderId, saleId: line.saleId, batch: 1, variant: "a", buyerId: AccountID(high: 9, low: 9),
+            brandId: line.brandId)
+        let changes = [
+            OrderChange(other, .released, at: .distantPast), OrderChange(line, .reserved, at: .distantPast),
+            OrderChange(line, .waitlisted, at: .distantPast),
+        ]
+        let folded = OrderChange.folded(changes)
+        #expect(folded.map(\.status) == [.released, .reserved])
+        #expect(OrderChange.sets(folded).map(\.count) == [1, 1])
+    }
+
+    @Test func aRefundThatComesFirstTakesBatchAndVariantFromTheDecision() {
+        let refund = PaymentRefunded(
+            paymentId: PaymentID(high: 1, low: 9), orderId: line.orderId, saleId: line.saleId, buyerId: line.buyerId,
+            brandId: line.brandId, amount: Money(1, .cny), reason: .cancelled)
+        let folded = OrderChange.folded([
+            OrderChange(refund, at: .distantPast), OrderChange(line, .reserved, at: .distantPast),
+        ])
+        #expect(folded.first?.status == .refunded)
+        #expect(folded.first?.batch == 1)
+        #expect(folded.first?.variant == "a")
+    }
+}
+
+@Suite struct OrderIntakeTests {
+    private let noon = Timestamp("2026-11-27T12:00:00Z")!
+
+    private func sale(_ batches: Sale.Batch...) -> Sale {
+        Sale(
+            saleId: SaleID(high: 1, low: 1), brandId: BrandID(high: 1, low: 2), productId: ProductID(high: 1, low: 3),
+            title: LocalizedText(["en": "noon"])!, revision: 1, holdSeconds: 60, waitlistMax: 0, batches: batches)
+    }
+
+    private func batch(_ number: Int, from: Int64, until: Int64? = nil, _ variants: String...) -> Sale.Batch {
+        Sale.Batch(
+            number: number, opensAt: noon.adding(seconds: from), closesAt: until.map { noon.adding(seconds: $0) },
+            lines: variants.map { Sale.Line(variant: $0, units: 1, price: Money(1, .cny)) })
+    }
+
+    @Test func anOrderWithoutABatchGoesToTheOneThatIsOpen() throws {
+        let sale = sale(batch(1, from: -100, until: -50, "a"), batch(2, from: 0, "a"), batch(3, from: 100, "a"))
+        #expect(try sale.placement(batch: nil, variant: "a", at: noon).batch == 2)
+        #expect(try sale.placement(batch: nil, variant: "a", at: noon.adding(seconds: 100)).batch == 3)
+    }
+
+    @Test func aBatchOpensAtItsMomentAndClosesAtItsMoment() throws {
+        let sale = sale(batch(1, from: 0, until: 10, "a"))
+        let before = Timestamp(microseconds: noon.microseconds - 1)
+        #expect(throws: OrderRefusal.notOpen(opensAt: noon)) {
+            try sale.placement(batch: 1, variant: "a", at: before)
+        }
+        #expect(throws: OrderRefusal.notOpen(opensAt: noon)) {
+            try sale.placement(batch: nil, variant: "a", at: before)
+        }
+        #expect(try sale.placement(batch: 1, variant: "a", at: noon).line.variant == "a")
+        #expect(throws: OrderRefusal.closed) {
+            try sale.placement(batch: nil, variant: "a", at: noon.adding(seconds: 10))
+        }
+        #expect(throws: OrderRefusal.closed) {
+            try sale.placement(batch: 1, variant: "a", at: noon.adding(seconds: 10))
+        }
+    }
+
+    @Test func whatIsNotOfferedIsNamed() {
+        let sale = sale(batch(1, from: 0, "a"))
+        #expect(throws: OrderRefusal.unknownVariant) { try sale.placement(batch: nil, variant: "b", at: noon) }
+        #expect(throws: OrderRefusal.unknownVariant) { try sale.placement(batch: 1, variant: "b", at: noon) }
+        #expect(throws: OrderRefusal.unknownBatch) { try sale.placement(batch: 2, variant: "a", at: noon) }
+    }
+
+    @Test func aVariantWaitsForTheBatchThatOffersIt() throws {
+        let sale = sale(batch(1, from: 0, "a"), batch(2, from: 60, "b"))
+        #expect(throws: OrderRefusal.notOpen(opensAt: noon.adding(seconds: 60))) {
+            try sale.placement(batch: nil, variant: "b", at: noon)
+        }
+    }
+}
+
+@Suite struct AccountRulesTests {
+    @Test(
+        arguments: [
+            ("Alice", "alice"), ("a.b", "a.b"), ("x-9_z", "x-9_z"), (String(repeating: "k", count: 32), nil),
+        ] as [(String, String?)])
+    func aHandleIsKeptInLowerCase(_ text: String, _ expected: String?) {
+        #expect(AccountRules.handle(text) == expected ?? text)
+    }
+
+    @Test(arguments: [
+        "", "ab", ".ab", "ab.", "-ab", "a b", "a@b", "älteste", "名字名字", "a\u{0}b", String(repeating: "k", count: 33),
+    ])
+    func whatIsNoHandleIsRefused(_ text: String) {
+        #expect(AccountRules.handle(text) == nil)
+    }
+
+    @Test func languageTagsHaveTheirShape() {
+        for tag in ["en", "zh-CN", "zh-Hans-CN", "es-419", "sl-rozaj-biske"] { #expect(AccountRules.isLocale(tag)) }
+        for tag in ["", "e", "-en", "en-", "en--US", "en_US", "12", "zh-Hans-CN-and-what-is-much-too-long", "en-ü"] {
+            #expect(!AccountRules.isLocale(tag))
+        }
+    }
+}
+
+@Suite struct AttemptLimiterTests {
+    private let start = Timestamp(seconds: 1000)
+
+    @Test func whoFailsTooOftenWaitsUntilTheWindowEnds() {
+        var limiter = AttemptLimiter(failuresMax: 3, windowSeconds: 60, namesMax: 10)
+        for _ in 0..<3 {
+            #expect(limiter.waitSeconds("a", at: start) == nil)
+            limiter.failed("a", at: start)
+        }
+        #expect(limiter.waitSeconds("a", at: start) == 60)
+        #expect(limiter.waitSeconds("a", at: start.adding(seconds: 59)) == 1)
+        #expect(limiter.waitSeconds("b", at: start) == nil)
+        #expect(limiter.waitSeconds("a", at: start.adding(seconds: 60)) == nil)
+    }
+
+    @Test func aSuccessForgetsTheFailures() {
+        var limiter = AttemptLimiter(failuresMax: 1, windowSeconds: 60, namesMax: 10)
+        limiter.failed("a", at: start)
+        limiter.succeeded("a")
+        #expect(limiter.waitSeconds("a", at: start) == nil)
+    }
+
+    @Test func manyNamesDoNotTakeMoreThanTheirRoom() {
+        var limiter = AttemptLimiter(failuresMax: 1, windowSeconds: 60, namesMax: 3)
+        for name in 0..<10 { limiter.failed("\(name)", at: start.adding(seconds: Int64(name))) }
+        let waiting = (0..<10).filter { limiter.waitSeconds("\($0)", at: start.adding(seconds: 9)) != nil }
+        #expect(waiting == [7, 8, 9])
+    }
+}
+
+@Suite struct DerivedIdentifierTests {
+    @Test func aConversationIsTheSameForBothOfIt() {
+        let (a, b) = (AccountID(high: 1, low: 2), AccountID(high: 3, low: 4))
+        #expect(DerivedIdentifiers.conversation(a, b) == DerivedIdentifiers.conversation(b, a))
+        #expect(DerivedIdentifiers.conversation(a, b) != DerivedIdentifiers.conversation(a, a))
+    }
+
+    @Test func derivedIdentifiersAreUUIDsOfVersion8() {
+        let order = DerivedIdentifiers.order(of: AccountID(high: 1, low: 2), "x").description
+        #expect(order.dropFirst(14).hasPrefix("85a1-"))
+        #expect("89ab".contains(order.dropFirst(19).first ?? " "))
+        let conversation = DerivedIdentifiers.conversation(AccountID(high: 1, low: 2), AccountID(high: 1, low: 3))
+        #expect(conversation.description.dropFirst(14).hasPrefix("8"))
+    }
+
+    @Test func anOrderPlacedHereIsKnownByItsID() {
+        var random = SeededRandom(seed: 7)
+        for _ in 0..<1000 {
+            let buyer = AccountID(high: random.next(), low: random.next())
+            #expect(DerivedIdentifiers.mayBePlacedHere(DerivedIdentifiers.order(of: buyer, "\(random.next())")))
+            let foreign = OrderID.v7(at: .distantPast, random: (random.next(), random.next()))
+            #expect(!DerivedIdentifiers.mayBePlacedHere(foreign))
+        }
+    }
+
+    @Test func idsThatRunTogetherDoNotMeet() {
+        let account = AccountID(high: 1, low: 2)
+        let ids = [
+            DerivedIdentifiers.order(of: account, "a").description,
+            DerivedIdentifiers.order(of: account, "b").description,
+            DerivedIdentifiers.post(of: account, "a").description,
+            DerivedIdentifiers.message(from: account, in: ConversationID(high: 1, low: 1), "a").description,
+        ]
+        #expect(Set(ids).count == ids.count)
+    }
+}
