@@ -56,6 +56,10 @@ let package = Package(
         tests("Security", ["Security", "Models"]),
         tests(
             "ServiceKit", ["ServiceKit", "HTTP", "Kafka", "Postgres", "Security", "Observability", "Models", "JSON"]),
+        // A service that can be made to hang, for tests of signals
+        .executableTarget(
+            name: "ServiceKitProbe", dependencies: ["ServiceKit", "HTTP"], path: "Tests/ServiceKitProbe",
+            swiftSettings: settings),
         tests("EventPipeline", ["EventPipeline", "ServiceKit", "Models", "Kafka", "Postgres"]),
         .target(
             name: "TestSupport",

@@ -65,6 +65,15 @@ public final class KafkaProducer: Sendable {
         await last?.close(timeoutMilliseconds: Int32(clamping: Int(max(0, timeoutSeconds) * 1_000)))
     }
 
+    /// The topics that the cluster has. Asked over this producer's connections, so it also tells whether a broker
+    /// answers within the time.
+    public func topicNames(timeoutSeconds: Double) async throws(KafkaError) -> Set<String> {
+        let handle = try current().handle
+        return try await blocking { () throws(KafkaError) in
+            Set(try handle.topics(timeoutMilliseconds: Int32(timeoutSeconds * 1000)).keys)
+        }
+    }
+
     private func current() throws(KafkaError) -> ProducerConnection {
         var replaced: ProducerConnection?
         let current = try connection.withLock { connection throws(KafkaError) in

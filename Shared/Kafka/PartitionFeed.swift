@@ -1,5 +1,6 @@
 // The records of one partition, as the member of a group that owns it reads them.
 import CRdKafka
+import Foundation
 import Observability
 import Synchronization
 
@@ -168,15 +169,24 @@ extension KafkaError {
 }
 
 extension KafkaHandle {
-    /// Asks the broker for the first offset that the log holds and the one that the next record gets. Blocks.
+    /// Asks the broker for the first offset that the log holds and the one that the next record gets. Blocks. A partition
+    /// whose leader is just changing, a new one for example, is asked again until the time is over.
     func watermarks(
         _ partition: TopicPartition, timeoutMilliseconds: Int32 = 10_000
     ) throws(KafkaError) -> (low: Int64, high: Int64) {
-        var low: Int64 = 0
-        var high: Int64 = 0
-        let code = rd_kafka_query_watermark_offsets(
-            pointer, partition.topic, partition.partition, &low, &high, timeoutMilliseconds)
-        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(code, "offsets of \(partition)") }
-        return (low, high)
+        let deadline = ContinuousClock.now + .milliseconds(Int(timeoutMilliseconds))
+        while true {
+            var low: Int64 = 0
+            var high: Int64 = 0
+            let code = rd_kafka_query_watermark_offsets(
+                pointer, partition.topic, partition.partition, &low, &high, timeoutMilliseconds)
+            switch code {
+            case RD_KAFKA_RESP_ERR_NO_ERROR: return (low, high)
+            case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+                guard ContinuousClock.now < deadline else { fallthrough }
+                Thread.sleep(forTimeInterval: 0.02)
+            default: throw KafkaError(code, "offsets of \(partition)")
+            }
+        }
     }
 }

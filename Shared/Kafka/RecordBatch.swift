@@ -149,23 +149,27 @@ public struct RecordBatch: Sendable, Equatable {
     }
 }
 
-/// Adds headers to the record that is being appended.
+/// Adds headers to the record that is being appended. Headers past `RecordBatch.headersMax` are left out.
 public struct HeaderWriter {
     var bytes: [UInt8]
     var count: UInt16 = 0
 
     init(bytes: consuming [UInt8]) { self.bytes = bytes }
 
-    /// Headers past `RecordBatch.headersMax` are left out.
+    @inlinable
     public mutating func add(_ name: StaticString, _ value: some Collection<UInt8>) {
         let name = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
-        start(name, valueBytes: value.count) { $0.append(contentsOf: value) }
+        let isDone: Void? = value.withContiguousStorageIfAvailable { add(name, UnsafeRawBufferPointer($0)) }
+        if isDone == nil { Array(value).withUnsafeBytes { add(name, $0) } }
     }
 
+    @inlinable
     public mutating func add(_ name: String, _ value: some Collection<UInt8>) {
         var name = name
         name.withUTF8 { name in
-            start(UnsafeRawBufferPointer(name), valueBytes: value.count) { $0.append(contentsOf: value) }
+            let name = UnsafeRawBufferPointer(name)
+            let isDone: Void? = value.withContiguousStorageIfAvailable { add(name, UnsafeRawBufferPointer($0)) }
+            if isDone == nil { Array(value).withUnsafeBytes { add(name, $0) } }
         }
     }
 
@@ -176,24 +180,18 @@ public struct HeaderWriter {
         count += packed.count
     }
 
+    /// Not generic, so that it is compiled once, here.
+    @usableFromInline
     mutating func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
-        start(name, valueBytes: value.count) { $0.append(contentsOf: value) }
-    }
-
-    private mutating func start(
-        _ name: UnsafeRawBufferPointer, valueBytes: Int, _ write: (inout [UInt8]) -> Void
-    ) {
         guard count < RecordBatch.headersMax else { return }
         // As a C string, a name ends at its first NUL.
-        let name = name.prefix { $0 != 0 }
-        withUnsafeBytes(of: (UInt32(name.count).littleEndian, UInt32(valueBytes).littleEndian)) {
+        let name = UnsafeRawBufferPointer(rebasing: name.prefix { $0 != 0 })
+        withUnsafeBytes(of: (UInt32(name.count).littleEndian, UInt32(value.count).littleEndian)) {
             bytes.append(contentsOf: $0)
         }
         bytes.append(contentsOf: name)
         bytes.append(0)
-        let before = bytes.count
-        write(&bytes)
-        precondition(bytes.count - before == valueBytes, "a header's value is as long as its count says")
+        bytes.append(contentsOf: value)
         count += 1
     }
 }

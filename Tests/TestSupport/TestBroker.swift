@@ -87,11 +87,12 @@ public struct TestBroker: Sendable {
 /// One Apache Kafka node in a temporary folder, which ends with this process however that ends.
 private enum ApacheBroker {
     static func start(home: String) throws -> String {
-        let folder = FileManager.default.temporaryDirectory.appending(path: TestBroker.uniqueName("stampede-kafka")).path
+        let folder = FileManager.default.temporaryDirectory.appending(path: TestBroker.uniqueName("stampede-kafka"))
+            .path
         let port = try freePorts()
         let singleNode = "\(home)/bin/single-node"
         if FileManager.default.isExecutableFile(atPath: singleNode) {
-            try run(singleNode, ["start", "--dir", folder, "--port", "\(port)"])
+            try run(#"exec "$1" start --dir "$2" --port "$3""#, [singleNode, folder, "\(port)"])
         } else {
             try startDistribution(home: home, folder: folder, port: port)
         }
@@ -130,7 +131,7 @@ private enum ApacheBroker {
             done
             exit 75
             """
-        try run("/bin/bash", ["-c", script, "bash", home, folder])
+        try run(script, [home, folder])
     }
 
     /// Starts a shell that reads from a pipe which only this process holds: when the process is gone, the shell reads
@@ -139,7 +140,7 @@ private enum ApacheBroker {
         let shell = Process()
         shell.executableURL = URL(filePath: "/bin/bash")
         let script = #"cat > /dev/null; kill -9 -- "$(cat "$1/pid")" 2> /dev/null; rm -rf "$1"; sleep 0.2; rm -rf "$1""#
-        shell.arguments = ["-c", script, "bash", folder]
+        shell.arguments = ["-c", closeInherited + script, "bash", folder]
         let pipe = Pipe()
         shell.standardInput = pipe
         shell.standardOutput = FileHandle.nullDevice
@@ -150,17 +151,22 @@ private enum ApacheBroker {
 
     private static let held = Mutex<Pipe?>(nil)
 
-    private static func run(_ program: String, _ arguments: [String]) throws {
+    /// Foundation knows a process's end by a socket that the process inherits. The broker that a script leaves running
+    /// would hold it open for ever, so the script closes it first.
+    private static let closeInherited =
+        #"for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ "$fd" -gt 2 ] && eval "exec $fd>&-"; done 2> /dev/null; "#
+
+    private static func run(_ script: String, _ arguments: [String]) throws {
         let process = Process()
-        process.executableURL = URL(filePath: program)
-        process.arguments = arguments
+        process.executableURL = URL(filePath: "/bin/bash")
+        process.arguments = ["-c", closeInherited + script, "bash"] + arguments
         process.environment = ProcessInfo.processInfo.environment.merging(["KAFKA_HEAP_OPTS": "-Xmx512m"]) { $1 }
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = FileHandle.nullDevice
         try process.run()
         process.waitUntilExit()
         guard process.terminationStatus == 0 else {
-            throw TestBroker.Failure(description: "\(program) ended with status \(process.terminationStatus)")
+            throw TestBroker.Failure(description: "Kafka's start ended with status \(process.terminationStatus)")
         }
     }
 
