@@ -188,6 +188,18 @@ import Testing
         }
     }
 
+    @Test func aConnectionWhoseEndComesWithItsLastRequestIsClosedAfterTheAnswer() async throws {
+        try await withServer([hello]) { port, _ in
+            for _ in 0..<20 {
+                let peer = try RawPeer(port: port)
+                await peer.say("GET /hello HTTP/1.1\r\nHost: a\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
+                peer.closeItsSide()
+                let heard = try await peer.hearToTheEnd()
+                #expect(heard.split(separator: "HTTP/1.1 200").count == 2)
+            }
+        }
+    }
+
     @Test func aPeerThatGoesAwayWhileItsHandlerRunsHarmsNobody() async throws {
         let (started, ended, gate) = (Tally(), Tally(), Gate())
         let route = Route(.get, "/wait") { _ in

@@ -55,13 +55,9 @@ final class EventFeed: Sendable {
     }
 
     private let state = Mutex(State())
-    private let loop: ClientLoop
-    private let request: ClientRequest
     private let follower: EventFollower
 
     init(loop: ClientLoop, request: ClientRequest) {
-        self.loop = loop
-        self.request = request
         follower = EventFollower(loop: loop, request: request)
     }
 

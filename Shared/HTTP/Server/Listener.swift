@@ -12,6 +12,7 @@ final class Listener: EventSource {
     let port: UInt16
     private let log: Logger
     private var token: UInt64?
+    var isWatching: Bool { token != nil }
     private var loop: EventLoop?
     private var accepted: (Int32, sockaddr_storage, socklen_t) -> Void = { descriptor, _, _ in Glibc.close(descriptor) }
 

@@ -42,7 +42,6 @@ final class ServerConnection: EventSource, @unchecked Sendable {
     var discardedBytes = 0
     /// The answer when it is known before the body has come.
     var answer: HTTPResponse?
-    var status = 0
 
     init(loop: ServerLoop, handle: OpaquePointer, descriptor: Int32, peer: String, peerIsProxy: Bool, deadline: Double)
     {
@@ -70,7 +69,6 @@ final class ServerConnection: EventSource, @unchecked Sendable {
         discardedBytes = 0
         answer = nil
         task = nil
-        status = 0
     }
 
     /// The client: the peer, or whom trusted proxies name. The right-most address of `X-Forwarded-For` that is not a

@@ -411,7 +411,6 @@ final class ServerLoop: @unchecked Sendable {
     }
 
     private func observe(_ connection: ServerConnection, status: Int) {
-        connection.status = status
         let series = Series(route: connection.head.route ?? -1, method: connection.head.method ?? .get, status: status)
         if let route = connection.head.route { latencies[route].observe(EventLoop.now() - connection.head.startedAt) }
         if let counter = counters[series] { return counter.add() }
@@ -543,7 +542,10 @@ final class ServerLoop: @unchecked Sendable {
     private func timeToWait(_ daemon: OpaquePointer) -> Int32 {
         var library: UInt64 = 0
         if MHD_get_timeout(daemon, &library) == .YES, library == 0 { return 0 }
-        let idle = connections.isEmpty && streams.isEmpty && lastWords.isEmpty && !isDraining && listener == nil
+        // Without any of these there is nothing for a tick to do.
+        let idle =
+            connections.isEmpty && streams.isEmpty && lastWords.isEmpty && !isDraining
+            && listener?.isWatching ?? true
         return idle ? -1 : Int32(max(1, (nextTick - now) * 1_000))
     }
 
