@@ -330,6 +330,8 @@ private final class Membership {
         do {
             let offset = try result.get()
             let feed = try PartitionFeed(partition, handle: handle, bounds: bounds, taken: taken)
+            // Librdkafka remembers a pause beyond the assignment in which it was asked for.
+            feed.resume()
             if let error = assign(partition, from: offset ?? Int64(RD_KAFKA_OFFSET_BEGINNING)) { throw error }
             let (process, mailbox) = (process, mailbox)
             slot.task = Task.detached {

@@ -164,7 +164,9 @@ public final class PartitionFeed: Sendable {
 extension KafkaError {
     /// The error that came in place of a record.
     init(_ message: RecordStorage.Message) {
-        self.init(message.pointee.err, rd_kafka_message_errstr(message).map { String(cString: $0) })
+        let topic = message.pointee.rkt.flatMap { rd_kafka_topic_name($0) }.map { String(cString: $0) } ?? ""
+        let text = rd_kafka_message_errstr(message).map { String(cString: $0) } ?? ""
+        self.init(message.pointee.err, "\(topic)[\(message.pointee.partition)]: \(text)")
     }
 }
 

@@ -48,11 +48,7 @@ public final class TopicReader: Sendable {
             ],
             defaults: bounds.properties, log: log)
         let queue = try KafkaQueue(rd_kafka_queue_new(handle.pointer), of: handle)
-        guard let pointer = rd_kafka_topic_new(handle.pointer, topic, nil) else {
-            throw KafkaError(rd_kafka_last_error(), "topic \(topic)")
-        }
-        let source = ReaderSource(pointer, handle: handle)
-        let chosen = try await blocking { () throws(KafkaError) in
+        let (chosen, source) = try await blocking { () throws(KafkaError) -> ([Int32], ReaderSource) in
             let known = try handle.partitions(of: topic)
             let chosen = partitions ?? known
             if let missing = chosen.first(where: { !known.contains($0) }) {
@@ -68,8 +64,10 @@ public final class TopicReader: Sendable {
                 case .offsets(let offsets): (partition, offsets[partition] ?? Int64(RD_KAFKA_OFFSET_BEGINNING))
                 }
             }
+            // Not before it is known to exist: naming a topic to librdkafka can make it.
+            let source = try ReaderSource(topic, handle: handle)
             for (partition, offset) in offsets { try source.start(partition, at: offset, into: queue) }
-            return chosen
+            return (chosen, source)
         }
         self.topic = topic
         self.partitions = chosen
@@ -208,7 +206,10 @@ private final class ReaderSource: @unchecked Sendable {
     private let handle: KafkaHandle
     private let started = Mutex<[Int32]>([])
 
-    init(_ topic: OpaquePointer, handle: KafkaHandle) {
+    init(_ name: String, handle: KafkaHandle) throws(KafkaError) {
+        guard let topic = rd_kafka_topic_new(handle.pointer, name, nil) else {
+            throw KafkaError(rd_kafka_last_error(), "topic \(name)")
+        }
         self.topic = topic
         self.handle = handle
     }

@@ -1,0 +1,509 @@
+// What the members of a group promise, on every broker there is.
+import Observability
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Kafka
+
+extension GroupConsumer {
+    static func test(
+        _ broker: TestBroker, group: String, topic: String, revokeTimeoutSeconds: Double = 30,
+        properties: [String: String] = [:]
+    ) throws -> GroupConsumer {
+        var configuration = broker.memberConfiguration
+        configuration.properties.merge(properties) { $1 }
+        return try GroupConsumer(
+            configuration, group: group, topics: [topic], revokeTimeoutSeconds: revokeTimeoutSeconds, log: testLog,
+            metrics: Metrics())
+    }
+
+    /// Runs in a task of its own; an error of `process` or `startOffset` goes to `failed`.
+    func start(
+        from startOffset: @escaping @Sendable (TopicPartition) async throws -> Int64? = { _ in nil },
+        failed: @escaping @Sendable (TopicPartition, any Error) -> Void = { partition, error in
+            Issue.record("\(partition): \(error)")
+        },
+        process: @escaping @Sendable (PartitionFeed) async throws -> Void
+    ) -> Task<Void, any Error> {
+        Task { try await run(startOffset: startOffset, process: process, failed: failed) }
+    }
+}
+
+/// What a service's own store does for a group in these tests: keeps the next offset of each partition, and notices when
+/// two members process the same partition at once, or when a batch does not follow the one before.
+final class OffsetStore: Sendable {
+    private struct State {
+        var next: [TopicPartition: Int64] = [:]
+        var owners: [TopicPartition: String] = [:]
+        var numbers: [Int] = []
+        var faults: [String] = []
+    }
+
+    private let state = Mutex(State())
+    /// Who took part, in order.
+    let starts = Recorder<(partition: TopicPartition, member: String)>()
+    let totals = Recorder<Int>()
+
+    var numbers: [Int] { state.withLock { $0.numbers } }
+    var faults: [String] { state.withLock { $0.faults } }
+
+    func offset(_ partition: TopicPartition) -> Int64? { state.withLock { $0.next[partition] } }
+
+    func process(_ feed: PartitionFeed, as member: String, recordsMax: Int = 50) async throws {
+        let partition = feed.partition
+        state.withLock { state in
+            if let other = state.owners[partition] { state.faults.append("\(partition): \(member) beside \(other)") }
+            state.owners[partition] = member
+        }
+        defer { state.withLock { _ = $0.owners.removeValue(forKey: partition) } }
+        starts.record((partition, member))
+        while let batch = try await feed.next(recordsMax: recordsMax) {
+            await Task.yield()
+            let total = state.withLock { state in
+                let expected = state.next[partition] ?? 0
+                if batch.firstOffset != expected {
+                    state.faults.append("\(partition): \(member) got \(batch.firstOffset), expected \(expected)")
+                }
+                state.next[partition] = batch.nextOffset
+                state.numbers += batch.compactMap(\.number)
+                return state.numbers.count
+            }
+            totals.record(total)
+        }
+    }
+
+    func hasProcessed(_ count: Int) async {
+        await totals.wait { $0.contains { $0 >= count } }
+    }
+}
+
+@Suite(.timeLimit(.minutes(3))) struct GroupConsumerContract {
+    @Test(arguments: TestBroker.kinds)
+    func oneMemberReadsEveryPartitionFromItsBeginning(_ kind: TestBroker.Kind) async throws {
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 4)
+        let producer = try KafkaProducer.test(broker)
+        try await producer.send(.numbered(0..<5_000, topic: topic))
+        let store = OffsetStore()
+        let consumer = try GroupConsumer.test(broker, group: topic, topic: topic)
+        let running = consumer.start(from: { store.offset($0) }) { try await store.process($0, as: "a") }
+        await store.hasProcessed(5_000)
+        // What comes later wakes the feeds that wait.
+        try await producer.send(.numbered(5_000..<5_100, topic: topic))
+        await store.hasProcessed(5_100)
+        await consumer.close()
+        try await running.value
+        #expect(store.numbers.sorted() == Array(0..<5_100))
+        #expect(store.faults == [])
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func readingGoesOnWhereTheServiceSays(_ kind: TestBroker.Kind) async throws {
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 2)
+        let producer = try KafkaProducer.test(broker)
+        try await producer.send(.numbered(0..<100, topic: topic, partition: 0))
+        try await producer.send(.numbered(100..<200, topic: topic, partition: 1))
+        let firsts = Recorder<(Int32, Int64, Int?)>()
+        let consumer = try GroupConsumer.test(broker, group: topic, topic: topic)
+        // Kafka's own offsets must not matter.
+        consumer.commit([TopicPartition(topic: topic, partition: 0): 3])
+        let running = consumer.start(from: { $0.partition == 0 ? 60 : nil }) { feed in
+            while let batch = try await feed.next(recordsMax: 10) {
+                firsts.record((batch.partition, batch.firstOffset, batch.first?.number))
+            }
+        }
+        await firsts.wait { Set($0.map(\.0)) == [0, 1] }
+        await consumer.close()
+        try await running.value
+        #expect(firsts.events.first { $0.0 == 0 }?.1 == 60)
+        #expect(firsts.events.first { $0.0 == 0 }?.2 == 60)
+        #expect(firsts.events.first { $0.0 == 1 }?.1 == 0)
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func membersComeAndGoAndNothingIsLostOrProcessedByTwo(_ kind: TestBroker.Kind) async throws {
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 6)
+        let producer = try KafkaProducer.test(broker)
+        let store = OffsetStore()
+        let total = 12_000
+        let a = try GroupConsumer.test(broker, group: topic, topic: topic)
+        let aRuns = a.start(from: { store.offset($0) }) { try await store.process($0, as: "a") }
+        let b = try GroupConsumer.test(broker, group: topic, topic: topic)
+        try await producer.send(.numbered(0..<3_000, topic: topic))
+        await store.hasProcessed(3_000)
+
+        // The second member comes while records do.
+        let bRuns = b.start(from: { store.offset($0) }) { try await store.process($0, as: "b") }
+        let publishing = Task {
+            for part in 3..<9 {
+                try await producer.send(.numbered(part * 1_000..<(part + 1) * 1_000, topic: topic))
+                await store.hasProcessed(part * 1_000)
+            }
+        }
+        await store.starts.wait { Set($0.filter { $0.member == "b" }.map(\.partition)).count >= 3 }
+        try await publishing.value
+        await store.hasProcessed(9_000)
+
+        // The first goes, the second gets all.
+        await a.close()
+        try await aRuns.value
+        try await producer.send(.numbered(9_000..<total, topic: topic))
+        await store.hasProcessed(total)
+        await b.close()
+        try await bRuns.value
+        #expect(store.numbers.sorted() == Array(0..<total))
+        #expect(store.faults == [])
+        // A partition that stays is not started again: cooperative, not stop-the-world.
+        let startsOfA = store.starts.events.filter { $0.member == "a" }
+        #expect(startsOfA.count == Set(startsOfA.map(\.partition)).count)
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func aRevokedPartitionWaitsForItsProcessToReturn(_ kind: TestBroker.Kind) async throws {
+        enum Event: Equatable {
+            case started(String, Int32)
+            case revoked(String, Int32)
+            case returned(String, Int32)
+        }
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 2)
+        let events = Recorder<Event>()
+        let gate = Gate()
+        @Sendable func process(_ member: String, _ gate: Gate?) -> @Sendable (PartitionFeed) async throws -> Void {
+            { feed in
+                events.record(.started(member, feed.partition.partition))
+                while try await feed.next(recordsMax: 1) != nil {}
+                events.record(.revoked(member, feed.partition.partition))
+                await gate?.pass()
+                events.record(.returned(member, feed.partition.partition))
+            }
+        }
+        let a = try GroupConsumer.test(broker, group: topic, topic: topic)
+        let aRuns = a.start(process: process("a", gate))
+        await events.wait { $0.filter { if case .started("a", _) = $0 { true } else { false } }.count == 2 }
+        let b = try GroupConsumer.test(broker, group: topic, topic: topic)
+        let bRuns = b.start(process: process("b", nil))
+        await events.wait { $0.contains { if case .revoked("a", _) = $0 { true } else { false } } }
+        #expect(!events.events.contains { if case .started("b", _) = $0 { true } else { false } })
+        gate.open()
+        await events.wait { $0.contains { if case .started("b", _) = $0 { true } else { false } } }
+        await a.close()
+        await b.close()
+        try await aRuns.value
+        try await bRuns.value
+        let order = events.events
+        for partition: Int32 in 0...1 {
+            guard let second = order.firstIndex(of: .started("b", partition)) else { continue }
+            let returned = try #require(order.firstIndex(of: .returned("a", partition)))
+            #expect(returned < second)
+        }
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func anOffsetThatTheLogDoesNotHoldIsALoudError(_ kind: TestBroker.Kind) async throws {
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 2)
+        let producer = try KafkaProducer.test(broker)
+        try await producer.send(.numbered(0..<10, topic: topic, partition: 0))
+        try await producer.send(.numbered(10..<20, topic: topic, partition: 1))
+        let errors = Recorder<(TopicPartition, any Error)>()
+        let good = Recorder<Int>()
+        let consumer = try GroupConsumer.test(broker, group: topic, topic: topic)
+        let running = consumer.start(
+            from: { $0.partition == 0 ? 1_000_000 : nil }, failed: { errors.record(($0, $1)) }
+        ) { feed in
+            while let batch = try await feed.next(recordsMax: 100) { batch.compactMap(\.number).forEach(good.record) }
+        }
+        await errors.wait { !$0.isEmpty }
+        // The other partition goes on.
+        await good.wait { $0.count == 10 }
+        await consumer.close()
+        try await running.value
+        #expect(errors.events.count == 1)
+        #expect(errors.events[0].0.partition == 0)
+        let error = try #require(errors.events[0].1 as? KafkaError)
+        #expect(error.isOffsetOutOfRange)
+        #expect(error.message.contains("\(topic)[0]"))
+        #expect(error.message.contains("it holds 0 to 10"))
+        #expect(good.events == Array(10..<20))
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func aPartitionWhoseProcessFailsStopsAloneAndCanBeTriedAgain(_ kind: TestBroker.Kind) async throws {
+        struct Refused: Error {}
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 2)
+        let producer = try KafkaProducer.test(broker)
+        try await producer.send(.numbered(0..<100, topic: topic, partition: 0))
+        try await producer.send(.numbered(100..<200, topic: topic, partition: 1))
+        let failures = Recorder<TopicPartition>()
+        let refuses = Atomic(true)
+        let store = OffsetStore()
+        let consumer = try GroupConsumer.test(broker, group: topic, topic: topic)
+        let running = consumer.start(
+            from: { store.offset($0) },
+            failed: { partition, error in
+                #expect(error is Refused)
+                failures.record(partition)
+            }
+        ) { feed in
+            if feed.partition.partition == 0, refuses.load(ordering: .relaxed) {
+                _ = try await feed.next(recordsMax: 30)
+                throw Refused()
+            }
+            try await store.process(feed, as: "a")
+        }
+        await failures.wait { !$0.isEmpty }
+        await store.hasProcessed(100)
+        #expect(store.numbers.sorted() == Array(100..<200))
+        refuses.store(false, ordering: .relaxed)
+        consumer.retry(failures.events[0])
+        await store.hasProcessed(200)
+        await consumer.close()
+        try await running.value
+        #expect(store.numbers.sorted() == Array(0..<200))
+        #expect(store.faults == [])
+        #expect(failures.events == [TopicPartition(topic: topic, partition: 0)])
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func aStartOffsetThatCannotBeToldIsAskedAgain(_ kind: TestBroker.Kind) async throws {
+        struct Away: Error {}
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 1)
+        let producer = try KafkaProducer.test(broker)
+        try await producer.send(.numbered(0..<10, topic: topic))
+        let asked = Atomic(0)
+        let failures = Recorder<any Error>()
+        let store = OffsetStore()
+        let consumer = try GroupConsumer.test(broker, group: topic, topic: topic)
+        let running = consumer.start(
+            from: { _ in
+                if asked.add(1, ordering: .relaxed).newValue <= 2 { throw Away() }
+                return nil
+            }, failed: { failures.record($1) }
+        ) { try await store.process($0, as: "a") }
+        await store.hasProcessed(10)
+        await consumer.close()
+        try await running.value
+        #expect(failures.events.count == 2)
+        #expect(failures.events.allSatisfy { $0 is Away })
+        #expect(store.faults == [])
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func aPausedFeedGivesNothingUntilItIsResumedAndASeekGoesBack(_ kind: TestBroker.Kind) async throws {
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 1)
+        let producer = try KafkaProducer.test(broker)
+        try await producer.send(.numbered(0..<10, topic: topic))
+        let steps = Recorder<String>()
+        let consumer = try GroupConsumer.test(broker, group: topic, topic: topic)
+        let running = consumer.start { feed in
+            func read(_ count: Int) async throws -> [Int] {
+                var numbers: [Int] = []
+                while numbers.count < count, let batch = try await feed.next(recordsMax: count - numbers.count) {
+                    numbers += batch.compactMap(\.number)
+                }
+                return numbers
+            }
+            #expect(try await read(10) == Array(0..<10))
+            let nothing = try #require(try await feed.next(recordsMax: 10, waitMilliseconds: 1))
+            #expect(nothing.isEmpty)
+            #expect(nothing.topicPartition == feed.partition)
+            feed.pause()
+            try await producer.send(.numbered(10..<20, topic: topic))
+            #expect(try await feed.next(recordsMax: 10, waitMilliseconds: 300)?.isEmpty == true)
+            feed.resume()
+            #expect(try await read(10) == Array(10..<20))
+            try await feed.seek(to: 5)
+            #expect(try await read(15) == Array(5..<20))
+            steps.record("done")
+        }
+        await steps.wait { !$0.isEmpty }
+        await consumer.close()
+        try await running.value
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func cancellingTheTaskClosesTheConsumer(_ kind: TestBroker.Kind) async throws {
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 2)
+        let ends = Recorder<String>()
+        let consumer = try GroupConsumer.test(broker, group: topic, topic: topic)
+        let running = consumer.start { feed in
+            ends.record("started")
+            while try await feed.next(recordsMax: 1) != nil {}
+            ends.record("ended")
+        }
+        await ends.wait { $0.count == 2 }
+        running.cancel()
+        try await running.value
+        #expect(ends.events == ["started", "started", "ended", "ended"])
+        await #expect(throws: KafkaError.self) { try await consumer.start { _ in }.value }
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func whatWasCommittedIsWhatLagIsCountedFrom(_ kind: TestBroker.Kind) async throws {
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 2)
+        let producer = try KafkaProducer.test(broker)
+        try await producer.send(.numbered(0..<30, topic: topic, partition: 0))
+        try await producer.send(.numbered(30..<40, topic: topic, partition: 1))
+        let admin = try KafkaAdmin(broker.configuration)
+        let (zero, one) = (TopicPartition(topic: topic, partition: 0), TopicPartition(topic: topic, partition: 1))
+        #expect(try await admin.lag(group: topic, topics: [topic]) == [zero: 30, one: 10])
+
+        let seen = Recorder<Int>()
+        let consumer = try GroupConsumer.test(broker, group: topic, topic: topic)
+        let running = consumer.start { feed in
+            while let batch = try await feed.next(recordsMax: 100) { batch.compactMap(\.number).forEach(seen.record) }
+        }
+        await seen.wait { $0.count == 40 }
+        consumer.commit([zero: 25, one: 10])
+        await consumer.close()
+        try await running.value
+        #expect(try await admin.lag(group: topic, topics: [topic]) == [zero: 5, one: 0])
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func largeRecordsComeInSmallerBatches(_ kind: TestBroker.Kind) async throws {
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 1)
+        let producer = try KafkaProducer.test(broker)
+        var batch = RecordBatch()
+        for number in 0..<24 {
+            batch.append(topic: topic, key: nil, value: [UInt8](repeating: UInt8(number), count: 700_000))
+        }
+        try await producer.send(batch)
+        let sizes = Recorder<Int>()
+        let consumer = try GroupConsumer.test(broker, group: topic, topic: topic)
+        let running = consumer.start { feed in
+            while let batch = try await feed.next(recordsMax: 100) {
+                #expect(batch.allSatisfy { $0.value?.count == 700_000 && $0.value?.last == UInt8($0.offset) })
+                sizes.record(batch.count)
+            }
+        }
+        await sizes.wait { $0.reduce(0, +) == 24 }
+        await consumer.close()
+        try await running.value
+        #expect(sizes.events.allSatisfy { $0 <= PartitionFeed.batchBytesMax / 700_000 + 128 })
+        await producer.close(timeoutSeconds: 5)
+    }
+}
+
+/// Groups that misbehave, as the embedded broker can be made to.
+@Suite(.timeLimit(.minutes(2))) struct GroupConsumerFaults {
+    @Test func anExpelledMemberEndsItsFeedsAndComesBack() async throws {
+        let broker = try await TestBroker.make(fresh: true)
+        let topic = try await broker.topic(partitions: 2)
+        let producer = try KafkaProducer.test(broker)
+        let events = Recorder<String>()
+        let store = OffsetStore()
+        let consumer = try GroupConsumer.test(broker, group: topic, topic: topic)
+        let running = consumer.start(from: { store.offset($0) }) { feed in
+            events.record("started")
+            try await store.process(feed, as: "a")
+            events.record("ended")
+        }
+        try await producer.send(.numbered(0..<100, topic: topic))
+        await store.hasProcessed(100)
+        // The coordinator does not know the member any more: it was silent for too long.
+        broker.embedded?.failRequests(.heartbeat, with: [25])
+        await events.wait { $0.filter { $0 == "ended" }.count == 2 }
+        await events.wait { $0.filter { $0 == "started" }.count == 4 }
+        try await producer.send(.numbered(100..<200, topic: topic))
+        await store.hasProcessed(200)
+        await consumer.close()
+        try await running.value
+        #expect(store.numbers.sorted() == Array(0..<200))
+        #expect(store.faults == [])
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    @Test func aMemberThatHasNothingToDoStaysInTheGroup() async throws {
+        let broker = try await TestBroker.make(fresh: true)
+        let topic = try await broker.topic(partitions: 1)
+        let producer = try KafkaProducer.test(broker)
+        let starts = Atomic(0)
+        let numbers = Recorder<Int>()
+        let consumer = try GroupConsumer.test(
+            broker, group: topic, topic: topic,
+            properties: ["session.timeout.ms": "4000", "max.poll.interval.ms": "4000"])
+        let running = consumer.start { feed in
+            starts.add(1, ordering: .relaxed)
+            #expect(try await feed.next(recordsMax: 1)?.first?.number == 1)
+            // Nobody reads for longer than the group's patience; the consumer itself must speak up.
+            #expect(try await feed.next(recordsMax: 1, waitMilliseconds: 7_000)?.isEmpty == true)
+            numbers.record(1)
+            while let batch = try await feed.next(recordsMax: 1) { batch.compactMap(\.number).forEach(numbers.record) }
+        }
+        try await producer.send(.numbered(1..<2, topic: topic))
+        await numbers.wait { $0.count == 1 }
+        try await producer.send(.numbered(2..<3, topic: topic))
+        await numbers.wait { $0 == [1, 2] }
+        #expect(starts.load(ordering: .relaxed) == 1)
+        await consumer.close()
+        try await running.value
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    @Test func aProcessThatDoesNotReturnInTimeLosesItsPartitionAndIsNotJoinedByAnother() async throws {
+        let broker = try await TestBroker.make(fresh: true)
+        let topic = try await broker.topic(partitions: 1)
+        let events = Recorder<String>()
+        let gate = Gate()
+        let consumer = try GroupConsumer.test(broker, group: topic, topic: topic, revokeTimeoutSeconds: 0.2)
+        let starts = Atomic(0)
+        let running = consumer.start { feed in
+            let number = starts.add(1, ordering: .relaxed).newValue
+            events.record("started \(number)")
+            while try await feed.next(recordsMax: 1) != nil {}
+            if number == 1 { await gate.pass() }
+            events.record("returned \(number)")
+        }
+        await events.wait { $0 == ["started 1"] }
+        broker.embedded?.failRequests(.heartbeat, with: [25])
+        // The same member gets the partition again, while the first process still hangs: it must wait for that.
+        let other = try await TestBroker.make()
+        _ = try await KafkaAdmin(other.configuration).clusterID()
+        gate.open()
+        await events.wait { $0.contains("started 2") }
+        await consumer.close()
+        try await running.value
+        #expect(events.events == ["started 1", "returned 1", "started 2", "returned 2"])
+    }
+
+    @Test func recordsKeepComingWhenTheBrokerHadGone() async throws {
+        let broker = try await TestBroker.make(fresh: true)
+        let topic = try await broker.topic(partitions: 2)
+        let producer = try KafkaProducer.test(broker, ["reconnect.backoff.max.ms": "200"])
+        let store = OffsetStore()
+        let consumer = try GroupConsumer.test(
+            broker, group: topic, topic: topic, properties: ["reconnect.backoff.max.ms": "200"])
+        let running = consumer.start(from: { store.offset($0) }) { try await store.process($0, as: "a") }
+        try await producer.send(.numbered(0..<100, topic: topic))
+        await store.hasProcessed(100)
+        broker.embedded?.failRequests(.fetch, with: [-195, 6, -195])
+        try broker.embedded?.setDown(true)
+        try broker.embedded?.setDown(false)
+        try await producer.send(.numbered(100..<300, topic: topic))
+        await store.hasProcessed(300)
+        await consumer.close()
+        try await running.value
+        #expect(store.numbers.sorted() == Array(0..<300))
+        #expect(store.faults == [])
+        await producer.close(timeoutSeconds: 5)
+    }
+}
