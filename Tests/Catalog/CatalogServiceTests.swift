@@ -349,7 +349,7 @@ final class Catalog: Sendable {
             let read = try await service.call(.get, "/v1/sales/\(sale)", token: token)
             let shown = Self.soldOutAt(read.body)
             if shown == "\(time)" { return }
-            await Task.yield()
+            try await Task.sleep(for: .milliseconds(20))
         }
     }
 

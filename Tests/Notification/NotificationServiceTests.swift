@@ -1,0 +1,318 @@
+import JSON
+import Kafka
+import Models
+import Postgres
+import TestSupport
+import Testing
+
+// What readers are told of what really comes by the topics.
+import struct Foundation.UUID
+
+@testable import NotificationCore
+
+@Suite(.timeLimit(.minutes(3))) struct NotificationServiceTests {
+    private let desk: Desk
+
+    init() async throws { desk = try await Desk.shared() }
+
+    @Test func everyKindIsToldToItsReaderInTheReadersLanguage() async throws {
+        let scene = try await desk.scene()
+        let (english, chinese) = (AccountID.random(), AccountID.random())
+        try await desk.account(english, locale: "en-GB")
+        try await desk.account(chinese, locale: "zh-Hans-CN")
+        for (buyer, language) in [(english, "en"), (chinese, "zh")] {
+            let order = OrderID.random()
+            let line = scene.line(order, buyer)
+            try await desk.publish(.reservations, buyer, scene.reserved(line))
+            try await desk.publish(.payments, buyer, scene.captured(line))
+            try await desk.publish(.reservations, buyer, OrderReleased(line: line, reason: .cancelled))
+            try await desk.publish(.payments, buyer, scene.refunded(line, .cancelled))
+            try await desk.publish(.reservations, buyer, OrderWaitlisted(line: scene.line(.random(), buyer)))
+            let told = try await desk.told(of: scene.saleId, to: buyer, count: 5)
+            #expect(Set(told.map(\.kind)) == [.reserved, .paid, .released, .refunded, .waitlisted])
+            #expect(told.allSatisfy { Array($0.text.byLocale.keys) == [language] })
+            #expect(told.allSatisfy { $0.brandId == scene.brandId })
+            #expect(told.count { $0.orderId == order } == 4)
+            let paid = try #require(told.first { $0.kind == .paid }?.text.byLocale[language])
+            #expect(
+                paid == (language == "en" ? "Paid: CN¥1,999.00 for Phone. It is yours." : "支付成功：手机，¥1,999.00。商品已归您所有。"))
+        }
+    }
+
+    @Test func aSaleThatIsSoldOutIsToldToAllByOneBroadcast() async throws {
+        let scene = try await desk.scene()
+        let event = SaleSoldOut(
+            saleId: scene.saleId, batch: 1, variant: "black", brandId: scene.brandId, soldOutAt: .now())
+        try await desk.service.publish(.reservations, key: scene.saleId, id: "\(scene.saleId)/soldout", event)
+        try await desk.service.publish(.reservations, key: scene.saleId, id: "\(scene.saleId)/soldout", event)
+        try await desk.publish(.reservations, .random(), OrderWaitlisted(line: scene.line(.random(), .random())))
+        let told = try await desk.told(of: scene.saleId, count: 2).filter { $0.kind == .soldOut }
+        #expect(told.count == 1)
+        #expect(told.first?.accountId == nil)
+        #expect(
+            told.first?.text.byLocale == [
+                "en": "Sold out: Phone (Black). Thank you to everyone who took part.", "zh": "手机（黑色）已售罄，感谢大家的参与。",
+            ])
+        let record = try #require(try await desk.records(of: scene.saleId).first { desk.kind($0) == .soldOut })
+        #expect(record.key.map { Array($0) } == scene.brandId.textBytes)
+    }
+
+    @Test func whatComesTwiceIsToldOnceAlsoAfterARestart() async throws {
+        let desk = try await Desk.start()
+        let scene = try await desk.scene()
+        let buyer = AccountID.random()
+        let line = scene.line(.random(), buyer)
+        for _ in 0..<3 { try await desk.publish(.reservations, buyer, id: "a", scene.reserved(line)) }
+        _ = try await desk.told(of: scene.saleId, to: buyer, count: 1)
+        try await desk.service.restart()
+        try await desk.publish(.reservations, buyer, id: "a", scene.reserved(line))
+        try await desk.publish(.reservations, buyer, id: "b", OrderReleased(line: line, reason: .expired))
+        let told = try await desk.told(of: scene.saleId, to: buyer, count: 2)
+        #expect(told.map(\.kind) == [.reserved, .released])
+        #expect(try await desk.rows(of: scene.saleId) == 2)
+        await desk.stop()
+    }
+
+    @Test func whatNeedsNoTellingIsNotTold() async throws {
+        let scene = try await desk.scene()
+        let buyer = AccountID.random()
+        for reason in OrderRejected.Reason.allCases {
+            try await desk.publish(
+                .reservations, buyer, OrderRejected(line: scene.line(.random(), buyer), reason: reason))
+        }
+        try await desk.publish(.reservations, buyer, OrderConfirmed(line: scene.line(.random(), buyer)))
+        try await desk.publish(
+            .reservations, buyer, OrderReleased(line: scene.line(.random(), buyer), reason: .paidTooLate))
+        try await desk.publish(.reservations, buyer, OrderWaitlisted(line: scene.line(.random(), buyer)))
+        #expect(try await desk.told(of: scene.saleId, to: buyer, count: 1).map(\.kind) == [.waitlisted])
+        #expect(try await desk.rows(of: scene.saleId) == 1)
+    }
+
+    @Test func aSaleThatTheCatalogueDoesNotKnowIsToldOfWithoutItsName() async throws {
+        let scene = Desk.Scene()
+        let buyer = AccountID.random()
+        try await desk.publish(.payments, buyer, scene.captured(scene.line(.random(), buyer)))
+        let told = try await desk.told(of: scene.saleId, to: buyer, count: 1)
+        #expect(told.first?.text.byLocale == ["en": "Paid: CN¥1,999.00 for an article of this sale. It is yours."])
+    }
+
+    @Test func theLanguageThatAnAccountHasNowCounts() async throws {
+        let scene = try await desk.scene()
+        let buyer = AccountID.random()
+        for (index, locale) in ["zh", "en", "zh-TW"].enumerated() {
+            try await desk.account(buyer, locale: locale)
+            try await desk.publish(
+                .reservations, buyer, OrderWaitlisted(line: scene.line(.random(), buyer)))
+            let told = try await desk.told(of: scene.saleId, to: buyer, count: index + 1)
+            #expect(told.last.map { Array($0.text.byLocale.keys) } == [String(locale.prefix(2))])
+        }
+    }
+
+    @Test func aBrokenRecordGoesToTheDeadLettersAndStopsNothing() async throws {
+        let scene = try await desk.scene()
+        let buyer = AccountID.random()
+        let good = JSONWriter.document(scene.reserved(scene.line(.random(), buyer)))
+        var batch = RecordBatch()
+        let bodies: [[UInt8]?] = [
+            Array("{".utf8), Array("[]".utf8), Array("{}".utf8), Array(good.dropLast()), [0xff], nil,
+            good + Array(repeating: UInt8(ascii: " "), count: 70_000),
+        ]
+        for body in bodies {
+            batch.append(topic: "reservations", key: buyer.textBytes, value: body) { headers in
+                headers.add("ce_id", "broken".utf8)
+                headers.add("ce_type", OrderReserved.type.utf8)
+            }
+        }
+        batch.append(topic: "reservations", key: buyer.textBytes, value: good) { _ in }
+        try await desk.service.producer.send(batch)
+        try await desk.publish(.reservations, buyer, OrderWaitlisted(line: scene.line(.random(), buyer)))
+        #expect(try await desk.told(of: scene.saleId, to: buyer, count: 1).map(\.kind) == [.waitlisted])
+        let dead = try await desk.service.records(of: Topic.reservations.deadLetters) { records in
+            records.count { $0.key?.elementsEqual(buyer.textBytes) == true } >= bodies.count + 1
+        }
+        for record in dead {
+            #expect(record.header("stampede-dead-reason") != nil)
+            #expect(record.header("stampede-dead-service")?.elementsEqual("notification".utf8) == true)
+        }
+    }
+
+    /// The transaction is committed, the notifications are not sent, the service ends: the next one renders them from
+    /// the log again.
+    @Test func whatWasCommittedAndNotSentIsSentByTheNextInstance() async throws {
+        let desk = try await Desk.start(environment: ["STAMPEDE_DRAIN_SECONDS": "1"])
+        let scene = try await desk.scene()
+        let buyer = AccountID.random()
+        try await desk.account(buyer, locale: "zh")
+        let orders = (0..<20).map { _ in OrderID.random() }
+        var batch = RecordBatch()
+        for order in orders {
+            batch.append(
+                event: scene.reserved(scene.line(order, buyer)), topic: .reservations, key: buyer.textBytes,
+                id: "\(order)/reserved")
+        }
+        try await desk.service.producer.send(batch)
+        // -195: the connection breaks instead of an answer.
+        desk.service.broker.failRequests(.produce, with: Array(repeating: -195, count: 10_000))
+        try await desk.untilRows(of: scene.saleId, are: 1)
+        await desk.service.stopService()
+        desk.service.broker.stopFailing(.produce)
+        try await desk.service.restart()
+        let told = try await desk.told(of: scene.saleId, count: orders.count)
+        #expect(Set(told.compactMap(\.orderId)) == Set(orders))
+        #expect(told.allSatisfy { $0.text.byLocale["zh"]?.hasPrefix("已为您预留手机（黑色）") == true })
+        await desk.stop()
+    }
+
+    @Test func thousandsAreToldOnceEach() async throws {
+        let scene = try await desk.scene()
+        let buyers = (0..<3000).map { _ in AccountID.random() }
+        var batch = RecordBatch()
+        for (index, buyer) in buyers.enumerated() {
+            let line = scene.line(.random(), buyer)
+            // Every third comes twice; between them stand orders that were rejected.
+            for _ in 0..<(index % 3 == 0 ? 2 : 1) {
+                batch.append(
+                    event: scene.reserved(line), topic: .reservations, key: buyer.textBytes,
+                    id: "\(line.orderId)/reserved")
+            }
+            batch.append(
+                event: OrderRejected(line: scene.line(.random(), buyer), reason: .soldOut), topic: .reservations,
+                key: buyer.textBytes, id: UUID().uuidString)
+        }
+        try await desk.service.producer.send(batch)
+        let told = try await desk.told(of: scene.saleId, count: buyers.count)
+        #expect(told.count == buyers.count)
+        #expect(Set(told.compactMap(\.accountId)) == Set(buyers))
+        #expect(Set(told.map(\.notificationId)).count == buyers.count)
+        #expect(try await desk.rows(of: scene.saleId) == Int64(buyers.count))
+    }
+}
+
+/// The service that the suite shares, with sales and readers that tests make of their own.
+final class Desk: Sendable {
+    let service: TestService<NotificationService>
+    private let pool: PostgresPool
+
+    static func shared() async throws -> Desk { try await one.value }
+    private static let one = Task { try await start() }
+
+    static func start(environment: [String: String] = [:]) async throws -> Desk {
+        try Desk(await TestService.start(NotificationService.self, environment: environment, documented: false))
+    }
+
+    private init(_ service: TestService<NotificationService>) throws {
+        self.service = service
+        pool = try service.database.pool("notification", connectionsMax: 2)
+    }
+
+    func stop() async {
+        await pool.close()
+        await service.stop()
+    }
+
+    /// A sale and what happens in it.
+    struct Scene: Sendable {
+        let saleId = SaleID.random()
+        let productId = ProductID.random()
+        let brandId = BrandID.random()
+        let price = Money(199_900, .cny)
+
+        func line(_ order: OrderID, _ buyer: AccountID) -> OrderLine {
+            OrderLine(orderId: order, saleId: saleId, batch: 1, variant: "black", buyerId: buyer, brandId: brandId)
+        }
+
+        func reserved(_ line: OrderLine) -> OrderReserved {
+            OrderReserved(line: line, price: price, holdUntil: Timestamp.now().adding(seconds: 900), promoted: false)
+        }
+
+        func captured(_ line: OrderLine) -> PaymentCaptured {
+            PaymentCaptured(
+                paymentId: .random(), orderId: line.orderId, saleId: saleId, buyerId: line.buyerId, brandId: brandId,
+                amount: price)
+        }
+
+        func refunded(_ line: OrderLine, _ reason: OrderReleased.Reason) -> PaymentRefunded {
+            PaymentRefunded(
+                paymentId: .random(), orderId: line.orderId, saleId: saleId, buyerId: line.buyerId, brandId: brandId,
+                amount: price, reason: reason)
+        }
+    }
+
+    /// A sale that the catalogue has published.
+    func scene() async throws -> Scene {
+        let scene = Scene()
+        let name = try #require(LocalizedText(["en": "Phone", "zh": "手机"]))
+        let black = try #require(LocalizedText(["en": "Black", "zh": "黑色"]))
+        let line = Sale.Line(variant: "black", units: 100, price: scene.price)
+        try await service.publish(
+            .products, key: scene.productId,
+            Product(
+                productId: scene.productId, brandId: scene.brandId, name: name,
+                variants: [.init(code: "black", title: black)]))
+        try await service.publish(
+            .sales, key: scene.saleId,
+            Sale(
+                saleId: scene.saleId, brandId: scene.brandId, productId: scene.productId, title: name, revision: 1,
+                holdSeconds: 900, waitlistMax: 10,
+                batches: [.init(number: 1, opensAt: .distantPast, closesAt: nil, lines: [line])]))
+        return scene
+    }
+
+    /// Publishes an account and returns when the service knows its language.
+    func account(_ id: AccountID, locale: String) async throws {
+        try await service.publish(
+            .accounts, key: id,
+            Account(accountId: id, kind: .person, handle: nil, displayName: "Reader", locale: locale, createdAt: .now())
+        )
+        let expected = Language(locale: locale) == .english ? [] : [locale]
+        while try await pool.query("SELECT locale FROM readers WHERE account_id = \(id)").column(0) != expected {
+            try await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
+    func publish(_ topic: Topic, _ key: AccountID, id: String = UUID().uuidString, _ event: some EventPayload)
+        async throws
+    {
+        try await service.publish(topic, key: key, id: id, event)
+    }
+
+    // MARK: What was told
+
+    private func notification(_ record: ConsumedRecord) -> Notification? {
+        guard let body = record.value else { return nil }
+        return try? JSONParser.parse(Array(body), Notification.init(json:))
+    }
+
+    func kind(_ record: ConsumedRecord) -> Notification.Kind? { notification(record)?.kind }
+
+    /// The records of a sale's notifications, once there is one.
+    func records(of sale: SaleID, count: Int = 1) async throws -> [ConsumedRecord] {
+        func belongs(_ record: ConsumedRecord) -> Bool { notification(record)?.saleId == sale }
+        return try await service.records(of: Topic.notifications.name) { $0.count(where: belongs) >= count }
+            .filter(belongs)
+    }
+
+    /// What a sale's readers were told, once there are as many as asked for; each reader's in order.
+    func told(of sale: SaleID, to reader: AccountID? = nil, count: Int) async throws -> [Notification] {
+        var told: [Notification] = []
+        let reading = try await service.records(of: Topic.notifications.name) { records in
+            records.count >= count
+                && records.compactMap(notification).count {
+                    $0.saleId == sale && (reader == nil || $0.accountId == reader)
+                } >= count
+        }
+        for found in reading.compactMap(notification)
+        where found.saleId == sale && (reader == nil || found.accountId == reader) {
+            told.append(found)
+        }
+        return told
+    }
+
+    func rows(of sale: SaleID) async throws -> Int64 {
+        return try await pool.query("SELECT count(*) FROM told WHERE sale_id = \(sale)")[0].get(0)
+    }
+
+    func untilRows(of sale: SaleID, are count: Int) async throws {
+        while try await rows(of: sale) < Int64(count) { try await Task.sleep(for: .milliseconds(20)) }
+    }
+}
