@@ -7,7 +7,7 @@ import TestSupport
 enum Fixture {
     /// A pool on a database of its own, as the role `tester`, which owns the schema of that name.
     static func pool(
-        connectionsMax: Int = 2, metrics: Metrics = Metrics(), options: PostgresOptions = PostgresOptions()
+        connectionsMax: Int = 2, metrics: Metrics = Metrics(), options: PostgresOptions = TestDatabase.patientOptions
     ) async throws -> PostgresPool {
         try await database().pool("tester", connectionsMax: connectionsMax, metrics: metrics, options: options)
     }
@@ -16,7 +16,8 @@ enum Fixture {
         try await TestPostgres.shared().database(schemas: schemas)
     }
 
-    static func pool(dsn: String, connectionsMax: Int = 1, options: PostgresOptions = PostgresOptions()) throws
+    static func pool(dsn: String, connectionsMax: Int = 1, options: PostgresOptions = TestDatabase.patientOptions)
+        throws
         -> PostgresPool
     {
         try PostgresPool(

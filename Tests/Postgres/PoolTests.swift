@@ -231,7 +231,7 @@ import Testing
     @Test func aWrongPasswordIsToldAsTheServerPutsIt() async throws {
         let database = try await Fixture.database()
         let dsn = "postgresql://tester:hunter2@127.0.0.1:\(database.server.port)/\(database.name)"
-        let pool = try Fixture.pool(dsn: dsn)
+        let pool = try Fixture.pool(dsn: dsn, options: PostgresOptions())
         let error = await #expect(throws: PostgresError.self) { try await pool.ping() }
         #expect(error?.message.contains("password authentication failed") == true)
         #expect(error?.description.contains("hunter2") == false)
@@ -318,13 +318,15 @@ import Testing
         let credentials = "user=tester password=\(server.password) port=\(server.port) dbname=\(database.name)"
         // The system's authorities have not signed it.
         let unknown = try Fixture.pool(
-            dsn: "host=127.0.0.1 sslmode=verify-full sslrootcert=/etc/ssl/certs/ca-certificates.crt " + credentials)
+            dsn: "host=127.0.0.1 sslmode=verify-full sslrootcert=/etc/ssl/certs/ca-certificates.crt " + credentials,
+            options: PostgresOptions())
         let first = await #expect(throws: PostgresError.self) { try await unknown.ping() }
         #expect(first?.isConnectionFailure == true)
         #expect(first?.message.contains("certificate") == true)
         let renamed = try Fixture.pool(
             dsn: "host=elsewhere.example hostaddr=127.0.0.1 sslmode=verify-full "
-                + "sslrootcert=\(server.certificateFile) " + credentials)
+                + "sslrootcert=\(server.certificateFile) " + credentials,
+            options: PostgresOptions())
         let second = await #expect(throws: PostgresError.self) { try await renamed.ping() }
         #expect(second?.message.contains("elsewhere.example") == true)
         await unknown.close()

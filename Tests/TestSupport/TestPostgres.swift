@@ -173,7 +173,7 @@ public final class TestPostgres: Sendable {
     private func administer(_ database: String, _ body: (PostgresPool) async throws -> Void) async throws {
         let pool = try PostgresPool(
             dsn: administratorDSN(database: database), connectionsMax: 1, applicationName: "test support",
-            log: Logger(service: "test", level: .error), metrics: Metrics())
+            log: Logger(service: "test", level: .error), metrics: Metrics(), options: TestDatabase.patientOptions)
         do {
             try await body(pool)
         } catch {
@@ -235,10 +235,17 @@ public struct TestDatabase: Sendable {
 
     public var administratorDSN: String { server.administratorDSN(database: name) }
 
+    /// Waits longer for a connection than a program would: many tests may share few cores.
+    public static var patientOptions: PostgresOptions {
+        var options = PostgresOptions()
+        options.waitMax = .seconds(50)
+        return options
+    }
+
     /// A pool of the role's; close it when done.
     public func pool(
         _ role: String, connectionsMax: Int = 4, metrics: Metrics = Metrics(),
-        log: Logger = Logger(service: "test", level: .error), options: PostgresOptions = PostgresOptions()
+        log: Logger = Logger(service: "test", level: .error), options: PostgresOptions = TestDatabase.patientOptions
     ) throws -> PostgresPool {
         try PostgresPool(
             dsn: dsn(role), connectionsMax: connectionsMax, applicationName: "test", log: log, metrics: metrics,
