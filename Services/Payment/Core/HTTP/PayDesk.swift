@@ -18,7 +18,7 @@ struct PayDesk: Sendable {
     private let group: GroupCommit<Command, KeptAnswer>
 
     init(_ relay: Relay, newID: @escaping @Sendable () -> PaymentID) {
-        group = GroupCommit(relay: relay, commandsMax: 1000, waitingMax: 20_000) { commands, step in
+        group = GroupCommit(relay: relay, commandsMax: 500, waitingMax: 20_000) { commands, step in
             try await Self.pay(commands, step, newID)
         }
     }
