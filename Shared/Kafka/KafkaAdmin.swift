@@ -49,10 +49,12 @@ public struct TopicCreation: Sendable, Equatable {
 }
 
 public final class KafkaAdmin: Sendable {
+    private let configuration: KafkaConfiguration
     private let handle: KafkaHandle
     private static let timeoutMilliseconds: Int32 = 15_000
 
     public init(_ configuration: KafkaConfiguration, log: Logger? = nil) throws(KafkaError) {
+        self.configuration = configuration
         // A consumer: a producer's question about a topic would make it, where the broker allows that.
         handle = try KafkaHandle(
             RD_KAFKA_CONSUMER, configuration, fixed: ["allow.auto.create.topics": "false"], log: log)
@@ -120,7 +122,7 @@ public final class KafkaAdmin: Sendable {
     /// How many records the group has yet to consume, by what it has committed; from the log's beginning where it has
     /// committed nothing.
     public func lag(group: String, topics: [String]) async throws(KafkaError) -> [TopicPartition: Int64] {
-        let handle = handle
+        let (handle, configuration) = (handle, configuration)
         return try await blocking { () throws(KafkaError) in
             let known = try handle.topics()
             var partitions: [TopicPartition] = []
@@ -130,7 +132,7 @@ public final class KafkaAdmin: Sendable {
                 }
                 partitions += found.map { TopicPartition(topic: topic, partition: $0.id) }
             }
-            let committed = try Self.committed(group, partitions, handle)
+            let committed = try Self.committed(group, partitions, configuration)
             var lag: [TopicPartition: Int64] = [:]
             for partition in partitions {
                 let (low, high) = try handle.watermarks(partition, timeoutMilliseconds: Self.timeoutMilliseconds)
@@ -260,32 +262,27 @@ public final class KafkaAdmin: Sendable {
         }
     }
 
+    /// By a consumer of that group that never joins it. The admin API's ListConsumerGroupOffsets ends the process in
+    /// librdkafka 2.0.2 when the group's coordinator is still loading or has moved.
     private static func committed(
-        _ group: String, _ partitions: [TopicPartition], _ handle: KafkaHandle
+        _ group: String, _ partitions: [TopicPartition], _ configuration: KafkaConfiguration
     ) throws(KafkaError) -> [TopicPartition: Int64] {
+        let member = try KafkaHandle(
+            RD_KAFKA_CONSUMER, configuration, fixed: ["group.id": group, "enable.auto.commit": "false"], log: nil)
         let list = rd_kafka_topic_partition_list_new(Int32(clamping: partitions.count))
         defer { rd_kafka_topic_partition_list_destroy(list) }
         for partition in partitions { rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition) }
-        var request = rd_kafka_ListConsumerGroupOffsets_new(group, list)
-        defer { rd_kafka_ListConsumerGroupOffsets_destroy(request) }
+        let code = rd_kafka_committed(member.pointer, list, timeoutMilliseconds)
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let list else { throw KafkaError(code, "offsets of group \(group)") }
         var committed: [TopicPartition: Int64] = [:]
-        try handle.ask(RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeoutMilliseconds) { options, queue in
-            rd_kafka_ListConsumerGroupOffsets(handle.pointer, &request, 1, options, queue)
-        } answer: { event throws(KafkaError) in
-            var count = 0
-            let groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-                rd_kafka_event_ListConsumerGroupOffsets_result(event), &count)
-            guard count > 0, let one = groups?[0] else { return }
-            if let error = rd_kafka_group_result_error(one) {
-                throw KafkaError(rd_kafka_error_code(error), "offsets of group \(group)")
+        for index in 0..<Int(list.pointee.cnt) {
+            let element = list.pointee.elems[index]
+            guard element.err == RD_KAFKA_RESP_ERR_NO_ERROR else {
+                throw KafkaError(element.err, "offsets of group \(group)")
             }
-            guard let offsets = rd_kafka_group_result_partitions(one) else { return }
-            for index in 0..<Int(offsets.pointee.cnt) {
-                let element = offsets.pointee.elems[index]
-                guard element.err == RD_KAFKA_RESP_ERR_NO_ERROR, element.offset >= 0 else { continue }
-                committed[TopicPartition(topic: String(cString: element.topic), partition: element.partition)] =
-                    element.offset
-            }
+            guard element.offset >= 0 else { continue }
+            committed[TopicPartition(topic: String(cString: element.topic), partition: element.partition)] =
+                element.offset
         }
         return committed
     }

@@ -440,12 +440,12 @@ final class OffsetStore: Sendable {
         let numbers = Recorder<Int>()
         let consumer = try GroupConsumer.test(
             broker, group: topic, topic: topic,
-            properties: ["session.timeout.ms": "4000", "max.poll.interval.ms": "4000"])
+            properties: ["session.timeout.ms": "6000", "max.poll.interval.ms": "6000"])
         let running = consumer.start { feed in
             starts.add(1, ordering: .relaxed)
             #expect(try await feed.next(recordsMax: 1)?.first?.number == 1)
             // Nobody reads for longer than the group's patience; the consumer itself must speak up.
-            #expect(try await feed.next(recordsMax: 1, waitMilliseconds: 7_000)?.isEmpty == true)
+            #expect(try await feed.next(recordsMax: 1, waitMilliseconds: 9_000)?.isEmpty == true)
             numbers.record(1)
             while let batch = try await feed.next(recordsMax: 1) { batch.compactMap(\.number).forEach(numbers.record) }
         }

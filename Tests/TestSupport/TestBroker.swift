@@ -79,7 +79,12 @@ public struct TestBroker: Sendable {
 
     private static let sharedApache = Task<String, any Error> {
         guard let kafkaHome else { throw Failure(description: "KAFKA_HOME is not set") }
-        return try ApacheBroker.start(home: kafkaHome)
+        // It takes seconds, which is not for the threads that tasks run on.
+        return try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread {
+                continuation.resume(with: Result { try ApacheBroker.start(home: kafkaHome) })
+            }
+        }
     }
 
     struct Failure: Error, CustomStringConvertible { let description: String }
