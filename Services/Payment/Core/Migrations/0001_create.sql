@@ -69,6 +69,7 @@ BEGIN
             SELECT credit_account, currency, amount FROM posted
         ) AS posting
         GROUP BY account, currency
+        ORDER BY account
     ), updated AS (
         UPDATE accounts SET balance = accounts.balance + changes.change
         FROM changes

@@ -28,7 +28,7 @@ enum LedgerStatements {
         """
         SELECT ledger_account_id, owner_id, kind::text, currency, slot, balance FROM accounts
         WHERE (owner_id, kind, slot) IN (
-            SELECT owner, 'wallet'::account_kind, 0 FROM unnest(\(Array(buyers))) AS owner
+            SELECT owner, 'wallet'::account_kind, 0 FROM unnest(\(buyers.sorted())) AS owner
             UNION ALL
             SELECT owner, 'proceeds', \(slot) FROM unnest(\(Array(brands))) AS owner
             UNION ALL
@@ -65,18 +65,20 @@ enum LedgerStatements {
     /// Adds to the journal; the balances follow by its trigger.
     /// - Parameter time: when it happened, nil for the database's present.
     static func insert(_ transfers: [Transfer], at time: Timestamp? = nil) -> SQL {
-        """
-        INSERT INTO transfers (
-            transfer_id, kind, order_id, debit_account, credit_account, amount, currency, created_at)
-        SELECT
-            transfer_id, kind::transfer_kind, order_id, debit_account, credit_account, amount, currency,
-            coalesce(\(time as Timestamp?), clock_timestamp())
-        FROM unnest(
-            \(transfers.map(\.id)), \(transfers.map(\.kind.rawValue)), \(transfers.map(\.order)),
-            \(transfers.map(\.debit)), \(transfers.map(\.credit)), \(transfers.map(\.amount.amount)),
-            \(transfers.map(\.amount.currency.code))
-        ) AS new (transfer_id, kind, order_id, debit_account, credit_account, amount, currency)
-        """
+        // In the order of the payers' entries: neighbours meet in the same pages of that index.
+        let transfers = transfers.sorted { $0.debit < $1.debit }
+        return """
+            INSERT INTO transfers (
+                transfer_id, kind, order_id, debit_account, credit_account, amount, currency, created_at)
+            SELECT
+                transfer_id, kind::transfer_kind, order_id, debit_account, credit_account, amount, currency,
+                coalesce(\(time as Timestamp?), clock_timestamp())
+            FROM unnest(
+                \(transfers.map(\.id)), \(transfers.map(\.kind.rawValue)), \(transfers.map(\.order)),
+                \(transfers.map(\.debit)), \(transfers.map(\.credit)), \(transfers.map(\.amount.amount)),
+                \(transfers.map(\.amount.currency.code))
+            ) AS new (transfer_id, kind, order_id, debit_account, credit_account, amount, currency)
+            """
     }
 }
 

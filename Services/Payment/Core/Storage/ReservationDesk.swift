@@ -64,12 +64,14 @@ struct ReservationDesk: Sendable {
                 buyers.insert(event.line.buyerId)
             }
         }
+        // Sorted, so that lookups that follow each other meet in the same pages of the index.
+        let sorted = asked.sorted { ($0.owner, $0.payee) < ($1.owner, $1.payee) }
         let rows = try await transaction.pipeline([
             LedgerStatements.planOnce,
             LedgerStatements.openProceeds(proceeds),
             OrderStatements.lock(orders),
             LedgerStatements.lockAccounts(buyers: buyers, brands: brands, slot: slot, orders: released),
-            OrderStatements.authorisations(owners: asked.map(\.owner), payees: asked.map(\.payee)),
+            OrderStatements.authorisations(owners: sorted.map(\.owner), payees: sorted.map(\.payee)),
         ])
         return Settlement(
             orders: try OrderStatements.orders(rows[2]), accounts: try LedgerStatements.accounts(rows[3]),
