@@ -67,7 +67,8 @@ public struct HTTPRequest: Sendable {
     }
 
     private func requireJSON() throws(Problem) {
-        guard let type = headers["content-type"] else { return }
+        // What nearly everybody sends, as it stands.
+        guard let type = headers["content-type"], type != "application/json" else { return }
         let essence = type.prefix(while: { $0 != ";" }).lowercased().trimmingCharacters(in: .whitespaces)
         guard essence == "application/json" || essence.hasSuffix("+json") else {
             throw Problem(

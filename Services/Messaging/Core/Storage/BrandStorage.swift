@@ -59,8 +59,8 @@ struct BrandStorage: Sendable {
         _ = try await postgres.execute("DELETE FROM follows WHERE account_id = \(account) AND brand_id = \(brand)")
     }
 
-    /// Gives each post the next number of its brand, in the order given; leaves out what is stored already.
-    /// As `MessageStorage.store`.
+    /// Gives each post the next number of its brand, in the order given; leaves out what is stored already. Posts are
+    /// few and of few brands, so one statement does.
     static func store(_ posts: [NewPost], in transaction: Transaction) async throws(PostgresError) -> [MessageID: Int64]
     {
         if posts.isEmpty { return [:] }

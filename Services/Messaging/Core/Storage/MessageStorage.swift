@@ -40,8 +40,10 @@ struct MessageStorage: Sendable {
     /// Gives each message the next number of its conversation, in the order given, and stores it. Conversations that
     /// do not exist yet are made. Messages that are stored already are left out: their IDs say so.
     ///
-    /// One statement for any number of messages of any number of conversations. The conversations' rows are locked in
-    /// the order of their IDs, so two such statements cannot wait for one another.
+    /// Three statements for any number of messages of any number of conversations, none with a join: the planner does
+    /// not know how many there are, and a join that it took for small cost more than all the rest. The conversations'
+    /// rows are locked in the order of their IDs, so two transactions cannot wait for one another; who holds the row
+    /// gives the numbers.
     /// - Parameter messages: no ID twice.
     /// - Returns: the sequence of each message that is new, by its ID.
     /// - Throws: a unique violation when another transaction stored one of the messages meanwhile: look again.
@@ -49,50 +51,84 @@ struct MessageStorage: Sendable {
         _ messages: [NewMessage], in transaction: Transaction
     ) async throws(PostgresError) -> [MessageID: Int64] {
         if messages.isEmpty { return [:] }
-        let ids = messages.map(\.messageID)
-        let conversations = messages.map(\.conversationID)
-        let senders = messages.map(\.senderID)
-        let recipients = messages.map(\.recipientID)
-        let kinds = messages.map(\.kind.rawValue)
-        let bodies = messages.map(\.text)
-        let sales = messages.map(\.saleID)
-        let orders = messages.map(\.orderID)
-        let notifications = messages.map { $0.isNotification ? $0.messageID : nil }
-        let times = messages.map(\.sentAt)
-        let rows = try await transaction.query(
+        let wanted = messages.map(\.messageID)
+        let stored: [MessageID] = try await transaction.query(
+            "SELECT message_id FROM messages WHERE message_id = ANY(\(wanted))"
+        ).column(0)
+        let known = Set(stored)
+        let new = known.isEmpty ? messages : messages.filter { !known.contains($0.messageID) }
+        if new.isEmpty { return [:] }
+        var next = try await reserveSequences(new, in: transaction)
+
+        var sequences: [MessageID: Int64] = [:]
+        sequences.reserveCapacity(new.count)
+        for message in new {
+            let sequence = next[message.conversationID, default: 1]
+            next[message.conversationID] = sequence + 1
+            sequences[message.messageID] = sequence
+        }
+        // In the order of the primary key: neighbours in the index are then written one after the other.
+        let sorted = new.sorted { $0.conversationID < $1.conversationID }
+        let conversations = sorted.map(\.conversationID)
+        let numbers = sorted.map { sequences[$0.messageID] ?? 0 }
+        let ids = sorted.map(\.messageID)
+        let senders = sorted.map(\.senderID)
+        let recipients = sorted.map(\.recipientID)
+        let kinds = sorted.map(\.kind.rawValue)
+        let bodies = sorted.map(\.text)
+        let sales = sorted.map(\.saleID)
+        let orders = sorted.map(\.orderID)
+        let notifications = sorted.map { $0.isNotification ? $0.messageID : nil }
+        let times = sorted.map(\.sentAt)
+        _ = try await transaction.execute(
             """
-            WITH input AS (
-                SELECT n.*,
-                    count(*) OVER (PARTITION BY n.conversation_id) AS added,
-                    row_number() OVER (PARTITION BY n.conversation_id ORDER BY n.ordinal) AS place
-                FROM unnest(\(ids), \(conversations), \(senders), \(recipients), \(kinds), \(bodies), \(sales),
-                        \(orders), \(notifications), \(times)) WITH ORDINALITY
-                    AS n(message_id, conversation_id, sender_id, recipient_id, kind, body, sale_id,
-                        order_id, notification_id, sent_at, ordinal)
-                WHERE NOT EXISTS (SELECT FROM messages m WHERE m.message_id = n.message_id)
-            ), touched AS (
-                INSERT INTO conversations AS c
-                    (conversation_id, first_id, second_id, last_sequence, created_at, changed_at)
-                SELECT conversation_id, least(sender_id, recipient_id), greatest(sender_id, recipient_id), added,
-                    sent_at, sent_at
-                FROM input WHERE place = 1 ORDER BY conversation_id
-                ON CONFLICT (conversation_id) DO UPDATE SET
-                    last_sequence = c.last_sequence + excluded.last_sequence,
-                    changed_at = greatest(c.changed_at, excluded.changed_at),
-                    newest_in = greatest(c.newest_in, excluded.newest_in)
-                RETURNING conversation_id, last_sequence
-            )
             INSERT INTO messages (conversation_id, sequence, message_id, sender_id, recipient_id, kind, body, sale_id,
                 order_id, notification_id, sent_at)
-            SELECT i.conversation_id, t.last_sequence - i.added + i.place, i.message_id, i.sender_id, i.recipient_id,
-                i.kind, i.body, i.sale_id, i.order_id, i.notification_id, i.sent_at
-            FROM input i JOIN touched t USING (conversation_id)
-            RETURNING message_id, sequence
+            SELECT * FROM unnest(\(conversations), \(numbers), \(ids), \(senders), \(recipients), \(kinds), \(bodies),
+                \(sales), \(orders), \(notifications), \(times))
             """)
-        var sequences: [MessageID: Int64] = [:]
-        sequences.reserveCapacity(rows.count)
-        for row in rows { sequences[try row.get(0)] = try row.get(1) }
         return sequences
+    }
+
+    /// Locks the conversations, making those that do not exist, and moves each on by as many numbers as it has messages
+    /// here. Returns the first of these numbers.
+    private static func reserveSequences(
+        _ messages: [NewMessage], in transaction: Transaction
+    ) async throws(PostgresError) -> [ConversationID: Int64] {
+        var counts: [ConversationID: (first: NewMessage, last: Timestamp, count: Int64)] = [:]
+        counts.reserveCapacity(messages.count)
+        for message in messages {
+            if let known = counts[message.conversationID] {
+                counts[message.conversationID] = (known.first, max(known.last, message.sentAt), known.count + 1)
+            } else {
+                counts[message.conversationID] = (message, message.sentAt, 1)
+            }
+        }
+        let sorted = counts.sorted { $0.key < $1.key }
+        let ids = sorted.map(\.key)
+        let firsts = sorted.map { min($0.value.first.senderID, $0.value.first.recipientID) }
+        let seconds = sorted.map { max($0.value.first.senderID, $0.value.first.recipientID) }
+        let added = sorted.map(\.value.count)
+        let times = sorted.map(\.value.last)
+        let rows = try await transaction.query(
+            """
+            INSERT INTO conversations AS c (conversation_id, first_id, second_id, last_sequence, created_at, changed_at)
+            SELECT n.id, n.first_id, n.second_id, n.added, n.sent_at, n.sent_at
+            FROM unnest(\(ids), \(firsts), \(seconds), \(added), \(times))
+                AS n(id, first_id, second_id, added, sent_at)
+            ON CONFLICT (conversation_id) DO UPDATE SET
+                last_sequence = c.last_sequence + excluded.last_sequence,
+                changed_at = greatest(c.changed_at, excluded.changed_at),
+                newest_in = greatest(c.newest_in, excluded.newest_in)
+            RETURNING conversation_id, last_sequence
+            """)
+        var next: [ConversationID: Int64] = [:]
+        next.reserveCapacity(rows.count)
+        for row in rows {
+            let id: ConversationID = try row.get(0)
+            next[id] = try row.get(1, as: Int64.self) - (counts[id]?.count ?? 0) + 1
+        }
+        return next
     }
 
     /// Those of the messages that are stored.
