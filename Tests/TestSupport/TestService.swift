@@ -26,6 +26,7 @@ public final class TestService<Running: Service>: Sendable {
     private let clock: @Sendable () -> Timestamp
     private let http: HTTPClient
     private let document: OpenAPIDocument?
+    private let topics: AsyncAPIDocument
     private let running = Mutex<RunningService<Running>?>(nil)
     private let log = Logger(service: "test", level: .error)
 
@@ -57,6 +58,7 @@ public final class TestService<Running: Service>: Sendable {
         producer = try KafkaProducer(kafka, log: log, metrics: Metrics())
         key = try SigningKey.generate()
         http = try HTTPClient()
+        topics = try AsyncAPIDocument()
         document = documented ? try OpenAPIDocument(service: Running.name) : nil
         self.clock = clock
         self.environment = [
@@ -135,7 +137,7 @@ public final class TestService<Running: Service>: Sendable {
         public var wrongFields: [String] { body["fields"]?.elements.compactMap { $0["field"]?.string } ?? [] }
     }
 
-    /// An answer that the service's document does not know.
+    /// An answer or a record that the documents do not know.
     public struct Undocumented: Error, CustomStringConvertible {
         public let problems: [String]
         public var description: String { problems.joined(separator: "; ") }
@@ -194,6 +196,7 @@ public final class TestService<Running: Service>: Sendable {
     }
 
     /// Reads a topic from its beginning until `enough` says so of the records so far, each partition's in order.
+    /// - Throws: `Undocumented` when a record of the service does not fit `docs/asyncapi.yaml`.
     public func records(
         of topic: String, until enough: ([ConsumedRecord]) -> Bool
     ) async throws -> [ConsumedRecord] {
@@ -203,6 +206,11 @@ public final class TestService<Running: Service>: Sendable {
             records += batches.joined()
         }
         await reader.close()
+        let source = Array("/stampede/\(Running.name)".utf8)
+        let problems = records.filter { record in
+            record.header("ce_source")?.elementsEqual(source) == true || record.topic.hasSuffix(".dead")
+        }.flatMap(topics.problems)
+        if !problems.isEmpty { throw Undocumented(problems: problems) }
         return records
     }
 
