@@ -21,7 +21,7 @@ enum ConsumerGroups {
         Reader(group: "messaging.notifications", topic: Topic.notifications.name),
         Reader(group: "messaging.decisions", topic: Topic.reservations.name),
         Reader(group: "messaging.refunds", topic: Topic.payments.name),
-        Reader(group: "catalog.soldout", topic: Topic.reservations.name),
+        Reader(group: "catalog.reservations", topic: Topic.reservations.name),
     ]
 
     /// Those whose work grows with the orders: all that read what comes of one.

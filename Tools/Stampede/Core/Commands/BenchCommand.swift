@@ -62,11 +62,11 @@ struct BenchCommand: Command {
         let market = try await openSale(console)
         let before = try await answersSoFar(admin)
         let journal = Journal(orders: plan.orders, noon: market.noon)
-        var service: RunningProgram?
+        var service: ChildProgram?
         var orders = plan
         orders.inFlightMax = isEmbedded ? 150_000 : nil
         if isEmbedded { service = try start() }
-        defer { service?.stop() }
+        defer { service?.terminate() }
         console.progress("bench: publishing \(plan.orders.grouped) orders")
         let started = ContinuousClock.now
         let sending = Task { [orders] in
@@ -84,7 +84,8 @@ struct BenchCommand: Command {
         else {
             throw CommandError(.failure, "the service ended before it had decided; see \(log)")
         }
-        service?.stop()
+        service?.terminate()
+        _ = await service?.wait()
         var result = try await count(from: before, console)
         console.endProgress()
         result.decideSeconds = decideSeconds
@@ -131,14 +132,19 @@ struct BenchCommand: Command {
         return Market(brand: sale.brandId, sale: sale.saleId, noon: now, buyers: buyers, tokens: [])
     }
 
-    private func start() throws -> RunningProgram {
-        try RunningProgram(
-            program, log: log,
+    private func start() throws -> ChildProgram {
+        if log != "/dev/null" { _ = FileManager.default.createFile(atPath: log, contents: nil) }
+        guard let output = FileHandle(forWritingAtPath: log) else {
+            throw CommandError(.usage, "\(log) cannot be written")
+        }
+        return try ChildProgram(
+            program,
             environment: [
+                "PATH": "/usr/bin:/bin",
                 "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrapServers,
                 "STAMPEDE_POSTGRES_DSN": try settings.dsn(.reservation),
                 "STAMPEDE_HTTP_PORT": "0", "STAMPEDE_INSTANCE": "bench",
-            ])
+            ], output: output)
     }
 
     private func answersSoFar(_ admin: KafkaAdmin) async throws -> [Int32: Int64] {
@@ -149,7 +155,7 @@ struct BenchCommand: Command {
     /// Seconds from the first new answer to the last. Looking at the log's end costs next to nothing; reading it would
     /// take processor time from what is measured.
     private func measure(
-        _ admin: KafkaAdmin, from before: [Int32: Int64], _ service: RunningProgram?, _ console: Console
+        _ admin: KafkaAdmin, from before: [Int32: Int64], _ service: ChildProgram?, _ console: Console
     ) async throws -> Double {
         let deadline = ContinuousClock.now + .seconds(plan.timeoutSeconds)
         let zero = before.values.reduce(0, +)
@@ -252,33 +258,5 @@ struct BenchCommand: Command {
             """)
         if isEmbedded { console.print("(fed as fast as it decided: the embedded broker holds no backlog)") }
         if !isRight { console.print("WRONG: \(result.answers.grouped) answers to \(plan.orders.grouped) orders") }
-    }
-}
-
-/// A program that was started here.
-///
-/// `@unchecked Sendable`: `Process` is used by the one task that runs the command.
-final class RunningProgram: @unchecked Sendable {
-    private let process = Process()
-
-    init(_ path: String, log: String, environment: [String: String]) throws {
-        process.executableURL = URL(fileURLWithPath: path)
-        process.environment = ["PATH": "/usr/bin:/bin"].merging(environment) { $1 }
-        if log != "/dev/null" { _ = FileManager.default.createFile(atPath: log, contents: nil) }
-        guard let output = FileHandle(forWritingAtPath: log) else {
-            throw CommandError(.failure, "\(log) cannot be written")
-        }
-        process.standardOutput = output
-        process.standardError = output
-        do { try process.run() } catch { throw CommandError(.usage, "\(path) cannot be started: \(error)") }
-    }
-
-    var processIdentifier: Int32 { process.processIdentifier }
-    var isRunning: Bool { process.isRunning }
-
-    func stop() {
-        guard process.isRunning else { return }
-        process.terminate()
-        process.waitUntilExit()
     }
 }

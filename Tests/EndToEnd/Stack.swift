@@ -1,0 +1,187 @@
+// The whole stack, started and ended by the same scripts that `make up` and `make down` run, in a folder and on ports
+// of its own.
+import Foundation
+import JSON
+import Models
+import Postgres
+
+@testable import StampedeCore
+
+struct Stack: Sendable {
+    enum Broker: String, CaseIterable, Sendable { case embedded, apache }
+
+    /// What end-to-end tests run on: Apache Kafka as well where `KAFKA_HOME` says that there is one.
+    static let brokers: [Broker] = inherited["KAFKA_HOME"]?.isEmpty ?? true ? [.embedded] : Broker.allCases
+
+    let folder: String
+    let environment: [String: String]
+
+    /// Runs a test on a fresh stack, and takes it down whatever happens.
+    static func with(_ broker: Broker, _ body: (Stack) async throws -> Void) async throws {
+        let stack = try Stack(broker)
+        let keeper = try stack.startKeeper()
+        do {
+            try await stack.script("up").requireSuccess()
+            try await body(stack)
+        } catch {
+            try await keeper.end()
+            throw error
+        }
+        try await keeper.end()
+    }
+
+    private init(_ broker: Broker) throws {
+        folder = "/tmp/stampede-end-to-end-\(getpid())-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let ports = try FreePorts.pick(9)
+        let names = [
+            "GATEWAY_PORT", "MESSAGING_PORT", "CATALOG_PORT", "RESERVATION_PORT", "PAYMENT_PORT", "NOTIFICATION_PORT",
+            "POSTGRES_PORT", "KAFKA_PORT",
+        ]
+        var environment = Self.inherited.filter { ["PATH", "HOME", "LANG", "TMPDIR"].contains($0.key) }
+        for (name, port) in zip(names, ports) { environment[name] = "\(port)" }
+        environment["STACK_DIR"] = folder
+        environment["CONFIGURATION"] = "debug"
+        environment["BUILD"] = "no"
+        if broker == .apache { environment["KAFKA_HOME"] = Self.inherited["KAFKA_HOME"] }
+        self.environment = environment
+    }
+
+    private static let inherited = ProcessInfo.processInfo.environment
+
+    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().path
+
+    // MARK: Programs
+
+    struct Ended: Sendable {
+        let code: Int32
+        let output: String
+        let errors: String
+
+        struct Failure: Error, CustomStringConvertible { let description: String }
+
+        @discardableResult
+        func requireSuccess() throws -> Ended {
+            guard code == 0 else { throw Failure(description: "exit code \(code)\n\(errors)\n\(output)") }
+            return self
+        }
+    }
+
+    func script(_ name: String) async throws -> Ended { try await run("\(Self.root)/scripts/\(name)") }
+
+    /// Runs the `stampede` executable against this stack.
+    func stampede(_ arguments: String...) async throws -> Ended {
+        try await run(
+            "\(Self.root)/.build/debug/stampede", arguments + ["--environment", "\(folder)/environment"])
+    }
+
+    func run(_ path: String, _ arguments: [String] = [], input: String? = nil) async throws -> Ended {
+        let name = "\(folder)/test-\(UUID().uuidString)"
+        func open(_ suffix: String, _ text: String = "") throws -> FileHandle {
+            FileManager.default.createFile(atPath: name + suffix, contents: Data(text.utf8))
+            guard let handle = FileHandle(forUpdatingAtPath: name + suffix) else {
+                throw Ended.Failure(description: "\(name + suffix) cannot be opened")
+            }
+            return handle
+        }
+        let (output, errors) = (try open(".out"), try open(".err"))
+        let program = try ChildProgram(
+            path, arguments, environment: environment, output: output, errors: errors,
+            input: try input.map { try open(".in", $0) } ?? .nullDevice)
+        let code = await program.wait()
+        return Ended(
+            code: code, output: try String(contentsOfFile: name + ".out", encoding: .utf8),
+            errors: try String(contentsOfFile: name + ".err", encoding: .utf8))
+    }
+
+    /// Ends the stack when the test is over, and also when this process is killed: its input ends then.
+    private func startKeeper() throws -> Keeper {
+        let pipe = Pipe()
+        let command = "cat >/dev/null; '\(Self.root)/scripts/down' >/dev/null; code=$?; rm -rf '\(folder)'; exit $code"
+        let program = try ChildProgram(
+            "/bin/bash", ["-c", command], environment: environment, output: .nullDevice,
+            input: pipe.fileHandleForReading)
+        try pipe.fileHandleForReading.close()
+        return Keeper(program: program, input: pipe.fileHandleForWriting)
+    }
+
+    private struct Keeper: Sendable {
+        let program: ChildProgram
+        let input: FileHandle
+
+        func end() async throws {
+            try input.close()
+            let code = await program.wait()
+            guard code == 0 else { throw Ended.Failure(description: "scripts/down: exit code \(code)") }
+        }
+    }
+
+    // MARK: What runs
+
+    func settings() throws -> Settings { try Settings(environment: [:], file: "\(folder)/environment") }
+
+    func processNumber(_ name: String) -> Int32? {
+        let text = try? String(contentsOfFile: "\(folder)/run/\(name).pid", encoding: .utf8)
+        return text?.split(separator: " ").first.flatMap { Int32($0) }
+    }
+
+    /// Kills a service as a crash would, and waits until its supervisor has started another.
+    func crash(_ name: String) async throws {
+        guard let before = processNumber(name) else { throw Ended.Failure(description: "\(name) does not run") }
+        kill(before, SIGKILL)
+        try await eventually { (processNumber(name) ?? before) != before }
+    }
+
+    func eventually(_ isTrue: () async throws -> Bool) async throws {
+        let deadline = ContinuousClock.now + .seconds(60)
+        while try await !isTrue() {
+            guard ContinuousClock.now < deadline else { throw Ended.Failure(description: "it never came true") }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+    }
+}
+
+enum FreePorts {
+    /// Ports that nothing listens on now, the last two of them neighbours.
+    static func pick(_ count: Int) throws -> [Int] {
+        // Held until all are chosen, so that none is chosen twice.
+        var held: [Int32] = []
+        defer { for socket in held { close(socket) } }
+        var ports: [Int] = []
+        for _ in 0..<1000 where ports.count < count {
+            let isPair = ports.count == count - 2
+            guard let (first, port) = bind(0) else { continue }
+            held.append(first)
+            if isPair {
+                guard let (second, _) = bind(port + 1) else { continue }
+                held.append(second)
+                ports += [port, port + 1]
+            } else {
+                ports.append(port)
+            }
+        }
+        guard ports.count == count else { throw Stack.Ended.Failure(description: "no \(count) free ports") }
+        return ports
+    }
+
+    private static func bind(_ port: Int) -> (socket: Int32, port: Int)? {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        guard descriptor >= 0 else { return nil }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = UInt16(port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
+            }
+        }
+        guard isBound else {
+            close(descriptor)
+            return nil
+        }
+        return (descriptor, Int(UInt16(bigEndian: address.sin_port)))
+    }
+}

@@ -1,0 +1,78 @@
+// What a rush keeps: its buyers, and what happened to every order.
+import Foundation
+import Models
+import Testing
+
+@testable import StampedeCore
+
+@Suite struct RushTests {
+    @Test func buyersAreFoundByTheirAccount() {
+        var buyers = Buyers(capacity: 5000)
+        // IDs that differ in few bits as well as random ones.
+        let ids = (0..<5000).map { AccountID(high: UInt64($0 % 7), low: UInt64($0)) }
+        for id in ids { buyers.append(id) }
+        #expect(buyers.count == 5000)
+        for (number, id) in ids.enumerated() { #expect(buyers.number(of: id) == number) }
+        #expect(buyers.number(of: AccountID(high: 99, low: 99)) == nil)
+    }
+
+    private func journal(_ orders: Int) -> Journal { Journal(orders: orders, noon: Timestamp(seconds: 1000)) }
+    private func at(_ milliseconds: Int64) -> Timestamp { Timestamp(seconds: 1000).adding(milliseconds: milliseconds) }
+
+    @Test func timesRunFromTheMomentWhenTheOrderWasSent() {
+        let journal = journal(2)
+        journal.record([
+            .init(order: 0, sentAt: at(10), acceptedAt: at(15)), .init(order: 1, sentAt: at(20), acceptedAt: nil),
+        ])
+        journal.record([.decided(order: 0, .reserved)], at: at(40))
+        journal.record([.told(order: 0)], at: at(50))
+        journal.record([.told(order: 0)], at: at(90))
+        let times = journal.times()
+        #expect(times.orderToAccepted == [5000])
+        #expect(times.orderToDecision == [30_000])
+        #expect(times.orderToTold == [40_000])
+        #expect(times.orderToLastTold == [80_000])
+        #expect(times.lastTold == 90_000)
+        let counts = journal.counts
+        #expect((counts.sent, counts.accepted, counts.refused, counts.reserved, counts.told) == (2, 1, 1, 1, 2))
+    }
+
+    @Test func aSecondDecisionIsCountedAndChangesNothing() {
+        let journal = journal(1)
+        journal.record([.decided(order: 0, .reserved)], at: at(1))
+        journal.record([.decided(order: 0, .rejected)], at: at(2))
+        #expect(journal.counts.decidedTwice == 1)
+        #expect(journal.counts.rejected == 0)
+        #expect(journal.counts.decided == 1)
+    }
+
+    @Test func theEndOfAWaitIsNoSecondDecision() {
+        let journal = journal(1)
+        journal.record([.decided(order: 0, .waitlisted), .decided(order: 0, .rejected)], at: at(1))
+        #expect(journal.counts.decidedTwice == 0)
+    }
+
+    @Test func aDecisionThatOvertakesItsAnswerIsKept() {
+        let journal = journal(1)
+        journal.record([.decided(order: 0, .rejected)], at: at(3))
+        journal.record([.init(order: 0, sentAt: at(5), acceptedAt: at(6))])
+        #expect(journal.times().orderToDecision == [0])
+    }
+
+    @Test func aFewBuyersArePoorInEveryRunTheSame() {
+        var plan = RushPlan(
+            orders: 100_000, units: 1, via: .http, waitlistMax: 0, holdSeconds: 1, poorPerMille: 10, listeners: 0,
+            connections: 1, threads: 1, noonSeconds: 1, inFlightMax: nil, timeoutSeconds: 1)
+        let poor = (0..<plan.orders).filter(plan.isPoor)
+        #expect((800...1200).contains(poor.count))
+        plan.poorPerMille = 0
+        #expect(!(0..<plan.orders).contains(where: plan.isPoor))
+    }
+
+    @Test func thisProcessIsMeasured() throws {
+        let use = try #require(ProcessMeter(folder: nil).read().first { $0.name.hasPrefix("stampede") })
+        #expect(use.memoryPeakBytes > 1 << 20)
+        #expect(use.processorSeconds >= 0)
+        #expect(ProcessMeter.use(ofProcess: Int32.max, name: "none") == nil)
+    }
+}

@@ -1,0 +1,82 @@
+// Who may know whom.
+import Foundation
+import Testing
+
+@Suite struct LayerTests {
+    /// What a module may import besides the system's, by where its files are. The first that matches counts.
+    private static let layers: [(prefix: String, modules: Set<String>)] = [
+        ("Shared/JSON/", ["CSimdJSON"]),
+        ("Shared/Observability/", []),
+        ("Shared/Models/", ["JSON"]),
+        ("Shared/Kafka/", ["CRdKafka", "Observability"]),
+        ("Shared/Postgres/", ["CLibPQ", "Observability", "Models"]),
+        ("Shared/HTTP/", ["CMicroHTTPD", "CCurl", "Observability", "JSON"]),
+        ("Shared/Security/", ["CSodium", "CCJose", "JSON", "Models"]),
+        ("Shared/ServiceKit/", ["HTTP", "JSON", "Kafka", "Postgres", "Security", "Observability", "Models"]),
+        ("Shared/EventPipeline/", ["ServiceKit", "Kafka", "Postgres", "Models", "JSON", "Observability", "HTTP"]),
+    ]
+    private static let system: Set<String> = ["Foundation", "Dispatch", "Synchronization", "Glibc", "Testing"]
+    private static let shared: Set<String> = [
+        "JSON", "Observability", "Models", "Kafka", "Postgres", "HTTP", "Security", "ServiceKit", "EventPipeline",
+    ]
+
+    private func imports(_ file: SourceTree.File) -> [String] {
+        file.lines.compactMap { line in
+            let words = line.split(separator: " ").drop { ["@testable", "private", "internal", "public"].contains($0) }
+            guard words.first == "import", let name = words.last else { return nil }
+            return String(name)
+        }
+    }
+
+    @Test func sharedModulesImportOnlyWhatIsBelowThem() throws {
+        for file in try SourceTree.files(under: ["Shared"], ending: [".swift"]) {
+            guard let layer = Self.layers.first(where: { file.path.hasPrefix($0.prefix) }) else {
+                Issue.record("\(file.path) is in no layer")
+                continue
+            }
+            for module in imports(file) where !Self.system.contains(module) {
+                #expect(layer.modules.contains(module), "\(file.path) imports \(module)")
+            }
+        }
+    }
+
+    @Test func servicesImportSharedModulesAndNoOtherService() throws {
+        for file in try SourceTree.files(under: ["Services"], ending: [".swift"]) {
+            let parts = file.path.split(separator: "/")
+            let own = file.path.contains("/App/") ? ["\(parts[1])Core"] : []
+            for module in imports(file) where !Self.system.contains(module) {
+                #expect(Self.shared.contains(module) || own.contains(module), "\(file.path) imports \(module)")
+            }
+        }
+    }
+
+    @Test func domainsArePure() throws {
+        let files = try SourceTree.files(under: ["Services"], ending: [".swift"]).filter {
+            $0.path.contains("/Domain/")
+        }
+        #expect(!files.isEmpty)
+        for file in files {
+            for module in imports(file) { #expect(module == "Models", "\(file.path) imports \(module)") }
+            for forbidden in ["Date()", ".now", "random(", "SystemRandomNumberGenerator", "Task {", "await "] {
+                for line in file.lines where !line.drop(while: { $0 == " " }).hasPrefix("//") {
+                    #expect(!line.contains(forbidden), "\(file.path): \(line)")
+                }
+            }
+        }
+    }
+
+    @Test func unsafePointersStayInTheModulesThatFaceC() throws {
+        let allowed = ["Shared/Kafka/", "Shared/Postgres/", "Shared/HTTP/", "Shared/Security/", "Shared/JSON/"]
+        let files = try SourceTree.files(under: ["Services", "Shared", "Tools"], ending: [".swift"])
+        for file in files where !allowed.contains(where: file.path.hasPrefix) {
+            for line in file.lines {
+                for word in [
+                    "UnsafePointer", "UnsafeMutable", "UnsafeRaw", "UnsafeBuffer", "withUnsafe", "OpaquePointer",
+                    "Unmanaged",
+                ] {
+                    #expect(!line.contains(word), "\(file.path): \(line)")
+                }
+            }
+        }
+    }
+}
