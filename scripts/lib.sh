@@ -87,8 +87,7 @@ start() {
     running "$1.supervisor" >/dev/null && return
     kill_left "$1"
     rm -f "$run/$1.supervisor" "$run/$1.pid"
-    # The lock of `up` must not outlive it in a process that it started.
-    setsid "$root/scripts/supervise" "$@" </dev/null >>"$logs/supervisor.log" 2>&1 9>&- &
+    setsid "$root/scripts/supervise" "$@" </dev/null >>"$logs/supervisor.log" 2>&1 &
     local waited
     for ((waited = 0; waited < 250; waited++)); do
         [[ -s $run/$1.pid ]] && return

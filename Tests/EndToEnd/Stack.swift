@@ -79,7 +79,7 @@ struct Stack: Sendable {
     func run(_ path: String, _ arguments: [String] = [], input: String? = nil) async throws -> Ended {
         let name = "\(folder)/test-\(UUID().uuidString)"
         func open(_ suffix: String, _ text: String = "") throws -> FileHandle {
-            FileManager.default.createFile(atPath: name + suffix, contents: Data(text.utf8))
+            _ = FileManager.default.createFile(atPath: name + suffix, contents: Data(text.utf8))
             guard let handle = FileHandle(forUpdatingAtPath: name + suffix) else {
                 throw Ended.Failure(description: "\(name + suffix) cannot be opened")
             }

@@ -1,3 +1,4 @@
+// The executable `catalog`; what it is made of stands in Services/Catalog/Core/CatalogService.swift.
 import CatalogCore
 import ServiceKit
 

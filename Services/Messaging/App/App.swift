@@ -1,3 +1,4 @@
+// The executable `messaging`; what it is made of stands in Services/Messaging/Core/MessagingService.swift.
 import MessagingCore
 import ServiceKit
 

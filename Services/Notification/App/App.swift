@@ -1,3 +1,4 @@
+// The executable `notification`; what it is made of stands in Services/Notification/Core/NotificationService.swift.
 import NotificationCore
 import ServiceKit
 

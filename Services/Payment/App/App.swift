@@ -1,3 +1,4 @@
+// The executable `payment`; what it is made of stands in Services/Payment/Core/PaymentService.swift.
 import PaymentCore
 import ServiceKit
 

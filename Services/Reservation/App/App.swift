@@ -1,3 +1,4 @@
+// The executable `reservation`; what it is made of stands in Services/Reservation/Core/ReservationService.swift.
 import ReservationCore
 import ServiceKit
 
