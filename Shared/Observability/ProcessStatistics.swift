@@ -23,8 +23,8 @@ public struct ProcessStatistics: Sendable {
             if parts.count >= 2, let value = Int(parts[1]) { fields[parts[0]] = value }
         }
         var usage = rusage()
-        guard getrusage(RUSAGE_SELF.rawValue, &usage) == 0, let resident = fields["VmRSS"], let virtual = fields["VmSize"],
-            let threads = fields["Threads"]
+        guard getrusage(RUSAGE_SELF.rawValue, &usage) == 0, let resident = fields["VmRSS"],
+            let virtual = fields["VmSize"], let threads = fields["Threads"]
         else { return nil }
         func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1_000_000 }
         let files = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count) ?? 0

@@ -43,7 +43,7 @@ actor Signal {
 
     func give() {
         isGiven = true
-        waiting.forEach { $0.resume() }
+        for waiter in waiting { waiter.resume() }
         waiting = []
     }
 

@@ -85,16 +85,4 @@ import Testing
         }
         #expect(seen >= 5)
     }
-
-    @Test func everySettingOfAServiceIsInTheTable() throws {
-        let table = try SourceTree.text("docs/configuration.md")
-        let sources = try SourceTree.files(under: ["Services", "Shared/ServiceKit"], ending: [".swift"])
-        let names = Set(
-            sources.flatMap { $0.text.matches(of: /ConfigurationKey\(\s*"([A-Z_]+)"/).map { String($0.1) } })
-        #expect(names.count > 5)
-        for name in names { #expect(table.contains("`\(name)`"), "docs/configuration.md does not say \(name)") }
-        for match in table.matches(of: /^\| `([A-Z_]+)`/.anchorsMatchLineEndings()) {
-            #expect(names.contains(String(match.1)), "docs/configuration.md says \(match.1), which nothing reads")
-        }
-    }
 }
