@@ -21,6 +21,7 @@ public final class EventProcessor: Component {
     private let topic: Topic
     private let handler: any EventHandler
     private let recordsMax: Int
+    private let pace: Duration
     private let context: ServiceContext
     private let state = Mutex(State())
 
@@ -33,14 +34,17 @@ public final class EventProcessor: Component {
     /// - Parameters:
     ///   - name: the processor's name within the service; the consumer group is `<service>.<name>`.
     ///   - batchRecordsMax: records that one transaction applies at the most.
+    ///   - pace: how long a partition that is busy but not behind gathers events for one transaction.
     public init(
-        _ context: ServiceContext, name: String, topic: Topic, batchRecordsMax: Int = 5000, handler: any EventHandler
+        _ context: ServiceContext, name: String, topic: Topic, batchRecordsMax: Int = 5000,
+        pace: Duration = .milliseconds(100), handler: any EventHandler
     ) {
         self.name = name
         self.topic = topic
         self.handler = handler
         self.context = context
         recordsMax = batchRecordsMax
+        self.pace = pace
     }
 
     /// False while a partition of this instance stands still.
@@ -51,8 +55,8 @@ public final class EventProcessor: Component {
     public func start() async throws {
         let clusterID = try await KafkaAdmin(context.kafka).clusterID()
         let work = PartitionWork(
-            processor: name, topic: topic, clusterID: clusterID, recordsMax: recordsMax, handler: handler,
-            context: context)
+            processor: name, topic: topic, clusterID: clusterID, recordsMax: recordsMax, pace: pace,
+            handler: handler, context: context)
         let consumer = try GroupConsumer(
             context.kafka, group: "\(context.serviceName).\(name)", topics: [topic.name], log: context.log,
             metrics: context.metrics)

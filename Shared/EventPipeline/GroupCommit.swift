@@ -2,13 +2,14 @@
 import Synchronization
 
 /// Collects the commands that arrive while a transaction runs and applies them together in the next one.
-/// Nobody waits for a clock: a command that comes alone is committed at once.
+/// A command that comes alone is committed at once; under load a transaction gathers what comes within the pace.
 public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
     public typealias Body = @Sendable ([Command], Step) async throws -> [Result<Answer, any Error>]
 
     private let relay: Relay
     private let commandsMax: Int
     private let waitingMax: Int
+    private let pace: Duration
     private let body: Body
     private let state = Mutex(State())
 
@@ -25,11 +26,16 @@ public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
     /// - Parameters:
     ///   - commandsMax: commands of one transaction at the most.
     ///   - waitingMax: commands that may wait; one more is refused with `Overloaded`.
+    ///   - pace: the least time from the start of one transaction to the next, unless a full one waits.
     ///   - body: applies the commands and answers each, in their order. An error that it throws fails all of them.
-    public init(relay: Relay, commandsMax: Int = 1000, waitingMax: Int = 20_000, body: @escaping Body) {
+    public init(
+        relay: Relay, commandsMax: Int = 1000, waitingMax: Int = 20_000, pace: Duration = .milliseconds(10),
+        body: @escaping Body
+    ) {
         self.relay = relay
         self.commandsMax = commandsMax
         self.waitingMax = waitingMax
+        self.pace = pace
         self.body = body
     }
 
@@ -56,6 +62,7 @@ public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
                 return group
             }
             if group.isEmpty { return }
+            let started = ContinuousClock.now
             let commands = group.map(\.command)
             do {
                 let answers = try await relay.commit { try await self.body(commands, $0) }
@@ -64,6 +71,7 @@ public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
             } catch {
                 for waiting in group { waiting.continuation.resume(throwing: error) }
             }
+            if state.withLock({ $0.waiting.count < commandsMax }) { try? await Task.sleep(until: started + pace) }
         }
     }
 }

@@ -11,6 +11,7 @@ struct PartitionWork: Sendable {
     let topic: Topic
     let clusterID: String
     let recordsMax: Int
+    let pace: Duration
     let handler: any EventHandler
     let context: ServiceContext
     let origin: EventOrigin
@@ -22,13 +23,14 @@ struct PartitionWork: Sendable {
     private static let turnsMax = 4
 
     init(
-        processor: String, topic: Topic, clusterID: String, recordsMax: Int, handler: any EventHandler,
-        context: ServiceContext
+        processor: String, topic: Topic, clusterID: String, recordsMax: Int, pace: Duration,
+        handler: any EventHandler, context: ServiceContext
     ) {
         self.processor = processor
         self.topic = topic
         self.clusterID = clusterID
         self.recordsMax = recordsMax
+        self.pace = pace
         self.handler = handler
         self.context = context
         counters = EventCounters(context.metrics, processor: processor, topic: topic)
@@ -57,12 +59,17 @@ final class PartitionProcessor {
     private var next: Int64 = PipelineSchema.beginning
     /// The outbox still holds rows that are published.
     private var outboxIsStale = false
+    /// When the next batch may be taken if it is not a large one.
+    private var nextTurn = ContinuousClock.now
+    private var nextCommitToKafka = ContinuousClock.now
 
     private var log: Logger { work.context.log }
     private var postgres: PostgresPool { work.context.postgres }
 
     /// How long a published outbox row waits for the next batch's transaction to take it along.
-    private static let idleMilliseconds = 100
+    private static let idleMilliseconds = 500
+    /// Kafka's copy of the offset is for lag tools, which do not look more often.
+    private static let commitToKafkaInterval = Duration.seconds(1)
     /// Times that a batch may collide with what another partition or instance wrote meanwhile.
     private static let conflictsMax = 5
 
@@ -82,19 +89,36 @@ final class PartitionProcessor {
             while let batch = try await feed.next(
                 recordsMax: work.recordsMax, waitMilliseconds: outboxIsStale ? Self.idleMilliseconds : nil)
             {
-                if batch.isEmpty { try await clearOutbox() } else { try await take(batch) }
+                if batch.isEmpty {
+                    commitToKafka(next)
+                    try await clearOutbox()
+                } else {
+                    try await take(batch)
+                    if batch.count < work.recordsMax / 2 { try await waitForTurn() }
+                }
             }
+            commitToKafka(next)
             if outboxIsStale { try await clearOutbox() }
         } catch is PartitionGone {
             // What is not applied comes again, to whoever has the partition then.
         }
     }
 
+    /// The first event after a pause is applied at once; under load a batch gathers what comes within the pace, because a
+    /// transaction costs the same for one event and for hundreds.
+    private func waitForTurn() async throws {
+        try? await Task.sleep(until: nextTurn)
+    }
+
     private func take(_ batch: ConsumedBatch) async throws {
         let started = ContinuousClock.now
+        nextTurn = started + work.pace
         do {
             try await work.turns.take { try await apply(Array(batch)[...]) }
-            commitToKafka(next)
+            if started >= nextCommitToKafka {
+                commitToKafka(next)
+                nextCommitToKafka = started + Self.commitToKafkaInterval
+            }
             work.batchSeconds.observe(ContinuousClock.now - started)
         } catch is Superseded {
             log.warning(

@@ -18,6 +18,7 @@ public final class Relay: Component {
     /// A row of another instance that is older than this was left behind.
     private static let leftBehindSeconds = 15
     private static let sweepSeconds = 5
+    private static let forgetInterval = Duration.milliseconds(250)
 
     private let context: ServiceContext
     private let origin: EventOrigin
@@ -31,7 +32,10 @@ public final class Relay: Component {
         var sequence: Int64 = 0
         var waiting: [(sequence: Int64, records: RecordBatch)] = []
         var waitingBytes = 0
+        /// Rows that are sent and still in the outbox.
+        var published: [Int64] = []
         var publishing: Task<Void, Never>?
+        var forgetting: Task<Void, Never>?
         var sweeping: Task<Void, Never>?
         var stopping = false
     }
@@ -50,19 +54,22 @@ public final class Relay: Component {
         state.withLock {
             $0.clusterID = clusterID
             $0.publishing = Task.detached { [self] in await publishForever() }
+            $0.forgetting = Task.detached { [self] in await forgetForever() }
             $0.sweeping = Task.detached { [self] in await sweepForever() }
         }
     }
 
     /// Waits until what is committed is sent; what cannot be sent stays in the outbox.
     public func stop() async {
-        let (publishing, sweeping) = state.withLock {
+        let (publishing, forgetting, sweeping) = state.withLock {
             $0.stopping = true
-            return ($0.publishing, $0.sweeping)
+            return ($0.publishing, $0.forgetting, $0.sweeping)
         }
         sweeping?.cancel()
         wakeup.finish()
         await publishing?.value
+        forgetting?.cancel()
+        await forgetting?.value
         await sweeping?.value
     }
 
@@ -119,9 +126,7 @@ public final class Relay: Component {
             for row in waiting { records.append(contentsOf: row.records) }
             do {
                 try await context.producer.send(records)
-                let sequences = waiting.map(\.sequence)
-                _ = try await context.postgres.execute(
-                    "DELETE FROM outbox WHERE stream = \(stream) AND sequence = ANY(\(sequences))")
+                state.withLock { $0.published.append(contentsOf: waiting.map(\.sequence)) }
             } catch {
                 context.log.warning("publishing will be tried again", ["component": name, "error": "\(error)"])
                 let stopping = state.withLock { state in
@@ -134,6 +139,25 @@ public final class Relay: Component {
                 try? await backoff.wait()
             }
         }
+    }
+
+    /// Takes what is sent out of the outbox, many rows at a time: nobody waits for that.
+    private func forgetForever() async {
+        repeat {
+            try? await Task.sleep(for: Self.forgetInterval)
+            let published = state.withLock { state in
+                defer { state.published = [] }
+                return state.published
+            }
+            if published.isEmpty { continue }
+            do {
+                try await context.postgres.execute(
+                    "DELETE FROM outbox WHERE stream = \(stream) AND sequence = ANY(\(published))")
+            } catch {
+                context.log.warning("the outbox will be cleared later", ["component": name, "error": "\(error)"])
+                state.withLock { $0.published.append(contentsOf: published) }
+            }
+        } while !Task.isCancelled
     }
 
     private func sweepForever() async {
