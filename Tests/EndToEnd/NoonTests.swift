@@ -33,7 +33,10 @@ struct NoonTests {
                     dsn: try stack.settings().dsn(service), connectionsMax: 1, applicationName: "test",
                     log: Logger(service: "test", level: .error), metrics: Metrics())
                 let rows = try await pool.query("SELECT DISTINCT processor, topic FROM consumer_offsets")
-                let readers = try rows.map { ConsumerGroups.Reader(group: try $0.get(0), topic: try $0.get(1)) }
+                let readers = try rows.map {
+                    ConsumerGroups.Reader(
+                        group: "\(service.rawValue).\(try $0.get(0, as: String.self))", topic: try $0.get(1))
+                }
                 let known = ConsumerGroups.all.filter { $0.group.hasPrefix("\(service.rawValue).") }
                 #expect(Set(readers.map { "\($0)" }) == Set(known.map { "\($0)" }))
                 await pool.close()

@@ -147,6 +147,8 @@ struct RushCommand: Command {
                 counts.sent == plan.orders && counts.decided >= counts.accepted && counts.awaitingPayment == 0
                 && counts.notified >= counts.tellings && counts.told >= counts.notified
                 && counts.posts >= counts.broadcasts && counts.confirmed >= counts.captured - counts.refunded
+                // A phone that was let go is on its way to whoever waits.
+                && (counts.captured - counts.refunded == plan.units || counts.promoted == counts.waitlisted)
             quietLooks = isDone ? quietLooks + 1 : 0
             if quietLooks == 3 { return true }
             if ContinuousClock.now - lastShown > .seconds(1) {
