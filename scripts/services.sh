@@ -54,10 +54,15 @@ write_service_environment() {
             say "STAMPEDE_POSTGRES_DSN=$(pg_dsn "$1")"
             say "STAMPEDE_HTTP_PORT=$(port "$1" "$2")"
             say "STAMPEDE_INSTANCE=$3"
+            embedded_settings
             [[ $1 != messaging ]] || say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
         } >"$run/$3.environment"
     )
 }
+
+# librdkafka's mock cluster lets a question for more records wait its full time, whatever comes meanwhile: half a second
+# by default, at every step of an order's way.
+embedded_settings() { [[ $broker_kind != embedded ]] || say "STAMPEDE_KAFKA_FETCH_WAIT_MAX_MS=25"; }
 
 write_environment() {
     local service
@@ -65,6 +70,7 @@ write_environment() {
         umask 077
         {
             say "KAFKA_BOOTSTRAP_SERVERS=$KAFKA_BOOTSTRAP_SERVERS"
+            embedded_settings
             say "STAMPEDE_GATEWAY_URL=http://127.0.0.1:$GATEWAY_PORT"
             say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
             for service in "${services[@]}"; do say "${service^^}_POSTGRES_DSN=$(pg_dsn "$service")"; done

@@ -98,11 +98,9 @@ struct Stack: Sendable {
     /// Ends the stack when the test is over, and also when this process is killed: its input ends then.
     private func startKeeper() throws -> Keeper {
         let pipe = Pipe()
-        // Its own copy of the pipe's other end must not keep it waiting.
-        let closeOthers =
-            #"for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ "$fd" -gt 2 ] && eval "exec $fd>&-"; done 2>/dev/null"#
-        let command =
-            "\(closeOthers); cat >/dev/null; '\(Self.root)/scripts/down' >/dev/null; code=$?; rm -rf '\(folder)'; exit $code"
+        // No program that is started from here on may hold the other end open.
+        _ = fcntl(pipe.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
+        let command = "cat >/dev/null; '\(Self.root)/scripts/down' >/dev/null; code=$?; rm -rf '\(folder)'; exit $code"
         let program = try ChildProgram(
             "/bin/bash", ["-c", command], environment: environment, output: .nullDevice,
             input: pipe.fileHandleForReading)
