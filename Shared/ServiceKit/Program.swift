@@ -40,7 +40,8 @@ public enum Program {
             case .signal(let number):
                 log.info("told to stop", ["signal": number == SIGTERM ? "SIGTERM" : "SIGINT"])
                 starting.cancel()
-                await starting.value
+                // What does not hear of it in time is left to the end of the process.
+                _ = await within(runner.drainDuration) { await starting.value }
                 let allEnded = await runner.stop()
                 end(allEnded ? ExitCode.success : ExitCode.failure)
             }

@@ -19,7 +19,7 @@ final class ServiceRunner<Running: Service>: Sendable {
     /// A pool that cannot connect says so after 5 seconds, a broker that does not answer after 4.
     private static var attemptDurationMin: Duration { .seconds(6) }
     private let startDuration: Duration
-    private let drainDuration: Duration
+    let drainDuration: Duration
     /// How many components were asked to start; those are stopped.
     private let begun = Mutex(0)
 

@@ -6,7 +6,7 @@ import Testing
 @testable import ServiceKit
 
 /// Real processes of the probe service: arguments, exit codes, signals.
-@Suite struct ProgramTests {
+@Suite(.timeLimit(.minutes(2))) struct ProgramTests {
     let client: HTTPClient
 
     init() throws { client = try HTTPClient() }

@@ -107,8 +107,9 @@ import Testing
             ClientRequest(.post, service.httpURL + "/v1/publish", headers: [("traceparent", trace.traceparent)]))
         #expect(answer.status == 204)
 
-        let batches = try #require(try await reader.next(recordsMax: 1, waitMilliseconds: nil))
-        let header = try #require(batches.first?.first?.header("traceparent"))
+        var record: ConsumedRecord?
+        while record == nil, let batches = try await reader.next(recordsMax: 1) { record = batches.first?.first }
+        let header = try #require(record?.header("traceparent"))
         let received = try #require(TraceContext(header))
         #expect(received.traceID == trace.traceID)
         #expect(received != trace)
