@@ -65,11 +65,8 @@ struct NoonTests {
             try await stack.eventually { try await answers.next()?.isEmpty == false }
             await answers.close()
             for service in Settings.Service.allCases { try await stack.crash(service.rawValue) }
-            let ended = try await rush
-            // An answer may leave twice around a crash, under the same ID: the load counts it, the audit knows it as one.
-            #expect(
-                ended.output.contains("\"complete\":true") && ended.output.contains("\"refused\":0"),
-                "\(ended.errors)\n\(ended.output)")
+            // Its exit code: all accepted, each decided once, everybody told.
+            try await rush.requireSuccess()
             let audit = try await stack.stampede("audit", "--settle", "60", "--json")
             #expect(audit.code == 0, "\(audit.output)")
 
@@ -205,12 +202,16 @@ struct Kcat: Sendable {
 
     /// - Parameter value: nil: a record without a value.
     func publish(key: String, _ value: String?, headers: [String] = Kcat.headers) async throws {
-        let file = "\(stack.folder)/record-\(UUID().uuidString)"
-        try (value ?? "").write(toFile: file, atomically: true, encoding: .utf8)
-        var arguments = ["-P", "-b", servers, "-t", "orders", "-k", key, "-X", "message.max.bytes=4000000"]
-        if value == nil { arguments.append("-Z") }
+        var arguments = ["-P", "-b", servers, "-t", "orders", "-X", "message.max.bytes=4000000"]
         for header in headers { arguments += ["-H", header] }
-        try await stack.run("/usr/bin/kcat", arguments + [file]).requireSuccess()
+        guard let value else {
+            // A file without a byte would be no record; a line that ends after its key is one without a value.
+            try await stack.run("/usr/bin/kcat", arguments + ["-K", ":", "-Z"], input: "\(key):\n").requireSuccess()
+            return
+        }
+        let file = "\(stack.folder)/record-\(UUID().uuidString)"
+        try value.write(toFile: file, atomically: true, encoding: .utf8)
+        try await stack.run("/usr/bin/kcat", arguments + ["-k", key, file]).requireSuccess()
     }
 }
 

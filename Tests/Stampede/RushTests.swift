@@ -1,5 +1,6 @@
 // What a rush keeps: its buyers, and what happened to every order.
 import Foundation
+import Kafka
 import Models
 import Testing
 
@@ -44,6 +45,19 @@ import Testing
         #expect(journal.counts.decidedTwice == 1)
         #expect(journal.counts.rejected == 0)
         #expect(journal.counts.decided == 1)
+    }
+
+    @Test func anEventThatIsPublishedTwiceCountsOnce() {
+        let journal = journal(1)
+        func heard(_ fact: Journal.Fact, _ id: String) -> Journal.Heard {
+            Journal.Heard(fact, topic: .reservations, id: ByteView(Array(id.utf8)))
+        }
+        journal.record([heard(.decided(order: 0, .reserved), "a"), heard(.promoted, "b")], at: at(1))
+        journal.record([heard(.promoted, "b"), heard(.decided(order: 0, .reserved), "a")], at: at(2))
+        #expect(journal.counts.decidedTwice == 0)
+        #expect(journal.counts.promoted == 1)
+        journal.record([heard(.decided(order: 0, .reserved), "c")], at: at(3))
+        #expect(journal.counts.decidedTwice == 1)
     }
 
     @Test func theEndOfAWaitIsNoSecondDecision() {

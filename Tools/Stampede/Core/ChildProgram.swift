@@ -44,13 +44,24 @@ final class ChildProgram: Sendable {
         for name in try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd") {
             if let descriptor = Int32(name), descriptor > 2 { posix_spawn_file_actions_addclose(&actions, descriptor) }
         }
+        // The threads of a Swift program block every signal, and who is started by one would never hear any.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        var all = sigset_t()
+        sigfillset(&all)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         var words = ([path] + arguments).map { strdup($0) }
         var settings = environment.map { strdup("\($0.key)=\($0.value)") }
         defer { for text in words + settings { free(text) } }
         words.append(nil)
         settings.append(nil)
         var identifier: pid_t = 0
-        let failure = posix_spawn(&identifier, path, &actions, nil, words, settings)
+        let failure = posix_spawn(&identifier, path, &actions, &attributes, words, settings)
         guard failure == 0 else {
             throw CommandError(.usage, "\(path) cannot be started: \(String(cString: strerror(failure)))")
         }

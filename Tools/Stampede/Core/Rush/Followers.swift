@@ -37,11 +37,16 @@ struct Followers: Sendable {
                     while !Task.isCancelled,
                         let batches = try await reader.next(recordsMax: 20_000, waitMilliseconds: 250)
                     {
-                        var facts: [Journal.Fact] = []
+                        var heard: [Journal.Heard] = []
                         for batch in batches {
-                            for record in batch { if let fact = fact(record, topic, parser) { facts.append(fact) } }
+                            for record in batch {
+                                guard let fact = fact(record, topic, parser), let id = record.header("ce_id") else {
+                                    continue
+                                }
+                                heard.append(Journal.Heard(fact, topic: topic, id: id))
+                            }
                         }
-                        journal.record(facts, at: WallClock.now())
+                        journal.record(heard, at: WallClock.now())
                     }
                     await reader.close()
                 }

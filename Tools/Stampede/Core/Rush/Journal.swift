@@ -1,4 +1,5 @@
 // What happened to every order of a rush, and when: kept as microseconds since noon, four bytes a moment.
+import Kafka
 import Models
 import Synchronization
 
@@ -26,6 +27,7 @@ final class Journal: Sendable {
         var lastTold: [Moment]
         var seenLive: [Moment]
         var outcome: [Outcome]
+        var heard: Set<UInt64> = []
         var counts = Counts()
     }
 
@@ -42,7 +44,7 @@ final class Journal: Sendable {
         var reserved = 0
         var waitlisted = 0
         var rejected = 0
-        /// Second answers to one order: must stay 0.
+        /// Orders with a second answer, not the first one once more: must stay 0.
         var decidedTwice = 0
         var promoted = 0
         var captured = 0
@@ -132,6 +134,31 @@ final class Journal: Sendable {
         state.withLock { state in
             state.counts.lastEventAt = time
             for fact in facts { state.apply(fact, moment) }
+        }
+    }
+
+    /// A fact with the event that said so.
+    struct Heard: Sendable {
+        let event: UInt64
+        let fact: Fact
+
+        /// - Parameter id: the event's `ce_id`, the same when a service published it twice around a crash.
+        init(_ fact: Fact, topic: Topic, id: ByteView) {
+            var hasher = Hasher()
+            hasher.combine(topic)
+            hasher.combine(id)
+            event = UInt64(bitPattern: Int64(hasher.finalize()))
+            self.fact = fact
+        }
+    }
+
+    /// Records what was not heard before.
+    func record(_ heard: [Heard], at time: Timestamp) {
+        guard !heard.isEmpty else { return }
+        let moment = Moment(time, since: noon)
+        state.withLock { state in
+            state.counts.lastEventAt = time
+            for entry in heard where state.heard.insert(entry.event).inserted { state.apply(entry.fact, moment) }
         }
     }
 
