@@ -45,8 +45,8 @@ public final class GroupConsumer: Sendable {
         if let instanceID { fixed["group.instance.id"] = instanceID }
         let bounds = FetchBounds(queueBytesMax: queueBytesMaxPerPartition, configuration)
         var defaults = bounds.properties
-        defaults["session.timeout.ms"] = "10000"
-        defaults["heartbeat.interval.ms"] = "2000"
+        defaults["session.timeout.ms"] = "6000"
+        defaults["heartbeat.interval.ms"] = "1500"
         // A topic that is made after this consumer has started is found within this time.
         defaults["topic.metadata.refresh.interval.ms"] = "10000"
         self.configuration = configuration
