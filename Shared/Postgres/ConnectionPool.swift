@@ -502,12 +502,7 @@ actor ConnectionPool {
 
     /// Takes nobody new, lets what runs end within the bound, closes everything.
     func close(_ done: @escaping () -> Void) {
-        isClosing = true
-        for waiter in waiters.removeAll(where: { _ in true }) { waiter.answer(.failure(Self.closed)) }
-        if let retryTimer { loop.cancel(timer: retryTimer) }
-        if let waiterTimer { loop.cancel(timer: waiterTimer) }
-        retryTimer = nil
-        waiterTimer = nil
+        takeNobody()
         let overdue = loop.addTimer(after: options.closeMax) { [weak self] in
             self?.assumeIsolated { $0.closeAll() }
         }
@@ -517,6 +512,23 @@ actor ConnectionPool {
             done()
         }
         closeIdle()
+    }
+
+    /// Closes everything at once: nobody is left who could use it. Without this the loop would wait for sockets that
+    /// are closed, whose numbers others may have by then.
+    func abandon() {
+        takeNobody()
+        closeAll()
+        loop.stop()
+    }
+
+    private func takeNobody() {
+        isClosing = true
+        for waiter in waiters.removeAll(where: { _ in true }) { waiter.answer(.failure(Self.closed)) }
+        if let retryTimer { loop.cancel(timer: retryTimer) }
+        if let waiterTimer { loop.cancel(timer: waiterTimer) }
+        retryTimer = nil
+        waiterTimer = nil
     }
 
     private func closeIdle() {

@@ -63,7 +63,11 @@ public final class PostgresPool: Sendable {
             settings: settings, connectionsMax: connectionsMax, options: options, log: log, metrics: metrics)
     }
 
-    deinit { core.loop.stop() }
+    /// A pool that nobody closed closes its connections all the same.
+    deinit {
+        let core = core
+        core.loop.execute { core.assumeIsolated { $0.abandon() } }
+    }
 
     /// Runs one statement, by itself a transaction.
     public func query(_ sql: SQL) async throws(PostgresError) -> Rows {

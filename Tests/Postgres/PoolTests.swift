@@ -1,9 +1,10 @@
 // The pool: sharing, bounds, prepared statements, and what the DSN can say.
 import Foundation
 import Observability
-import Postgres
 import TestSupport
 import Testing
+
+@testable import Postgres
 
 @Suite(.timeLimit(.minutes(1))) struct PoolTests {
     @Test func twoHundredCallersShareOneConnectionAndTheOneWhoFailsFailsAlone() async throws {
@@ -177,6 +178,24 @@ import Testing
         await closed.value
         let error = await #expect(throws: PostgresError.self) { try await pool.ping() }
         #expect(error?.sqlState == "08003")
+    }
+
+    @Test func aPoolThatNobodyClosedEndsItsConnectionsAndItsThread() async throws {
+        let database = try await Fixture.database()
+        // The thread holds its loop as long as it runs.
+        weak var loop: EventLoop?
+        do {
+            let pool = try Fixture.pool(dsn: database.dsn("tester"))
+            try await pool.ping()
+            loop = pool.core.loop
+        }
+        let administrator = try Fixture.pool(dsn: database.administratorDSN)
+        let left: SQL = """
+            SELECT count(*) FROM pg_stat_activity WHERE datname = \(database.name) AND usename = 'tester'
+            """
+        while try await administrator.query(left).one(Int.self) > 0 { await Task.yield() }
+        while loop != nil { await Task.yield() }
+        await administrator.close()
     }
 
     @Test func copyIsNotPossibleThroughQueryAndTheNextCallerIsServed() async throws {
