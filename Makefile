@@ -1,7 +1,7 @@
 # Every verb is a script; `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run up down status build test lint format bench clean
+.PHONY: help run up down status build test lint format bench chaos clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -35,6 +35,9 @@ format: ## the same, put right
 
 bench: ## decided orders a second, beside pgbench and Redis
 	@scripts/bench
+
+chaos: ## everything breaks in turn during a sale, then the audit (SECONDS=300, SEED=)
+	@scripts/chaos
 
 clean: ## stop, then remove data, logs and builds
 	@scripts/down && rm -rf .local .build

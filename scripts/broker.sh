@@ -46,6 +46,7 @@ start_kafka() {
     mkdir -p "$data" "$logs/kafka"
     sed -e "s#@PORT@#$KAFKA_PORT#g; s#@CONTROLLER_PORT@#$((KAFKA_PORT + 1))#g; s#@DATA@#$data/data#g" \
         "$root/deploy/kafka/server.properties" >"$properties"
+    [[ ! -f ${SETTINGS_DIR:-}/kafka.properties ]] || cat "$SETTINGS_DIR/kafka.properties" >>"$properties"
     export LOG_DIR=$logs/kafka KAFKA_HEAP_OPTS=${KAFKA_HEAP_OPTS:--Xms512m -Xmx512m}
     if [[ ! -f $data/data/meta.properties ]]; then
         "$KAFKA_HOME/bin/kafka-storage.sh" format --ignore-formatted --config "$properties" \

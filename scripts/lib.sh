@@ -87,6 +87,9 @@ start() {
     running "$1.supervisor" >/dev/null && return
     kill_left "$1"
     rm -f "$run/$1.supervisor" "$run/$1.pid"
+    # What the caller adds comes last, so it wins. All instances of a service share it.
+    local added=${SETTINGS_DIR:-}/${1%-[0-9]*}.environment
+    [[ ! -f $added ]] || (umask 077 && cat "$added" >>"$run/$1.environment")
     setsid "$root/scripts/supervise" "$@" </dev/null >>"$logs/supervisor.log" 2>&1 &
     local waited
     for ((waited = 0; waited < 250; waited++)); do

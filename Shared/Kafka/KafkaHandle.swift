@@ -20,7 +20,7 @@ final class KafkaHandle: @unchecked Sendable {
         _ kind: rd_kafka_type_t, _ configuration: KafkaConfiguration, fixed: [String: String] = [:],
         defaults: [String: String] = [:], events: Int32 = 0, log: Logger?
     ) throws(KafkaError) {
-        var properties = defaults
+        var properties = Self.comesBackSoon.merging(defaults) { $1 }
         if !configuration.bootstrapServers.isEmpty {
             properties["bootstrap.servers"] = configuration.bootstrapServers
         }
@@ -55,6 +55,11 @@ final class KafkaHandle: @unchecked Sendable {
         self.pointer = pointer
         self.sink = sink
     }
+
+    /// Librdkafka's own defaults let a broker that is back wait for ten seconds, and one that fell silent for sixty.
+    private static let comesBackSoon = [
+        "reconnect.backoff.max.ms": "1000", "socket.timeout.ms": "10000", "socket.keepalive.enable": "true",
+    ]
 
     /// Librdkafka before 2.3.0 fails an assertion when a member of a group is freed that has joined and was not given an
     /// assignment yet (confluentinc/librdkafka#4312). Few are, at the end of a program: they are left to the system.

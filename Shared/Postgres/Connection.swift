@@ -37,6 +37,7 @@ final class Connection {
     private var queue = PipelineQueue()
     private var steps: [PipelineQueue.StepID: PendingStep] = [:]
     private var stepsStarted = 0
+    private var lastHeard = ContinuousClock.now
     private var solo: Solo?
 
     // Reused for every statement, so that sending allocates nothing.
@@ -48,6 +49,8 @@ final class Connection {
         let statements: [SQL]
         /// It may commit: when the connection dies meanwhile, nobody knows whether it did.
         let commits: Bool
+        /// It may take as long as it likes.
+        let isPatient: Bool
         let answer: Answer
         let started = ContinuousClock.now
         var results: [ResultMemory?]
@@ -123,7 +126,9 @@ final class Connection {
 
     /// Sends the statements with one sync behind them; the answer comes when that sync has come back.
     /// The first error is the step's: those behind it were skipped.
-    func submit(_ statements: [SQL], commits: Bool, mayDeallocate: Bool, _ answer: @escaping Answer) {
+    func submit(
+        _ statements: [SQL], commits: Bool, mayDeallocate: Bool, isPatient: Bool = false, _ answer: @escaping Answer
+    ) {
         if let failure { return answer(.failure(failure)) }
         if let statement = statements.first(where: { $0.parameters.count > 65_535 }) {
             let error = PostgresError(
@@ -137,10 +142,11 @@ final class Connection {
                 sqlState: PostgresError.Code.featureNotSupported, message: "a COPY is under way on this connection")
             return answer(.failure(error))
         }
+        if steps.isEmpty { lastHeard = .now }
         stepsStarted += 1
         let step = stepsStarted
         steps[step] = PendingStep(
-            statements: statements, commits: commits, answer: answer,
+            statements: statements, commits: commits, isPatient: isPatient, answer: answer,
             results: Array(repeating: nil, count: statements.count))
         for (index, statement) in statements.enumerated() {
             guard send(statement, step: step, index: index) else { return fail() }
@@ -218,6 +224,7 @@ final class Connection {
 
     func socketReady(_ readiness: EventLoop.Readiness) {
         guard phase == .ready else { return }
+        if readiness.contains(.read) { lastHeard = .now }
         if readiness.contains(.read), PQconsumeInput(libpq.connection) == 0 {
             // What arrived before the end may still hold answers, a commit's among them.
             drain()
@@ -365,6 +372,18 @@ final class Connection {
     }
 
     // MARK: Failing
+
+    /// Whether an answer is expected that is bounded in time. A script or a COPY is not.
+    var isListening: Bool { phase == .ready && solo == nil && steps.values.contains { !$0.isPatient } }
+
+    /// Gives the connection up when nothing was heard on it for too long.
+    func failIfSilent(for silenceMax: Duration) {
+        guard isListening, lastHeard.duration(to: .now) >= silenceMax else { return }
+        fail(
+            PostgresError(
+                sqlState: PostgresError.Code.connectionFailure,
+                message: "the server has said nothing for \(silenceMax)"))
+    }
 
     /// The connection is lost: everybody who waits on it is told, and it takes nothing any more.
     func fail(_ given: PostgresError? = nil) {

@@ -24,6 +24,7 @@ actor ConnectionPool {
     private var nextID = 0
     private var waiters = Fifo<Waiter>()
     private var waiterTimer: Int?
+    private var silenceTimer: Int?
     private var transactions: [Int: TransactionState] = [:]
     private var isClosing = false
     private var closeWaiters: [() -> Void] = []
@@ -120,18 +121,36 @@ actor ConnectionPool {
     }
 
     private func send(
-        _ statements: [SQL], commits: Bool, mayDeallocate: Bool = true, on connection: Connection,
-        _ answer: @escaping Answer<[Rows]>
+        _ statements: [SQL], commits: Bool, mayDeallocate: Bool = true, isPatient: Bool = false,
+        on connection: Connection, _ answer: @escaping Answer<[Rows]>
     ) {
-        connection.submit(statements, commits: commits, mayDeallocate: mayDeallocate, answer)
+        connection.submit(
+            statements, commits: commits, mayDeallocate: mayDeallocate, isPatient: isPatient, answer)
         settle(connection)
+        watchSilence()
+    }
+
+    /// One timer for all connections, as long as one of them owes an answer.
+    private func watchSilence() {
+        guard silenceTimer == nil, connections.values.contains(where: \.isListening) else { return }
+        silenceTimer = loop.addTimer(after: max(options.silenceMax / 4, .milliseconds(50))) { [weak self] in
+            self?.assumeIsolated { pool in
+                pool.silenceTimer = nil
+                for connection in pool.connections.values {
+                    connection.failIfSilent(for: pool.options.silenceMax)
+                    pool.settle(connection)
+                }
+                pool.watchSilence()
+            }
+        }
     }
 
     // MARK: Transactions
 
     /// Runs the statements in one round trip; `BEGIN` goes with the first.
     func run(
-        _ statements: [SQL], in id: Int, begin: SQL, for caller: Caller, _ answer: @escaping Answer<[Rows]>
+        _ statements: [SQL], in id: Int, begin: SQL, isPatient: Bool = false, for caller: Caller,
+        _ answer: @escaping Answer<[Rows]>
     ) {
         let transaction = state(of: id, begin: begin)
         func fail(_ error: PostgresError) {
@@ -147,7 +166,7 @@ actor ConnectionPool {
                 let begins = !transaction.hasBegun
                 transaction.hasBegun = true
                 let all = begins ? [transaction.begin] + statements : statements
-                send(all, commits: false, on: connection) { result in
+                send(all, commits: false, isPatient: isPatient, on: connection) { result in
                     switch result {
                     case .failure(let error): fail(error)
                     case .success(let rows): answer(.success(begins ? Array(rows.dropFirst()) : rows))

@@ -35,11 +35,23 @@ struct ConnectionSettings: Sendable {
             "\(given["host"] ?? given["hostaddr"] ?? "local"):\(given["port"] ?? "5432")/\(given["dbname"] ?? "")"
 
         // The DSN's own options come last, so they win.
-        let timeout = "-c statement_timeout=\(max(0, statementTimeoutSeconds))s"
-        let serverOptions = [timeout, given["options"]].compactMap { $0 }.joined(separator: " ")
-        keywords = ["dbname", "fallback_application_name", "client_encoding", "options"]
-        values = [dsn, applicationName, "UTF8", serverOptions]
+        let serverOptions =
+            (["statement_timeout=\(max(0, statementTimeoutSeconds))s"] + Self.serverForgetsTheDead).map { "-c \($0)" }
+            + [given["options"]].compactMap { $0 }
+        // What stands before "dbname" gives way to the DSN.
+        keywords = [
+            "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+            "dbname", "fallback_application_name", "client_encoding", "options",
+        ]
+        values = ["10", "5", "3", "20000", dsn, applicationName, "UTF8", serverOptions.joined(separator: " ")]
     }
+
+    /// A client that is frozen, or behind a network that fell silent, would keep its locks for two hours, and whoever takes
+    /// its work over would wait for them.
+    private static let serverForgetsTheDead = [
+        "idle_in_transaction_session_timeout=10s", "client_connection_check_interval=5s", "tcp_keepalives_idle=10",
+        "tcp_keepalives_interval=5", "tcp_keepalives_count=3", "tcp_user_timeout=20000",
+    ]
 
     /// libpq's own words, where they cannot hold a part of a password.
     private static func harmless(_ text: String) -> String {

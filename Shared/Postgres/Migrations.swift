@@ -50,10 +50,11 @@ extension PostgresPool {
         _ migrations: [Migration], schema: String, _ transaction: Transaction
     ) async throws(PostgresError) {
         // Waiting for another instance's long migration is no reason to fail.
-        _ = try await transaction.pipeline([
-            "SET LOCAL statement_timeout = 0",
-            "SELECT pg_advisory_xact_lock(hashtextextended('stampede migrations ' || \(schema), 0))",
-        ])
+        _ = try await transaction.pipeline(
+            [
+                "SET LOCAL statement_timeout = 0",
+                "SELECT pg_advisory_xact_lock(hashtextextended('stampede migrations ' || \(schema), 0))",
+            ], isPatient: true)
         let exists: Bool = try await transaction.query(
             "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = \(schema))"
         ).one()

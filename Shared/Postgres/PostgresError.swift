@@ -30,8 +30,11 @@ public struct PostgresError: Error, Sendable, Equatable {
     /// The connection died while a commit was under way: it may have happened or not. Look before trying again.
     public var isOutcomeUnknown: Bool { sqlState == Code.outcomeUnknown }
 
-    /// Nobody could serve this now: no connection, or no free one within the bound. An HTTP server answers 503.
-    public var isUnavailable: Bool { isConnectionFailure || sqlState.hasPrefix("53") }
+    /// Nobody could serve this now: no connection, or no free one within the bound; a server that is out of disk, memory
+    /// or time, or that takes no writes at the moment. An HTTP server answers 503.
+    public var isUnavailable: Bool {
+        isConnectionFailure || sqlState.hasPrefix("53") || sqlState.hasPrefix("58") || Self.notNow.contains(sqlState)
+    }
 
     /// The same work may succeed when it is done again from its start: it lost a race (serialization, deadlock, a table
     /// that a migration changed), there was no connection, or no free one. Never true where the outcome is unknown.
@@ -74,6 +77,9 @@ public struct PostgresError: Error, Sendable, Equatable {
 
     /// The server ended the session: shutdown, crash, start-up, a dropped database, an idle time-out.
     private static let terminations: Set<String> = ["57P01", "57P02", "57P03", "57P04", "57P05", "25P03"]
+
+    /// A statement that took too long, a lock that was not free in time, a server that is a replica or read-only.
+    private static let notNow: Set<String> = [Code.cancelled, "55P03", "25006"]
 
     func naming(statement: String?) -> PostgresError {
         PostgresError(

@@ -13,7 +13,14 @@ public struct PostgresOptions: Sendable {
     /// How many prepared statements each connection keeps.
     public var statementsMax = 256
     /// What the server gives a statement before it ends it (`statement_timeout`); 0 for no bound. The DSN's `options` win.
-    public var statementTimeoutSeconds = 60
+    public var statementTimeoutSeconds = 15
+    /// A connection on which nothing was heard for so long while a statement is under way is lost: the server would have
+    /// answered, or ended the statement. A network that swallows what is sent says nothing by itself.
+    public var silenceMax: Duration {
+        get { ownSilenceMax ?? .seconds(statementTimeoutSeconds > 0 ? statementTimeoutSeconds + 3 : 86_400) }
+        set { ownSilenceMax = newValue }
+    }
+    private var ownSilenceMax: Duration?
     /// The first and the longest pause between attempts to connect.
     public var reconnectMin: Duration = .milliseconds(50)
     public var reconnectMax: Duration = .seconds(2)

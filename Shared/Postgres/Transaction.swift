@@ -36,9 +36,14 @@ public struct Transaction: Sendable {
 
     /// Runs the statements in one round trip; gives the rows of each. The first that fails is the error.
     public func pipeline(_ statements: [SQL]) async throws(PostgresError) -> [Rows] {
+        try await pipeline(statements, isPatient: false)
+    }
+
+    /// - Parameter isPatient: the server may be silent as long as it likes: for a lock that is held for long.
+    func pipeline(_ statements: [SQL], isPatient: Bool) async throws(PostgresError) -> [Rows] {
         try requireOpen()
         let result: Result<[Rows], PostgresError> = await pool.call { [id, begin] pool, caller, answer in
-            pool.run(statements, in: id, begin: begin, for: caller, answer)
+            pool.run(statements, in: id, begin: begin, isPatient: isPatient, for: caller, answer)
         }
         return try result.get()
     }

@@ -84,11 +84,13 @@ final class ServiceRunner<Running: Service>: Sendable {
             throw ConfigurationError(["\(Configuration.kafkaPrefix)…: \(error.message)".singleLine])
         }
         let postgres: PostgresPool
+        var options = PostgresOptions()
+        options.statementTimeoutSeconds = configuration.integer(StandardKeys.postgresStatementSeconds)
         do {
             postgres = try PostgresPool(
                 dsn: configuration.secret(StandardKeys.postgresDSN).value,
                 connectionsMax: configuration.integer(StandardKeys.postgresConnections),
-                applicationName: "\(Running.name)/\(instance)", log: log, metrics: metrics)
+                applicationName: "\(Running.name)/\(instance)", log: log, metrics: metrics, options: options)
         } catch {
             throw ConfigurationError(["\(StandardKeys.postgresDSN): not readable as a DSN"])
         }

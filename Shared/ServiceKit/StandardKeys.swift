@@ -6,6 +6,7 @@ enum StandardKeys {
     static let bootstrapServers = "KAFKA_BOOTSTRAP_SERVERS"
     static let postgresDSN = "STAMPEDE_POSTGRES_DSN"
     static let postgresConnections = "STAMPEDE_POSTGRES_CONNECTIONS"
+    static let postgresStatementSeconds = "STAMPEDE_POSTGRES_STATEMENT_SECONDS"
     static let httpAddress = "STAMPEDE_HTTP_ADDRESS"
     static let httpPort = "STAMPEDE_HTTP_PORT"
     static let httpThreads = "STAMPEDE_HTTP_THREADS"
@@ -25,6 +26,9 @@ enum StandardKeys {
                 postgresDSN, "The service's own database, as libpq reads it: postgresql://user:password@host/name",
                 .secret, required: true),
             .init(postgresConnections, "Connections to Postgres at most", .integer(1...200), default: "4"),
+            .init(
+                postgresStatementSeconds, "A statement that takes longer is ended; 3 seconds later its connection is",
+                .integer(1...3600), default: "15"),
             .init(httpAddress, "Where to listen: a literal IPv4 or IPv6 address", default: "127.0.0.1"),
             .init(httpPort, "The port to listen on; 0 takes a free one", .integer(0...65_535), default: "\(port)"),
             .init(httpThreads, "Event loops of the HTTP server", .integer(1...64), default: "1"),

@@ -17,10 +17,17 @@ struct Stack: Sendable {
     let environment: [String: String]
 
     /// Runs a test on a fresh stack, and takes it down whatever happens.
-    static func with(_ broker: Broker, _ body: (Stack) async throws -> Void) async throws {
-        let stack = try Stack(broker)
+    /// - Parameters:
+    ///   - adding: variables for the scripts.
+    ///   - prepare: runs before anything is started.
+    static func with(
+        _ broker: Broker, adding variables: [String: String] = [:], prepare: (Stack) async throws -> Void = { _ in },
+        _ body: (Stack) async throws -> Void
+    ) async throws {
+        let stack = try Stack(broker, variables)
         let keeper = try stack.startKeeper()
         do {
+            try await prepare(stack)
             try await stack.script("up").requireSuccess()
             try await body(stack)
         } catch {
@@ -30,7 +37,7 @@ struct Stack: Sendable {
         try await keeper.end()
     }
 
-    private init(_ broker: Broker) throws {
+    private init(_ broker: Broker, _ variables: [String: String]) throws {
         folder = "/tmp/stampede-end-to-end-\(getpid())-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let ports = try FreePorts.pick(9)
@@ -44,8 +51,20 @@ struct Stack: Sendable {
         environment["CONFIGURATION"] = "debug"
         environment["BUILD"] = "no"
         if broker == .apache { environment["KAFKA_HOME"] = Self.inherited["KAFKA_HOME"] }
-        self.environment = environment
+        environment["SETTINGS_DIR"] = "\(folder)/settings"
+        try FileManager.default.createDirectory(
+            atPath: "\(folder)/settings", withIntermediateDirectories: true)
+        self.environment = environment.merging(variables) { $1 }
     }
+
+    /// Adds lines to what the scripts start a program with: `reservation.environment`, `kafka.properties`.
+    func add(_ lines: String..., to file: String) throws {
+        let path = "\(folder)/settings/\(file)"
+        let before = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+        try (before + lines.map { $0 + "\n" }.joined()).write(toFile: path, atomically: true, encoding: .utf8)
+    }
+
+    func port(_ name: String) -> Int { environment["\(name)_PORT"].flatMap { Int($0) } ?? 0 }
 
     private static let inherited = ProcessInfo.processInfo.environment
 
@@ -100,7 +119,11 @@ struct Stack: Sendable {
         let pipe = Pipe()
         // No program that is started from here on may hold the other end open.
         _ = fcntl(pipe.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
-        let command = "cat >/dev/null; '\(Self.root)/scripts/down' >/dev/null; code=$?; rm -rf '\(folder)'; exit $code"
+        // A test may have put Postgres on a small disk of its own.
+        let command =
+            "cat >/dev/null; '\(Self.root)/scripts/down' >/dev/null; code=$?; "
+            + "if mountpoint -q '\(folder)/postgres'; then umount '\(folder)/postgres'; fi; "
+            + "rm -rf '\(folder)'; exit $code"
         let program = try ChildProgram(
             "/bin/bash", ["-c", command], environment: environment, output: .nullDevice,
             input: pipe.fileHandleForReading)
@@ -135,8 +158,18 @@ struct Stack: Sendable {
         try await eventually { (processNumber(name) ?? before) != before }
     }
 
-    func eventually(_ isTrue: () async throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(60)
+    func signal(_ name: String, _ signal: Int32) throws {
+        guard let process = processNumber(name), kill(process, signal) == 0 else {
+            throw Ended.Failure(description: "\(name) does not run")
+        }
+    }
+
+    func log(_ name: String) throws -> String {
+        try String(contentsOfFile: "\(folder)/log/\(name).log", encoding: .utf8)
+    }
+
+    func eventually(within time: Duration = .seconds(60), _ isTrue: () async throws -> Bool) async throws {
+        let deadline = ContinuousClock.now + time
         while try await !isTrue() {
             guard ContinuousClock.now < deadline else { throw Ended.Failure(description: "it never came true") }
             try await Task.sleep(for: .milliseconds(50))

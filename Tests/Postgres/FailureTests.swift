@@ -112,4 +112,61 @@ import Testing
         try await pool.ping()
         await pool.close()
     }
+
+    @Test func aNetworkThatFallsSilentIsFoundOutWithinTheBound() async throws {
+        let database = try await Fixture.database()
+        let proxy = try FaultProxy(to: database.server.port)
+        defer { proxy.close() }
+        let dsn = database.dsn("tester").replacing(":\(database.server.port)/", with: ":\(proxy.port)/")
+        var options = TestDatabase.patientOptions
+        options.silenceMax = .seconds(1)
+        let pool = try Fixture.pool(dsn: dsn, options: options)
+        try await pool.execute("CREATE TABLE heard (x int)")
+
+        // In a statement: nothing can have been committed.
+        let early = await #expect(throws: PostgresError.self) {
+            try await pool.transaction { transaction in
+                try await transaction.execute("INSERT INTO heard VALUES (1)")
+                proxy.set(.silent)
+                try await transaction.execute("INSERT INTO heard VALUES (2)")
+            }
+        }
+        #expect(early?.isConnectionFailure == true && early?.isOutcomeUnknown == false)
+        // In the commit: nobody knows.
+        proxy.set(.none)
+        let late = await #expect(throws: PostgresError.self) {
+            try await pool.transaction { transaction in
+                try await transaction.execute("INSERT INTO heard VALUES (3)")
+                proxy.set(.silent)
+            }
+        }
+        #expect(late?.isOutcomeUnknown == true)
+        proxy.set(.none)
+        // On a new connection, for the old ones stay mute.
+        #expect(try await pool.query("SELECT count(*) FROM heard").one() == Int64(0))
+        await pool.close()
+    }
+
+    @Test func aServerForgetsAClientThatHoldsATransactionAndSaysNothing() async throws {
+        let database = try await Fixture.database()
+        let pool = try Fixture.pool(dsn: database.dsn("tester"))
+        #expect(try await pool.query("SHOW idle_in_transaction_session_timeout").one() == "10s")
+        await pool.close()
+        // As with a process that is stopped: its locks are free again.
+        let impatient = database.dsn("tester") + "?options=-cidle_in_transaction_session_timeout%3D200"
+        let frozen = try Fixture.pool(dsn: impatient)
+        let other = try Fixture.pool(dsn: database.dsn("tester"))
+        try await other.execute("CREATE TABLE held (x int PRIMARY KEY)")
+        try await other.execute("INSERT INTO held VALUES (1)")
+        await #expect(throws: PostgresError.self) {
+            try await frozen.transaction { transaction in
+                try await transaction.execute("UPDATE held SET x = 2")
+                // Waits for the lock until the server has ended the other's session.
+                try await other.execute("UPDATE held SET x = 3")
+            }
+        }
+        #expect(try await other.query("SELECT x FROM held").column(as: Int32.self) == [3])
+        await frozen.close()
+        await other.close()
+    }
 }

@@ -1,0 +1,72 @@
+// What breaks while buyers order: nobody is lied to, what was accepted is decided once, and the sale goes on by itself.
+// `make chaos` runs the same for a given time, in a random order.
+import Foundation
+import TestSupport
+import Testing
+
+@testable import StampedeCore
+
+@Suite(.serialized, .enabled(if: Stack.brokers.contains(.apache), "needs Apache Kafka: KAFKA_HOME"))
+struct FaultTests {
+    @Test(.enabled(if: ChaosPlan.given == nil)) func everyKindOfFaultInTheMiddleOfASale() async throws {
+        try await FaultBench.with(seconds: 180, rate: 40, isImpatient: true) { bench in
+            for fault in Fault.short(bench) { try await bench.suffer(fault, for: .seconds(fault.lasts.lowerBound)) }
+            try await bench.verify()
+        }
+    }
+
+    /// It goes on where it was, but its partitions are another's: nothing that it still had in hand is kept.
+    @Test(.enabled(if: ChaosPlan.given == nil)) func anInstanceThatWakesFromAFreezeCannotDecideWhatAnotherHasTaken()
+        async throws
+    {
+        let two = ["RESERVATION_INSTANCES": "2"]
+        try await FaultBench.with(seconds: 60, rate: 60, isImpatient: false, adding: two) { bench in
+            try await bench.goesOn(since: .now)
+            let assigned = { try bench.stack.log("reservation").components(separatedBy: "partitions assigned").count }
+            let before = try assigned()
+            let sleeper = try #require(bench.stack.processNumber("reservation"))
+            try bench.stack.signal("reservation", SIGSTOP)
+            // The other one has all of it when whatever was accepted since is decided.
+            try await Task.sleep(for: .seconds(1))
+            let meanwhile = bench.crowd.acceptedOrders
+            try await bench.stack.eventually {
+                meanwhile.allSatisfy { bench.decisions.time(of: $0) != nil }
+            }
+            try bench.stack.signal("reservation", SIGCONT)
+            try await bench.goesOn(since: .now)
+            // It is a member again, and takes its part.
+            try await bench.stack.eventually { try assigned() > before }
+            #expect(bench.stack.processNumber("reservation") == sleeper)
+            try await bench.verify()
+        }
+    }
+
+    @Test(.enabled(if: ChaosPlan.given != nil)) func chaos() async throws {
+        let plan = try #require(ChaosPlan.given)
+        print("chaos for \(plan.seconds) s with seed \(plan.seed)")
+        try await FaultBench.with(seconds: plan.seconds + 120, rate: 40, isImpatient: false) { bench in
+            var random = SeededRandom(seed: plan.seed)
+            let end = ContinuousClock.now + .seconds(plan.seconds)
+            var bag: [Fault] = []
+            while ContinuousClock.now < end {
+                if bag.isEmpty { bag = Fault.all(bench).shuffled(using: &random) }
+                let fault = bag.removeLast()
+                let seconds = Double.random(in: fault.lasts, using: &random)
+                try await bench.suffer(fault, for: .seconds(seconds))
+            }
+            try await bench.verify()
+        }
+    }
+}
+
+/// How long `make chaos` is to go on, and what the order of its faults comes from.
+struct ChaosPlan: Sendable {
+    let seconds: Int
+    let seed: UInt64
+
+    static let given: ChaosPlan? = {
+        let environment = ProcessInfo.processInfo.environment
+        guard let seconds = environment["CHAOS_SECONDS"].flatMap({ Int($0) }) else { return nil }
+        return ChaosPlan(seconds: seconds, seed: environment["CHAOS_SEED"].flatMap { UInt64($0) } ?? 1)
+    }()
+}
