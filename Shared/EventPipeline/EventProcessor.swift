@@ -22,6 +22,7 @@ public final class EventProcessor: Component {
     private let handler: any EventHandler
     private let recordsMax: Int
     private let pace: Duration
+    private let prefetchBytesMax: Int
     private let context: ServiceContext
     private let state = Mutex(State())
 
@@ -35,9 +36,11 @@ public final class EventProcessor: Component {
     ///   - name: the processor's name within the service; the consumer group is `<service>.<name>`.
     ///   - batchRecordsMax: records that one transaction applies at the most.
     ///   - pace: how long a partition that is busy but not behind gathers events for one transaction.
+    ///   - prefetchBytesMax: what waits in memory for each partition, about 1,000 small records a megabyte: the batches
+    ///     of one that is far behind are that large.
     public init(
         _ context: ServiceContext, name: String, topic: Topic, batchRecordsMax: Int = 5000,
-        pace: Duration = .milliseconds(100), handler: any EventHandler
+        pace: Duration = .milliseconds(100), prefetchBytesMax: Int = 1 << 20, handler: any EventHandler
     ) {
         self.name = name
         self.topic = topic
@@ -45,6 +48,7 @@ public final class EventProcessor: Component {
         self.context = context
         recordsMax = batchRecordsMax
         self.pace = pace
+        self.prefetchBytesMax = prefetchBytesMax
     }
 
     /// False while a partition of this instance stands still.
@@ -58,8 +62,8 @@ public final class EventProcessor: Component {
             processor: name, topic: topic, clusterID: clusterID, recordsMax: recordsMax, pace: pace,
             handler: handler, context: context)
         let consumer = try GroupConsumer(
-            context.kafka, group: "\(context.serviceName).\(name)", topics: [topic.name], log: context.log,
-            metrics: context.metrics)
+            context.kafka, group: "\(context.serviceName).\(name)", topics: [topic.name],
+            queueBytesMaxPerPartition: prefetchBytesMax, log: context.log, metrics: context.metrics)
         let run = Task.detached { [self] in
             do {
                 try await consumer.run(

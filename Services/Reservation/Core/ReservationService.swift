@@ -40,7 +40,9 @@ public struct ReservationService: Service {
             keys,
             salesTable,
             keeper,
-            EventProcessor(context, name: "orders", topic: .orders, pace: .milliseconds(30), handler: decisions),
+            EventProcessor(
+                context, name: "orders", topic: .orders, pace: .milliseconds(30), prefetchBytesMax: 3 << 20,
+                handler: decisions),
             EventProcessor(context, name: "payments", topic: .payments, handler: PaymentSettlement(keeper: keeper)),
         ]
         routes =

@@ -16,7 +16,7 @@ struct RushCommand: Command {
             Option("poor", "N", "of a thousand buyers so many cannot pay", default: "10"),
             Option("hold", "SECONDS", "how long a phone waits for its money", default: "600"),
             Option("listeners", "N", "buyers with a live connection (http only)", default: "2000"),
-            Option("connections", "N", "connections that orders go over", default: "64"),
+            Option("connections", "N", "connections that orders go over", default: "256"),
             Option("threads", "N", "threads that send", default: "1"),
             Option("noon", "SECONDS", "from the end of the preparation", default: "3"),
             Option("in-flight", "N", "orders that may be unread by a service; 0: all (150000 on the embedded broker)"),
