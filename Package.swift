@@ -60,7 +60,11 @@ let package = Package(
         .executableTarget(
             name: "ServiceKitProbe", dependencies: ["ServiceKit", "HTTP"], path: "Tests/ServiceKitProbe",
             swiftSettings: settings),
-        tests("EventPipeline", ["EventPipeline", "ServiceKit", "Models", "Kafka", "Postgres"]),
+        tests("EventPipeline", ["EventPipeline", "EventPipelineProbe", "ServiceKit", "Models", "Kafka", "Postgres"]),
+        // A service of one processor, to be killed
+        .executableTarget(
+            name: "EventPipelineProbe", dependencies: ["EventPipeline", "ServiceKit", "Models", "JSON", "Postgres"],
+            path: "Tests/EventPipelineProbe", swiftSettings: settings),
         .target(
             name: "TestSupport",
             dependencies: ["Models", "JSON", "Kafka", "Postgres", "HTTP", "Security", "ServiceKit", "Observability"],

@@ -10,6 +10,8 @@ import Synchronization
 import TestSupport
 import Testing
 
+@testable import EventPipelineProbe
+
 @Suite struct EventProcessorTests {
     /// Every order is one row and one answer; answers may come twice but then bear the same ID.
     private func expectExactlyOnce(_ fixture: Fixture, _ context: ServiceContext, count: Int) async throws {

@@ -9,27 +9,23 @@ import Postgres
 import ServiceKit
 import TestSupport
 
+@testable import EventPipelineProbe
+
 struct Fixture {
     let broker: TestBroker
     let server: TestPostgres
     let database: TestDatabase
 
-    static let effects = Migration(
-        number: 1, name: "effects",
-        sql: """
-            CREATE TABLE effects (order_id uuid PRIMARY KEY, variant text NOT NULL CHECK (variant <> 'refused'),
-                applied bigserial);
-            """)
-
-    init(server: TestPostgres? = nil) async throws {
-        broker = try await TestBroker.make(.embedded, fresh: true)
+    /// On Apache Kafka the topics are there once, and one test's.
+    init(_ kind: TestBroker.Kind = .embedded, server: TestPostgres? = nil) async throws {
+        broker = try await TestBroker.make(kind, fresh: kind == .embedded)
         try await broker.create(
             [Topic.orders, .reservations, .sales, .payments].flatMap { topic in
                 [topic.name, topic.deadLetters].map { TopicSpecification(name: $0, partitions: topic.partitions) }
             })
         if let server { self.server = server } else { self.server = try await TestPostgres.shared() }
         database = try await self.server.database(schemas: ["reservation"])
-        try await context().postgres.migrate(schema: "reservation", [PipelineSchema.migration, Self.effects])
+        try await context().postgres.migrate(schema: "reservation", Probe.migrations)
     }
 
     /// What a service would be given; each is an instance of its own.
@@ -96,44 +92,4 @@ struct Fixture {
     }
 
     struct TimedOut: Error { let what: String }
-}
-
-/// Keeps each order as a row and answers it; a second application of the same order would violate the primary key.
-struct Recorder: EventHandler {
-    /// Answers are rendered from a recipe after the commit, or published through the step.
-    var rendersAnswers = false
-    var beforeCommit: @Sendable (EventBatch) async throws -> Void = { _ in }
-
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let orders = batch.read(step, only: [OrderPlaced.type]) { (_, json) throws(JSONError) in
-            try OrderPlaced(json: json)
-        }
-        if orders.isEmpty { return }
-        step.transaction.finish(
-            """
-            INSERT INTO effects (order_id, variant)
-            SELECT * FROM unnest(\(orders.map(\.value.orderId)), \(orders.map(\.value.variant)))
-            """)
-        try await beforeCommit(batch)
-        if rendersAnswers { return step.publish(rendering: [1]) }
-        for order in orders {
-            step.publish(
-                .reservations, key: order.value.buyerId, id: "\(order.value.orderId)/waitlisted", answer(order.value))
-        }
-    }
-
-    func render(_ batch: EventBatch, recipe: [UInt8], into outgoing: inout Outgoing) throws {
-        for order in batch.events(of: OrderPlaced.self) {
-            outgoing.publish(
-                .reservations, key: order.value.buyerId, subject: order.value.orderId, "waitlisted", time: order.time,
-                answer(order.value), cause: order.trace)
-        }
-    }
-
-    private func answer(_ order: OrderPlaced) -> OrderWaitlisted {
-        OrderWaitlisted(
-            line: OrderLine(
-                orderId: order.orderId, saleId: order.saleId, batch: 1, variant: order.variant, buyerId: order.buyerId,
-                brandId: AccountID(high: 9, low: 9)))
-    }
 }
