@@ -182,29 +182,6 @@ import Testing
     }
 }
 
-@Suite struct RecipeTests {
-    @Test func whatIsWrittenIsReadBack() throws {
-        let name = try #require(LocalizedText(["en": "x", "zh": "手机"]))
-        let product = Product(
-            productId: .init(high: 1, low: 1), brandId: .init(high: 1, low: 1), name: name,
-            variants: [.init(code: "a", title: name)])
-        let recipe = Recipe(
-            goods: [Goods(saleId: .init(high: 2, low: 2), product: product)], toldAt: Timestamp(seconds: 5),
-            firstOffset: 1000, entries: [0, Recipe.untold, 1])
-        let read = try Recipe(encoded: recipe.encoded())
-        #expect(read == recipe)
-        #expect((998...1004).map { read.language(at: $0) } == [nil, nil, .english, nil, .chinese, nil, nil])
-        #expect(read.language(at: .min) == nil)
-    }
-
-    @Test func whatIsNoRecipeIsAnError() throws {
-        let good = try Recipe(goods: [], toldAt: .distantPast, firstOffset: 0, entries: [1]).encoded()
-        for wrong in [[], [0], [0, 0, 0, 0], [255, 255, 255, 255], Array(good.prefix(20)), Array(good.dropFirst())] {
-            #expect(throws: RecipeError.self) { try Recipe(encoded: wrong) }
-        }
-    }
-}
-
 @Suite struct NotificationIdentityTests {
     private func occasion(order: OrderID, buyer: AccountID = .init(high: 1, low: 1)) -> Occasion {
         Occasion(

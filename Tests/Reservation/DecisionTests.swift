@@ -48,6 +48,11 @@ import Testing
         #expect(left.units == 1)
     }
 
+    @Test func anOrderThatComesTwiceAfterAllIsGoneIsRefusedOnce() {
+        let none = StockView(units: 0, places: 0, unitsElsewhere: 0, placesElsewhere: 0)
+        #expect(decided([order(1, by: 7), order(1, by: 7)], none).0.outcomes == [.soldOut, .none])
+    }
+
     @Test func anOrderThatWasDecidedInAnEarlierBatchIsNotDecidedAgain() {
         var history = History()
         history.decided = [OrderID(high: 2, low: 1)]
@@ -103,6 +108,8 @@ import Testing
                 let (decisions, after) = decided(part, left, history: history)
                 for (placed, outcome) in zip(part, decisions.outcomes) {
                     split.append(outcome)
+                    // As the service: who was refused is looked up while there is something to give.
+                    if !after.isExhausted { history.decided.insert(placed.order.orderId) }
                     if outcome == .reserved || outcome == .waitlisted {
                         history.decided.insert(placed.order.orderId)
                         history.served.insert(SaleBuyer(saleId: sale, buyerId: placed.order.buyerId))
@@ -110,9 +117,15 @@ import Testing
                 }
                 left = after
             }
-            // Sold out wins over the limit once nothing is left, in whichever batch that becomes known.
-            let same = zip(whole, split).allSatisfy { $0 == $1 }
-            #expect(same, "\(whole) \(split)")
+            var seen: Set<OrderID> = []
+            for (placed, (one, other)) in zip(orders, zip(whole, split)) {
+                if seen.insert(placed.order.orderId).inserted {
+                    #expect(one == other)
+                } else {
+                    // Once more: nothing, or refused as before.
+                    #expect(one == .none && (other == .none || other.refusal != nil))
+                }
+            }
         }
     }
 }
@@ -157,7 +170,7 @@ import Testing
     }
 }
 
-@Suite struct RefusalAndRecipeTests {
+@Suite struct RefusalTests {
     @Test func aMillionRefusalsOfOneKindAreOneRun() {
         let tests = DecisionTests()
         let orders = (1...1000).map { tests.order($0, by: $0) }
@@ -175,20 +188,6 @@ import Testing
             orders, lines: [0, 0, 0, 0], keys: [tests.key], outcomes: [.notOpen, .reserved, .soldOut, .soldOut])
         #expect(runs.map(\.reason) == [.notOpen, .soldOut])
         #expect(runs.map(\.lastOffset) == [1, 4])
-    }
-
-    @Test func aRecipeSurvivesItsBytesAndRefusesOthers() throws {
-        let tests = DecisionTests()
-        let recipe = Recipe(
-            lines: [
-                .init(
-                    saleId: tests.sale, batch: 1, variant: "mi3", brandId: tests.terms.brandId,
-                    price: tests.terms.price, holdSeconds: 600)
-            ], firstOffset: 77, outcomes: [0, 1, 2, 3], decidedAt: Timestamp(microseconds: 1_764_244_800_123_456))
-        #expect(try Recipe(encoded: recipe.encoded()) == recipe)
-        for length in 0..<20 {
-            #expect(throws: RecipeError.self) { try Recipe(encoded: Array(try recipe.encoded().prefix(length))) }
-        }
     }
 
     @Test func packedIdentifiersComeBack() {

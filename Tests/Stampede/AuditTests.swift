@@ -168,6 +168,16 @@ import Testing
         #expect(text.contains(Self.id(9).description))
     }
 
+    @Test func anOrderThatIsRefusedAgainIsOneRefusal() {
+        var table = OrderTable()
+        for _ in 0..<2 { table.addDecision(.refused, to: Self.id(1)) }
+        #expect(table.facts(of: Self.id(1)) == .refused)
+        table.addDecision(.held, to: Self.id(1))
+        #expect(table.facts(of: Self.id(1))?.contains(.decidedTwice) == true)
+        for _ in 0..<2 { table.addDecision(.held, to: Self.id(2)) }
+        #expect(table.facts(of: Self.id(2))?.contains(.decidedTwice) == true)
+    }
+
     @Test func theTableOfOrdersKeepsEveryFact() {
         var table = OrderTable()
         for number in 0..<5000 as Range<UInt64> { table.add(.ordered, to: Self.id(number)) }

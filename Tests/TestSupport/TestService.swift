@@ -214,14 +214,19 @@ public final class TestService<Running: Service>: Sendable {
         return records
     }
 
-    /// The events of one type on a topic, once there are as many as asked for.
+    /// The events of one type on a topic, once there are as many as asked for. One that came twice, under the same ID,
+    /// is one.
     public func events<Payload: EventPayload>(
         _ type: Payload.Type, on topic: Topic, count: Int
     ) async throws -> [Payload] {
         func isOne(_ record: ConsumedRecord) -> Bool {
             record.header("ce_type")?.elementsEqual(Payload.type.utf8) == true && record.value != nil
         }
-        return try await records(of: topic.name) { $0.count(where: isOne) >= count }.filter(isOne).map { record in
+        func events(_ records: [ConsumedRecord]) -> [ConsumedRecord] {
+            var seen: Set<ByteView> = []
+            return records.filter { isOne($0) && seen.insert($0.header("ce_id") ?? ByteView([])).inserted }
+        }
+        return try await events(records(of: topic.name) { events($0).count >= count }).map { record in
             try JSONParser.parse(Array(record.value ?? ByteView([])), Payload.init(json:))
         }
     }

@@ -31,23 +31,23 @@ struct Teller: EventHandler {
         let languages = try ReaderStatements.languages(rows[0])
 
         var recipe = Recipe(
-            goods: goods, toldAt: step.now, firstOffset: batch.firstOffset,
-            entries: Array(repeating: Recipe.untold, count: Int(batch.nextOffset - batch.firstOffset)))
+            head: Telling(goods: goods, toldAt: step.now), firstOffset: batch.firstOffset,
+            codes: Array(repeating: Telling.untold, count: Int(batch.nextOffset - batch.firstOffset)))
         // An event that stands in the batch twice is told by its first.
         for (event, id) in zip(events, ids) where new.remove(id) != nil {
             let language = event.value.accountId.flatMap { languages[$0] } ?? .english
-            recipe.entries[Int(event.offset - batch.firstOffset)] = language.rawValue
+            recipe.codes[Int(event.offset - batch.firstOffset)] = language.rawValue
         }
         step.publish(rendering: try recipe.encoded())
     }
 
     func render(_ batch: EventBatch, recipe bytes: [UInt8], into outgoing: inout Outgoing) throws {
-        let recipe = try Recipe(encoded: bytes)
-        let goods = Dictionary(recipe.goods.map { ($0.saleId, $0) }, uniquingKeysWith: { first, _ in first })
+        let recipe = try Recipe<Telling>(encoded: bytes)
+        let goods = Dictionary(recipe.head.goods.map { ($0.saleId, $0) }, uniquingKeysWith: { first, _ in first })
         var texts = TextCache()
         let events: [Incoming<Occasion>] = batch.events(of: types, Self.occasion)
         for event in events {
-            guard let language = recipe.language(at: event.offset) else { continue }
+            guard let language = recipe.code(at: event.offset).flatMap(Language.init) else { continue }
             let occasion = event.value
             let id = NotificationID.derived(occasion, eventID: event.id)
             let notification = Notification(
@@ -55,7 +55,8 @@ struct Teller: EventHandler {
                 saleId: occasion.saleId, orderId: occasion.orderId,
                 text: texts.text(for: occasion, goods: goods[occasion.saleId], at: event.time, in: language))
             outgoing.publish(
-                .notifications, key: occasion.accountId ?? occasion.brandId, id: id.description, time: recipe.toldAt,
+                .notifications, key: occasion.accountId ?? occasion.brandId, id: id.description,
+                time: recipe.head.toldAt,
                 notification, cause: event.trace)
         }
     }

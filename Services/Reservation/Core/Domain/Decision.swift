@@ -62,7 +62,7 @@ struct Decisions: Sendable {
 /// - Parameters:
 ///   - stocks: what each order's stock has; used up as the orders take it. Indexed by `line`.
 ///   - lines: for each order the index of its stock and terms.
-/// - Returns: one outcome an order, cut where a stock has run out here but not elsewhere: nobody is refused, and nobody
+/// - Returns: one outcome an order, `none` for one that has been decided, cut where a stock has run out here but not elsewhere: nobody is refused, and nobody
 ///   is put on the waitlist, while a unit is free anywhere.
 func decide(
     _ orders: [OrderInLog], lines: [Int], keys: [StockKey], terms: [Terms], stocks: inout [StockView],
@@ -76,7 +76,7 @@ func decide(
         let line = lines[index]
         let terms = terms[line]
         let order = placed.order
-        if history.decided.contains(order.orderId) || given.contains(order.orderId) {
+        guard !history.decided.contains(order.orderId), given.insert(order.orderId).inserted else {
             decisions.outcomes.append(.none)
             continue
         }
@@ -110,7 +110,6 @@ func decide(
             return decisions
         }
         decisions.outcomes.append(outcome)
-        given.insert(order.orderId)
         served.insert(buyer)
     }
     return decisions

@@ -162,37 +162,34 @@ struct OrderDecisions: EventHandler {
             storage.keep(
                 plan.orders, outcomes: outcomes, holdUntil: holdUntil, partition: batch.partition, used: used,
                 refusals: refusals(plan.orders, lines: plan.lines, keys: plan.keys, outcomes: outcomes)))
+        let lines = zip(plan.keys, plan.terms).map {
+            Decided.Line(
+                saleId: $0.saleId, batch: $0.batch, variant: $0.variant, brandId: $1.brandId, price: $1.price,
+                holdSeconds: $1.holdSeconds)
+        }
         let recipe = Recipe(
-            lines: zip(plan.keys, plan.terms).map {
-                Recipe.Line(
-                    saleId: $0.saleId, batch: $0.batch, variant: $0.variant, brandId: $1.brandId, price: $1.price,
-                    holdSeconds: $1.holdSeconds)
-            },
-            firstOffset: batch.firstOffset, outcomes: codes, decidedAt: step.now)
+            head: Decided(lines: lines, decidedAt: step.now), firstOffset: batch.firstOffset, codes: codes)
         step.publish(rendering: try recipe.encoded())
         decided.add(outcomes.count)
     }
 
     func render(_ batch: EventBatch, recipe bytes: [UInt8], into outgoing: inout Outgoing) throws {
-        let recipe = try Recipe(encoded: bytes)
+        let recipe = try Recipe<Decided>(encoded: bytes)
         let lines = Dictionary(
-            recipe.lines.map { (StockKey(saleId: $0.saleId, batch: $0.batch, variant: $0.variant), $0) },
+            recipe.head.lines.map { (StockKey(saleId: $0.saleId, batch: $0.batch, variant: $0.variant), $0) },
             uniquingKeysWith: { first, _ in first })
-        var last: (key: StockKey, line: Recipe.Line)?
+        var last: (key: StockKey, line: Decided.Line)?
         let inputs = batch.kept(Input.self) ?? batch.events(of: OrderPlaced.self).map { $0.map(Input.placed) }
         for event in inputs {
             guard case .placed(let order) = event.value else { continue }
-            let index = Int(event.offset - recipe.firstOffset)
-            guard recipe.outcomes.indices.contains(index), let outcome = Outcome(rawValue: recipe.outcomes[index]),
-                outcome != .none
-            else { continue }
+            guard let outcome = recipe.code(at: event.offset).flatMap(Outcome.init), outcome != .none else { continue }
             let key = StockKey(saleId: order.saleId, batch: order.batch, variant: order.variant)
             if last?.key != key { last = lines[key].map { (key, $0) } }
             guard let terms = last?.line else { continue }
             let line = OrderLine(
                 orderId: order.orderId, saleId: order.saleId, batch: order.batch, variant: order.variant,
                 buyerId: order.buyerId, brandId: terms.brandId)
-            let time = recipe.decidedAt
+            let time = recipe.head.decidedAt
             switch outcome {
             case .none: continue
             case .reserved:

@@ -66,10 +66,12 @@ struct OrderTable: Sendable {
         update(id) { $0.formUnion(more) }
     }
 
-    /// A decision by reservation's schema: a second one of the same order is wrong whatever it says.
+    /// A decision by reservation's schema. A second one of the same order is wrong, but for one: an order that was
+    /// refused and is published again is refused again, under the same event ID.
     mutating func addDecision(_ decision: OrderFacts, to id: OrderID) {
         update(id) { facts in
-            if !facts.isDisjoint(with: .anyDecision) { facts.insert(.decidedTwice) }
+            let before = facts.intersection(.anyDecision)
+            if !before.isEmpty, before.union(decision) != .refused { facts.insert(.decidedTwice) }
             facts.formUnion(decision)
         }
     }
