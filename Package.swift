@@ -87,7 +87,9 @@ let package = Package(
                 name: "StampedeApp", dependencies: ["StampedeCore"], path: "Tools/Stampede/App",
                 swiftSettings: settings),
             tests("Stampede", ["StampedeCore", "Models", "Kafka", "Postgres", "HTTP"]),
-            tests("EndToEnd", ["StampedeCore", "Models", "Kafka", "Postgres", "HTTP", "JSON"]),
+            tests(
+                "EndToEnd",
+                ["StampedeCore", "Models", "Kafka", "Postgres", "HTTP", "JSON", "ServiceKit", "Observability"]),
             tests("Tidy"),
         ],
     swiftLanguageModes: [.v6],

@@ -21,7 +21,7 @@ services=(messaging catalog reservation payment notification)
 : "${PAYMENT_INSTANCES:=1}" "${NOTIFICATION_INSTANCES:=1}"
 
 say() { printf '%s\n' "$*"; }
-# fail CODE MESSAGE: 64 wrong use, 69 something is missing or taken, 70 something broke.
+# fail CODE MESSAGE: 64 wrong use, 69 something is missing or taken, 70 something broke, 73 a file cannot be made.
 fail() {
     local code=$1
     shift
@@ -63,6 +63,12 @@ identity() {
     { line=$(<"/proc/$1/stat"); } 2>/dev/null || return 0
     read -ra fields <<<"${line##*) }"
     [[ ${fields[0]} == [ZX] ]] || say "$1 ${fields[19]}"
+}
+
+# make_state: the folders that everything runs in.
+make_state() {
+    mkdir -p "$run" "$logs" 2>/dev/null && [[ -w $run && -w $logs ]] ||
+        fail 73 "$state cannot be written to; set STACK_DIR to a folder that can"
 }
 
 # running NAME: its process number, where the process that run/NAME names still runs.

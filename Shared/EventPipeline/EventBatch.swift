@@ -29,8 +29,14 @@ public struct Incoming<Value: Sendable>: Sendable {
     }
 
     /// The trace that the publisher was in, if any.
-    public var trace: TraceContext? {
-        record.header("traceparent").flatMap { TraceContext(traceparent: String(decoding: $0, as: UTF8.self)) }
+    public var trace: TraceContext? { TraceContext(of: record) }
+}
+
+extension TraceContext {
+    /// The one that the record's publisher was in.
+    init?(of record: ConsumedRecord) {
+        guard let header = record.header("traceparent") else { return nil }
+        self.init(header)
     }
 }
 

@@ -29,8 +29,12 @@ public final class EventProcessor: Component {
     private struct State {
         var consumer: GroupConsumer?
         var run: Task<Void, Never>?
+        var watching: Task<Void, Never>?
         var stoppedPartitions: Set<TopicPartition> = []
     }
+
+    /// How often the broker is asked where the logs end.
+    private static let watchInterval = Duration.seconds(3)
 
     /// - Parameters:
     ///   - name: the processor's name within the service; the consumer group is `<service>.<name>`.
@@ -61,9 +65,10 @@ public final class EventProcessor: Component {
         let work = PartitionWork(
             processor: name, topic: topic, clusterID: clusterID, recordsMax: recordsMax, pace: pace,
             handler: handler, context: context)
+        let group = "\(context.serviceName).\(name)"
         let consumer = try GroupConsumer(
-            context.kafka, group: "\(context.serviceName).\(name)", topics: [topic.name],
-            queueBytesMaxPerPartition: prefetchBytesMax, log: context.log, metrics: context.metrics)
+            context.kafka, group: group, topics: [topic.name], queueBytesMaxPerPartition: prefetchBytesMax,
+            log: context.log, metrics: context.metrics)
         let run = Task.detached { [self] in
             do {
                 try await consumer.run(
@@ -82,16 +87,46 @@ public final class EventProcessor: Component {
             }
             state.withLock { $0.run = nil }
         }
+        let watching = Task.detached { [self] in await watch(work.progress, consumer) }
         state.withLock {
             $0.consumer = consumer
             $0.run = run
+            $0.watching = watching
         }
+        tell(work.progress, group: group)
     }
 
     public func stop() async {
-        let (consumer, run) = state.withLock { ($0.consumer, $0.run) }
+        let (consumer, run, watching) = state.withLock { ($0.consumer, $0.run, $0.watching) }
+        watching?.cancel()
+        await watching?.value
         await consumer?.close()
         await run?.value
+    }
+
+    // MARK: What operators are told
+
+    private func tell(_ progress: Progress, group: String) {
+        let (topic, now) = (topic.name, context.now)
+        context.metrics.collected(
+            "kafka_consumer_lag_records",
+            help: "Records in the log that are not applied yet, by partition of this instance",
+            labels: ["group": group, "topic": topic]
+        ) { progress.lags.map { (["partition": "\($0.partition)"], Double($0.records)) } }
+        context.metrics.observed(
+            "stampede_oldest_event_seconds", help: "Age of the oldest record that is not applied yet; 0: there is none",
+            labels: ["processor": name, "topic": topic]
+        ) { progress.oldestSeconds(now: now()) }
+    }
+
+    private func watch(_ progress: Progress, _ consumer: GroupConsumer) async {
+        while (try? await Task.sleep(for: Self.watchInterval)) != nil {
+            let own = progress.own.map { TopicPartition(topic: topic.name, partition: $0) }
+            if own.isEmpty { continue }
+            let found = await consumer.watermarks(own)
+            progress.observe(
+                Dictionary(uniqueKeysWithValues: found.map { ($0.key.partition, $0.value) }), now: context.now())
+        }
     }
 
     private func stopped(_ partition: TopicPartition, _ error: any Error) {

@@ -16,7 +16,9 @@ struct PartitionWork: Sendable {
     let context: ServiceContext
     let origin: EventOrigin
     let counters: EventCounters
+    let published: PublishedCounters
     let batchSeconds: Histogram
+    let progress = Progress()
     /// Partitions that are worked on at a time: batches and their answers are what takes memory.
     let turns = Turns(Self.turnsMax)
 
@@ -34,7 +36,8 @@ struct PartitionWork: Sendable {
         self.handler = handler
         self.context = context
         counters = EventCounters(context.metrics, processor: processor, topic: topic)
-        origin = EventOrigin(service: context.serviceName, dead: counters.dead)
+        origin = EventOrigin(service: context.serviceName)
+        published = PublishedCounters(context.metrics)
         batchSeconds = context.metrics.histogram(
             "stampede_batch_seconds", help: "From taking a batch to the last acknowledgement of what it published",
             labels: ["processor": processor], buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5])
@@ -70,6 +73,8 @@ final class PartitionProcessor {
     private static let idleMilliseconds = 500
     /// Kafka's copy of the offset is for lag tools, which do not look more often.
     private static let commitToKafkaInterval = Duration.seconds(1)
+    /// Dead letters of one transaction that are told in the log; all of them are counted.
+    private static let deadLoggedMax = 10
     /// Times that a batch may collide with what another partition or instance wrote meanwhile.
     private static let conflictsMax = 5
 
@@ -83,8 +88,10 @@ final class PartitionProcessor {
 
     /// Returns when the partition goes. Throws when it must stand still: its log no longer holds the stored offset.
     func run() async throws {
+        defer { work.progress.ended(partition) }
         do {
             next = try await stored()
+            work.progress.began(partition, next: next)
             try await publishLeftovers()
             while let batch = try await feed.next(
                 recordsMax: work.recordsMax, waitMilliseconds: outboxIsStale ? Self.idleMilliseconds : nil)
@@ -113,6 +120,7 @@ final class PartitionProcessor {
     private func take(_ batch: ConsumedBatch) async throws {
         let started = ContinuousClock.now
         nextTurn = started + work.pace
+        work.progress.took(partition, firstAt: Timestamp(milliseconds: batch.first?.timestamp ?? 0))
         do {
             try await work.turns.take { try await apply(Array(batch)[...]) }
             if started >= nextCommitToKafka {
@@ -120,10 +128,12 @@ final class PartitionProcessor {
                 nextCommitToKafka = started + Self.commitToKafkaInterval
             }
             work.batchSeconds.observe(ContinuousClock.now - started)
+            work.progress.applied(partition, next: next)
         } catch is Superseded {
             log.warning(
                 "another instance has taken this partition over", ["processor": work.processor, "stream": stream])
             next = try await stored()
+            work.progress.applied(partition, next: next)
             try await feed.seek(to: max(next, 0))
         }
     }
@@ -159,6 +169,7 @@ final class PartitionProcessor {
 
     private struct Outcome {
         var records = RecordBatch()
+        var report = StepReport()
         var recipe: [UInt8]?
         var nextOffset: Int64
         /// The commit's answer was lost, but its offset is there: what it published is in the outbox.
@@ -174,7 +185,9 @@ final class PartitionProcessor {
         while true {
             let obstacle: any Error
             do {
-                return try await attempt(batch, body)
+                let outcome = try await attempt(batch, body)
+                committed(outcome.report)
+                return outcome
             } catch let again as TryAgain {
                 preparations += 1
                 // Others may take away what was prepared; they make progress then.
@@ -207,12 +220,26 @@ final class PartitionProcessor {
         }
     }
 
+    private func committed(_ report: StepReport) {
+        report.count()
+        if report.dead.isEmpty { return }
+        work.counters.dead.add(report.dead.count)
+        for (record, reason) in report.dead.prefix(Self.deadLoggedMax) {
+            TraceContext.$current.withValue(TraceContext(of: record)) {
+                log.warning(
+                    "a record went to the dead letters",
+                    ["stream": stream, "offset": "\(record.offset)", "reason": reason])
+            }
+        }
+    }
+
     private func attempt(_ batch: EventBatch, _ body: (Step) async throws -> Void) async throws -> Outcome {
         try await postgres.transaction { transaction in
             let step = Step(transaction: transaction, now: work.context.now(), origin: work.origin)
             try await body(step)
             let outcome = Outcome(
-                records: step.packed(), recipe: step.recipe, nextOffset: step.stopOffset ?? batch.nextOffset)
+                records: step.packed(), report: step.report, recipe: step.recipe,
+                nextOffset: step.stopOffset ?? batch.nextOffset)
             var last: [SQL] = [
                 """
                 SELECT advance_offset(\(work.processor), \(work.topic.name), \(partition), \(work.clusterID), \(next),
@@ -244,15 +271,19 @@ final class PartitionProcessor {
     private func publish(_ outcome: Outcome, _ batch: EventBatch) async throws {
         if outcome.isRecovered { return try await publishLeftovers() }
         outboxIsStale = false
-        if !outcome.records.isEmpty { try await send(outcome.records) }
-        if let recipe = outcome.recipe { try await send(rendered(batch, recipe)) }
+        if !outcome.records.isEmpty {
+            try await send(outcome.records)
+            work.published.add(outcome.report.published)
+        }
+        if let recipe = outcome.recipe { try await sendRendered(batch, recipe) }
         outboxIsStale = !outcome.records.isEmpty || outcome.recipe != nil
     }
 
-    private func rendered(_ batch: EventBatch, _ recipe: [UInt8]) throws -> RecordBatch {
+    private func sendRendered(_ batch: EventBatch, _ recipe: [UInt8]) async throws {
         var outgoing = Outgoing(origin: work.origin)
         try work.handler.render(batch, recipe: recipe, into: &outgoing)
-        return outgoing.records
+        try await send(outgoing.records)
+        work.published.add(outgoing.published)
     }
 
     /// Publishes what an earlier owner of the partition, or this one before a fault, committed and may not have sent.
@@ -274,7 +305,7 @@ final class PartitionProcessor {
                     ["stream": stream, "first_offset": "\(first)", "next_offset": "\(end)"])
                 continue
             }
-            try await send(rendered(try await reread(from: first, to: end), recipe))
+            try await sendRendered(try await reread(from: first, to: end), recipe)
         }
         outboxIsStale = !rows.isEmpty
     }

@@ -22,6 +22,8 @@ public final class Relay: Component {
 
     private let context: ServiceContext
     private let origin: EventOrigin
+    private let published: PublishedCounters
+    private let waitingBytes: Gauge
     private let stream: String
     private let state = Mutex(State())
     private let wakeups: AsyncStream<Void>
@@ -30,7 +32,7 @@ public final class Relay: Component {
     private struct State {
         var clusterID = ""
         var sequence: Int64 = 0
-        var waiting: [(sequence: Int64, records: RecordBatch)] = []
+        var waiting: [(sequence: Int64, records: RecordBatch, published: PublishedTally)] = []
         var waitingBytes = 0
         /// Rows that are sent and still in the outbox.
         var published: [Int64] = []
@@ -42,7 +44,10 @@ public final class Relay: Component {
 
     public init(_ context: ServiceContext) {
         self.context = context
-        origin = EventOrigin(service: context.serviceName, dead: nil)
+        origin = EventOrigin(service: context.serviceName)
+        published = PublishedCounters(context.metrics)
+        waitingBytes = context.metrics.gauge(
+            "stampede_relay_waiting_bytes", help: "Committed records of commands that wait to be sent")
         // Unique per start: the running number begins anew.
         stream = "relay/\(context.newID(of: MessageKind.self))"
         (wakeups, wakeup) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -83,7 +88,7 @@ public final class Relay: Component {
             return ($0.sequence, $0.clusterID, $0.waitingBytes > Self.waitingBytesMax)
         }
         if full { throw Overloaded() }
-        let (result, records) = try await context.postgres.transaction { transaction in
+        let (result, records, report) = try await context.postgres.transaction { transaction in
             let step = Step(transaction: transaction, now: self.context.now(), origin: self.origin)
             let result = try await body(step)
             let records = step.packed()
@@ -95,12 +100,14 @@ public final class Relay: Component {
                     """
                 ])
             }
-            return (result, records)
+            return (result, records, step.report)
         }
+        report.count()
         if !records.isEmpty {
             state.withLock {
-                $0.waiting.append((sequence, records))
+                $0.waiting.append((sequence, records, report.published))
                 $0.waitingBytes += records.bytes.count
+                waitingBytes.set(Double($0.waitingBytes))
             }
             wakeup.yield()
         }
@@ -119,6 +126,7 @@ public final class Relay: Component {
                 let waiting = state.waiting
                 state.waiting = []
                 state.waitingBytes = 0
+                waitingBytes.set(0)
                 return waiting
             }
             if waiting.isEmpty { return }
@@ -127,11 +135,13 @@ public final class Relay: Component {
             do {
                 try await context.producer.send(records)
                 state.withLock { $0.published.append(contentsOf: waiting.map(\.sequence)) }
+                for row in waiting { published.add(row.published) }
             } catch {
                 context.log.warning("publishing will be tried again", ["component": name, "error": "\(error)"])
                 let stopping = state.withLock { state in
                     state.waiting.insert(contentsOf: waiting, at: 0)
                     state.waitingBytes += waiting.reduce(0) { $0 + $1.records.bytes.count }
+                    waitingBytes.set(Double(state.waitingBytes))
                     return state.stopping
                 }
                 // What is not sent now is in the outbox: the next instance sends it.

@@ -4,6 +4,7 @@ import Kafka
 import Models
 import Observability
 import Postgres
+import Synchronization
 
 /// The one transaction that a batch or a command is applied in, and what goes out once it is committed.
 /// Used by one task, inside the closure or handler that it was given to.
@@ -14,6 +15,8 @@ public final class Step {
 
     private var outgoing = RecordBatch()
     private var deadLetters: [(ConsumedRecord, String)] = []
+    /// What is counted when the step is committed.
+    private var counts: [(counter: Counter, amount: Int)] = []
     /// Rendered by the handler after the commit: see `EventHandler.render`.
     private(set) var recipe: [UInt8]?
 
@@ -70,6 +73,11 @@ public final class Step {
         stopOffset = offset
     }
 
+    /// Adds to a counter once the step is committed: a step that is tried again counts once.
+    public func count(_ counter: Counter, _ amount: Int = 1) {
+        counts.append((counter, amount))
+    }
+
     /// Puts an event that was read but cannot be applied to the dead letters.
     public func dead<Value>(_ incoming: Incoming<Value>, reason: String) {
         dead(incoming.record, reason: reason)
@@ -79,11 +87,18 @@ public final class Step {
         deadLetters.append((record, reason))
     }
 
+    /// What is to be counted and told of this step once it is committed.
+    var report: StepReport { StepReport(counts: counts, published: encoder.tally, dead: dead) }
+
+    /// The dead letters of this step: those of records that it was cut before come again.
+    private var dead: [(record: ConsumedRecord, reason: String)] {
+        deadLetters.filter { $0.0.offset < stopOffset ?? Int64.max }.map { ($0.0, $0.1) }
+    }
+
     /// Everything that goes out as it is, the dead letters last.
     func packed() -> RecordBatch {
         var packed = outgoing
-        for (record, reason) in deadLetters where record.offset < stopOffset ?? Int64.max {
-            origin.countDead()
+        for (record, reason) in dead {
             packed.append(
                 copyOf: record, topic: "\(record.topic).dead",
                 adding: [
@@ -99,19 +114,63 @@ public final class Step {
     }
 }
 
+/// What a step did besides its transaction.
+struct StepReport: Sendable {
+    var counts: [(counter: Counter, amount: Int)] = []
+    /// Events that go out as they are.
+    var published = PublishedTally()
+    var dead: [(record: ConsumedRecord, reason: String)] = []
+
+    func count() {
+        for (counter, amount) in counts { counter.add(amount) }
+    }
+}
+
 /// Who publishes: what every record of a step has in common.
 struct EventOrigin: Sendable {
     let service: String
     let source: [UInt8]
-    let dead: Counter?
 
-    init(service: String, dead: Counter?) {
+    init(service: String) {
         self.service = service
         source = Array("/stampede/\(service)".utf8)
-        self.dead = dead
     }
+}
 
-    func countDead() { dead?.add(1) }
+/// How many events of each type a step or a rendering publishes.
+struct PublishedTally: Sendable {
+    private(set) var counts: [(type: String, count: Int)] = []
+    private var last = 0
+
+    mutating func add(_ type: String) {
+        if last >= counts.count || counts[last].type != type {
+            last = counts.firstIndex { $0.type == type } ?? counts.count
+            if last == counts.count { counts.append((type, 0)) }
+        }
+        counts[last].count += 1
+    }
+}
+
+/// Counts what was acknowledged, by the event's type.
+final class PublishedCounters: Sendable {
+    private let metrics: Metrics
+    private let known = Mutex<[String: Counter]>([:])
+
+    init(_ metrics: Metrics) { self.metrics = metrics }
+
+    func add(_ tally: PublishedTally) {
+        known.withLock { known in
+            for (type, count) in tally.counts {
+                let counter =
+                    known[type]
+                    ?? metrics.counter(
+                        "stampede_events_published_total", help: "Events that Kafka has acknowledged, by type",
+                        labels: ["type": type])
+                known[type] = counter
+                counter.add(count)
+            }
+        }
+    }
 }
 
 /// Turns events into records, in CloudEvents' binary mode. What the records of one kind and time have in common is packed
@@ -122,6 +181,7 @@ struct EventEncoder: Sendable {
     private var common: PackedHeaders?
     private var commonType = ""
     private var commonTime = Timestamp.distantPast
+    private(set) var tally = PublishedTally()
 
     init(_ origin: EventOrigin) { self.origin = origin }
 
@@ -131,6 +191,7 @@ struct EventEncoder: Sendable {
     ) {
         writer.clear()
         payload.write(to: &writer)
+        tally.add(Payload.type)
         let common = common(Payload.type, time)
         records.append(topic: topic.name, key: key, value: writer.bytes) { headers in
             headers.add(common)
@@ -161,6 +222,8 @@ public struct Outgoing: Sendable {
     private var id: [UInt8] = []
 
     init(origin: EventOrigin) { encoder = EventEncoder(origin) }
+
+    var published: PublishedTally { encoder.tally }
 
     public mutating func publish<Key, Payload: EventPayload>(
         _ topic: Topic, key: Identifier<Key>, id: String, time: Timestamp, _ payload: Payload, cause: TraceContext?

@@ -30,6 +30,14 @@ public final class KafkaProducer: Sendable {
         counters = ProducerCounters(metrics)
         connection = Mutex(
             try ProducerConnection(configuration, queueBytesMax: queueBytesMax, counters: counters, log: log))
+        metrics.observed("kafka_producer_queue_records", help: "Records that wait for their acknowledgement") {
+            [weak self] in self.map { Double($0.queuedRecords) }
+        }
+    }
+
+    /// Records that were given to `send` and are neither acknowledged nor failed.
+    private var queuedRecords: Int {
+        connection.withLock { $0 }.map { Int(rd_kafka_outq_len($0.handle.pointer)) } ?? 0
     }
 
     deinit {
@@ -65,12 +73,12 @@ public final class KafkaProducer: Sendable {
         await last?.close(timeoutMilliseconds: Int32(clamping: Int(max(0, timeoutSeconds) * 1_000)))
     }
 
-    /// The topics that the cluster has. Asked over this producer's connections, so it also tells whether a broker
-    /// answers within the time.
-    public func topicNames(timeoutSeconds: Double) async throws(KafkaError) -> Set<String> {
+    /// The topics that the cluster has, and how many partitions each. Asked over this producer's connections, so it also
+    /// tells whether a broker answers within the time.
+    public func topicPartitions(timeoutSeconds: Double) async throws(KafkaError) -> [String: Int] {
         let handle = try current().handle
         return try await blocking { () throws(KafkaError) in
-            Set(try handle.topics(timeoutMilliseconds: Int32(timeoutSeconds * 1000)).keys)
+            try handle.topics(timeoutMilliseconds: Int32(timeoutSeconds * 1000)).mapValues(\.count)
         }
     }
 

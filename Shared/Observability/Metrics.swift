@@ -46,6 +46,16 @@ public final class Metrics: Sendable {
         _ = register(name, help, isCounter ? .counter : .gauge, labels, replacing: true) { .observed(read) }
     }
 
+    /// Values whose labels come and go, such as those of partitions: read when somebody looks, the first `seriesMax` of
+    /// them. What is registered again under the same `labels` replaces the reader.
+    /// - Parameter labels: on each of the values, besides the labels that it comes with.
+    public func collected(
+        _ name: String, help: String, labels: [String: String] = [:], isCounter: Bool = false,
+        read: @escaping @Sendable () -> [(labels: [String: String], value: Double)]
+    ) {
+        _ = register(name, help, isCounter ? .counter : .gauge, labels, replacing: true) { .collected(labels, read) }
+    }
+
     /// The text exposition, families and series in the order of their names.
     public func render() -> String {
         // Instruments are read after the lock is released: a reader may register or render itself.
@@ -70,6 +80,10 @@ public final class Metrics: Sendable {
         case .gauge(let gauge): line("", labels, gauge.value.prometheusText)
         case .observed(let read):
             if let value = read() { line("", labels, value.prometheusText) }
+        case .collected(let shared, let read):
+            for one in read().prefix(seriesMax) {
+                line("", render(shared.merging(one.labels) { $1 }), one.value.prometheusText)
+            }
         case .histogram(let histogram):
             let separator = labels.isEmpty ? "" : ","
             var count = 0
@@ -119,6 +133,7 @@ public final class Metrics: Sendable {
         case gauge(Gauge)
         case histogram(Histogram)
         case observed(@Sendable () -> Double?)
+        case collected([String: String], @Sendable () -> [(labels: [String: String], value: Double)])
     }
 
     private struct Family: Sendable {

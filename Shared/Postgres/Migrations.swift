@@ -26,8 +26,8 @@ extension PostgresPool {
     /// the others wait and find it done. What has been applied is kept with a hash in `<schema>.migrations`.
     ///
     /// - Throws: `F0000` when an applied migration has since been changed, or when one is missing before one that has
-    ///   been applied; what a migration's own statements failed with. Migrations that the database has and this program
-    ///   does not know (a newer program was here) are logged and left alone.
+    ///   been applied; `ST002` when the database has one that this program does not know (a newer program was here);
+    ///   what a migration's own statements failed with.
     public func migrate(schema: String, _ migrations: [Migration]) async throws(PostgresError) {
         let ordered = migrations.sorted { $0.number < $1.number }
         for (one, next) in zip(ordered, ordered.dropFirst()) where one.number == next.number {
@@ -83,9 +83,10 @@ extension PostgresPool {
             let isSame: Bool? = try row.get(3)
             applied.insert(number)
             if !isKnown {
-                log.warning(
-                    "the schema has a migration that this program does not know",
-                    ["schema": schema, "migration": "\(number) \(name)"])
+                throw PostgresError(
+                    sqlState: PostgresError.Code.schemaIsNewer,
+                    message: "schema \(schema) has migration \(number) \(name), which this program does not know: "
+                        + "start the newer version that applied it, or restore the schema as it was before")
             } else if isSame != true {
                 throw PostgresError(
                     sqlState: PostgresError.Code.invalidConfiguration,

@@ -51,6 +51,9 @@ public struct PostgresError: Error, Sendable, Equatable {
     public static let uniqueViolation = "23505"
     public var isUniqueViolation: Bool { sqlState == Self.uniqueViolation }
 
+    /// What was applied to the schema is not what this program would have applied.
+    public var isSchemaMismatch: Bool { sqlState == Code.invalidConfiguration || sqlState == Code.schemaIsNewer }
+
     /// A value that Postgres cannot store whatever the statement: U+0000 in a text, say. The sender's fault.
     public var isInvalidText: Bool { sqlState == "22021" || sqlState == "22P05" || sqlState == "22P02" }
 
@@ -72,6 +75,8 @@ public struct PostgresError: Error, Sendable, Equatable {
         static let cancelled = "57014"
         static let internalError = "XX000"
         static let invalidConfiguration = "F0000"
+        /// Of Stampede's own class `ST`: a newer program was here.
+        static let schemaIsNewer = "ST002"
         static let badCopy = "22P04"
     }
 

@@ -66,18 +66,30 @@ final class KafkaDependency: Component {
     var isReady: Bool { isReachable.withLock { $0 } }
 
     func start() async throws {
-        let there: Set<String>
+        let there: [String: Int]
         do {
-            there = try await producer.topicNames(timeoutSeconds: Self.answerSeconds)
+            there = try await producer.topicPartitions(timeoutSeconds: Self.answerSeconds)
         } catch {
-            throw NotThereYet(description: "no Kafka broker answers at \(bootstrapServers): \(error)")
+            throw NotThereYet(
+                exitCode: ExitCode.noBroker,
+                description: "KAFKA_BOOTSTRAP_SERVERS: no Kafka broker answers at \(bootstrapServers): \(error)")
         }
-        let missing = topics.map(\.name).filter { !there.contains($0) }
+        let missing = topics.map(\.name).filter { there[$0] == nil }
         guard missing.isEmpty else {
             throw NotThereYet(
+                exitCode: ExitCode.noTopic,
                 description:
                     "Kafka has no topic \(missing.joined(separator: ", ")): make them by `stampede topics create`"
             )
+        }
+        let small = topics.filter { there[$0.name] ?? 0 < Int($0.partitions) }
+        guard small.isEmpty else {
+            let named = small.map { "\($0.name) has \(there[$0.name] ?? 0) partitions, needed are \($0.partitions)" }
+            throw StartFailure(
+                exitCode: ExitCode.partitions,
+                reason: named.joined(separator: "; ")
+                    + ": stop the services, delete these topics or give them more partitions while they are empty, and "
+                    + "run `stampede topics create`")
         }
         watching.withLock { $0 = Task { await watch() } }
     }
@@ -87,7 +99,7 @@ final class KafkaDependency: Component {
     private func watch() async {
         await keepWatch(.seconds(5), isReachable, log, away: "Kafka is away", back: "Kafka is back") {
             do throws(KafkaError) {
-                _ = try await producer.topicNames(timeoutSeconds: Self.answerSeconds)
+                _ = try await producer.topicPartitions(timeoutSeconds: Self.answerSeconds)
                 return nil
             } catch {
                 return error.isRetriable ? error.description : nil

@@ -38,8 +38,10 @@ enum HelpText {
         }
         lines += [
             "",
-            "Exit codes: 0 ended as asked, 1 something went wrong, 64 arguments, 69 Postgres or Kafka not reached in time,",
-            "78 configuration. SIGTERM and SIGINT end it gracefully, a second one at once.",
+            "Exit codes: 0 ended as asked, 1 something went wrong, 64 arguments, 65 schema of another version, 66 no topic,",
+            "68 no Kafka broker, 69 Postgres not reached in time, 71 port taken, 74 Postgres cannot be written to, 76 too few",
+            "partitions, 77 Postgres refuses the user, 78 configuration. SIGTERM and SIGINT end it gracefully, a second one",
+            "at once.",
         ]
         return lines.joined(separator: "\n") + "\n"
     }

@@ -34,7 +34,7 @@ public enum Program {
         for await occurrence in occurrences {
             switch occurrence {
             case .failedToStart(let failure):
-                log.error("cannot start", ["reason": failure.reason])
+                log.error("cannot start", ["reason": failure.reason, "exit_code": "\(failure.exitCode)"])
                 await runner.stop()
                 end(failure.exitCode)
             case .signal(let number):

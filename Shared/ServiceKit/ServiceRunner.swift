@@ -92,7 +92,9 @@ final class ServiceRunner<Running: Service>: Sendable {
                 connectionsMax: configuration.integer(StandardKeys.postgresConnections),
                 applicationName: "\(Running.name)/\(instance)", log: log, metrics: metrics, options: options)
         } catch {
-            throw ConfigurationError(["\(StandardKeys.postgresDSN): not readable as a DSN"])
+            throw ConfigurationError([
+                "\(StandardKeys.postgresDSN): not readable as a DSN, expected postgresql://user:password@host:port/database"
+            ])
         }
         return ServiceContext(
             serviceName: Running.name, instance: instance, configuration: configuration, log: log, metrics: metrics,
@@ -120,9 +122,7 @@ final class ServiceRunner<Running: Service>: Sendable {
         do {
             port = try server.start()
         } catch {
-            throw StartFailure(
-                exitCode: ExitCode.configuration,
-                reason: "\(StandardKeys.httpAddress), \(StandardKeys.httpPort): \(error)")
+            throw Self.cannotListen(error)
         }
         context.log.info(
             "starting",
@@ -154,12 +154,12 @@ final class ServiceRunner<Running: Service>: Sendable {
             case nil: throw unavailable("\(component.name) was not ready in time")
             case .failure(let error):
                 switch StartError(error) {
-                case .configuration(let reason): throw StartFailure(exitCode: ExitCode.configuration, reason: reason)
-                case .other(let reason):
-                    throw StartFailure(exitCode: ExitCode.failure, reason: "\(component.name): \(reason)")
-                case .waiting(let reason):
+                case .final(let reason, let exitCode):
+                    let named = exitCode == ExitCode.failure ? "\(component.name): \(reason)" : reason
+                    throw StartFailure(exitCode: exitCode, reason: named)
+                case .waiting(let reason, let exitCode):
                     let pause = backoff.pause()
-                    guard ContinuousClock.now + pause < deadline else { throw unavailable(reason) }
+                    guard ContinuousClock.now + pause < deadline else { throw unavailable(reason, exitCode) }
                     health.setStarting(index, waitingFor: reason)
                     context.log.warning(
                         "waiting for what this service needs",
@@ -175,9 +175,21 @@ final class ServiceRunner<Running: Service>: Sendable {
         StartFailure(exitCode: ExitCode.success, reason: "interrupted while starting")
     }
 
-    private func unavailable(_ reason: String) -> StartFailure {
+    private static func cannotListen(_ error: HTTPError) -> StartFailure {
+        if case .invalidAddress = error {
+            return StartFailure(
+                exitCode: ExitCode.configuration,
+                reason: "\(StandardKeys.httpAddress): expected a literal IPv4 or IPv6 address: \(error)")
+        }
+        return StartFailure(
+            exitCode: ExitCode.system,
+            reason: "\(error): stop what listens there, or choose another by \(StandardKeys.httpPort) and "
+                + StandardKeys.httpAddress)
+    }
+
+    private func unavailable(_ reason: String, _ exitCode: Int32 = ExitCode.unavailable) -> StartFailure {
         StartFailure(
-            exitCode: ExitCode.unavailable,
+            exitCode: exitCode,
             reason: "\(reason) (waited \(startDuration.inSeconds) s: \(StandardKeys.startSeconds))")
     }
 

@@ -200,6 +200,12 @@ enum FreePorts {
         return ports
     }
 
+    /// A port that is taken as long as its socket is open.
+    static func hold() -> (socket: Int32, port: Int)? {
+        guard let held = bind(0), listen(held.socket, 1) == 0 else { return nil }
+        return held
+    }
+
     private static func bind(_ port: Int) -> (socket: Int32, port: Int)? {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { return nil }

@@ -78,6 +78,19 @@ private struct Exposition {
         #expect((exposition.samples["process_resident_memory_bytes"] ?? 0) > 1_000_000)
     }
 
+    @Test func whatIsCollectedHasTheLabelsOfNowAndABound() throws {
+        let metrics = Metrics()
+        metrics.collected("lag", help: "Lag.", labels: ["group": "a"]) {
+            (0..<10_000).map { (["partition": "\($0)"], 1) }
+        }
+        metrics.collected("lag", help: "Lag.", labels: ["group": "b"]) { [(["partition": "0"], 1)] }
+        metrics.collected("lag", help: "Lag.", labels: ["group": "b"]) { [(["partition": "7"], 5)] }
+        let exposition = try Exposition(metrics.render())
+        #expect(exposition.types["lag"] == "gauge")
+        #expect(exposition.samples.count == Metrics.seriesMax + 1)
+        #expect(exposition.samples[#"lag{group="b",partition="7"}"#] == 5)
+    }
+
     @Test(arguments: LoggerTests.hostile)
     func aHostileLabelStaysALabel(value: String) throws {
         let metrics = Metrics()

@@ -67,7 +67,7 @@ import Testing
         await pool.close()
     }
 
-    @Test func oneThatComesBeforeAnAppliedOneIsRefusedAndAnUnknownLaterOneIsLeftAlone() async throws {
+    @Test func oneThatComesBeforeAnAppliedOneIsRefusedAndSoIsOneThatIsNotKnown() async throws {
         let pool = try await Fixture.pool()
         let first = Migration(number: 1, name: "late", sql: "SELECT 1")
         let create = Migration(number: 2, name: "create", sql: create.sql)
@@ -76,7 +76,9 @@ import Testing
             try await pool.migrate(schema: "tester", [first, create])
         }
         #expect(error?.message.contains("migration 1 late") == true)
-        try await pool.migrate(schema: "tester", [])
+        let newer = await #expect(throws: PostgresError.self) { try await pool.migrate(schema: "tester", []) }
+        #expect(newer?.isSchemaMismatch == true)
+        #expect(newer?.message.contains("migration 2 create, which this program does not know") == true)
         #expect(try await pool.query("SELECT x FROM things").column() == [1])
         await pool.close()
     }

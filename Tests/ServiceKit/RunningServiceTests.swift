@@ -213,7 +213,8 @@ import Testing
         let service = try await RunningService.start(Ordered.self, environment: variables, sink: log.sink)
         let waits = log.lines.filter { $0["message"] == "waiting for what this service needs" }
         #expect(waits.count == 3)
-        #expect(waits.allSatisfy { $0["component"] == "two" && $0["reason"] == "Postgres 08006: the server is; away" })
+        let reason = "STAMPEDE_POSTGRES_DSN: Postgres 08006: the server is; away"
+        #expect(waits.allSatisfy { $0["component"] == "two" && $0["reason"] == reason })
         #expect(await service.stop())
     }
 
@@ -240,7 +241,7 @@ import Testing
         }
         let line = await log.line("waiting for what this service needs")
         #expect(line["reason"] == "Kafka has no topic orders: make them by `stampede topics create`")
-        try environment.broker.createTopic("orders", partitions: 1)
+        try environment.broker.createTopic("orders", partitions: Topic.orders.partitions)
         let service = try await starting.value
         #expect(await service.stop())
     }
@@ -268,7 +269,7 @@ import Testing
         let failure = await #expect(throws: StartFailure.self) {
             try await RunningService.start(Plain.self, environment: variables, sink: log.sink)
         }
-        #expect(failure?.exitCode == ExitCode.configuration)
+        #expect(failure?.exitCode == ExitCode.notPermitted)
         #expect(failure?.reason.hasPrefix("STAMPEDE_POSTGRES_DSN: ") == true)
         #expect(failure?.reason.contains("password authentication failed") == true)
         #expect(!log.lines.description.contains("sesame"))
@@ -282,8 +283,8 @@ import Testing
         let failure = await #expect(throws: StartFailure.self) {
             try await RunningService.start(Plain.self, environment: variables, sink: log.sink)
         }
-        #expect(failure?.exitCode == ExitCode.unavailable)
-        #expect(failure?.reason.hasPrefix("no Kafka broker answers at 127.0.0.1:1") == true)
+        #expect(failure?.exitCode == ExitCode.noBroker)
+        #expect(failure?.reason.contains("no Kafka broker answers at 127.0.0.1:1") == true)
     }
 
     @Test(arguments: [
@@ -307,7 +308,7 @@ import Testing
         let failure = await #expect(throws: StartFailure.self) {
             try await RunningService.start(Plain.self, environment: variables, sink: log.sink)
         }
-        #expect(failure?.exitCode == ExitCode.configuration)
+        #expect(failure?.exitCode == ExitCode.system)
         #expect(failure?.reason.contains("\(first.httpPort)") == true)
         #expect(failure?.reason.contains("in use") == true)
         #expect(await first.stop())

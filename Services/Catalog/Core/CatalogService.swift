@@ -27,6 +27,7 @@ public struct CatalogService: Service {
             keys,
             relay,
             EventProcessor(context, name: "reservations", topic: .reservations, handler: SoldOutHandler()),
+            PipelineWatch(context),
         ]
         routes = CatalogRoutes(desk: desk, verifier: keys.verifier).all
     }

@@ -55,6 +55,7 @@ public struct MessagingService: Service {
             EventProcessor(context, name: "decisions", topic: .reservations, handler: DecisionHandler()),
             EventProcessor(context, name: "refunds", topic: .payments, handler: RefundHandler()),
             hub,
+            PipelineWatch(context),
         ]
 
         let accounts = AccountRoutes(context, door: door, relay: relay, sessions: sessions)

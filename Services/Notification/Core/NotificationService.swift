@@ -30,6 +30,7 @@ public struct NotificationService: Service {
                 EventProcessor(context, name: "accounts", topic: .accounts, handler: ReaderHandler()),
                 teller(.reservations, Teller.reservationTypes),
                 teller(.payments, Teller.paymentTypes),
+                PipelineWatch(context),
             ]
     }
 }

@@ -31,19 +31,22 @@ public struct PaymentService: Service {
         }
         let keys = AccessKeys(context)
         let relay = Relay(context)
+        let ledger = LedgerCounters(context.metrics, currency: opening)
         let newPaymentID: @Sendable () -> PaymentID = { context.newID() }
         components = [
             keys,
             EventProcessor(context, name: "accounts", topic: .accounts, handler: AccountEvents(opening: opening)),
             EventProcessor(
                 context, name: "reservations", topic: .reservations,
-                handler: ReservationEvents(desk: ReservationDesk(newID: newPaymentID))),
+                handler: ReservationEvents(desk: ReservationDesk(newID: newPaymentID), ledger: ledger)),
             relay,
+            PipelineWatch(context),
         ]
         let wallets = WalletRoutes(postgres: context.postgres, verifier: keys.verifier)
         let payments = PaymentRoutes(
-            postgres: context.postgres, verifier: keys.verifier, payDesk: PayDesk(relay, newID: newPaymentID),
-            topUpDesk: TopUpDesk(postgres: context.postgres, newID: { context.newID() }))
+            postgres: context.postgres, verifier: keys.verifier,
+            payDesk: PayDesk(relay, newID: newPaymentID, ledger: ledger),
+            topUpDesk: TopUpDesk(postgres: context.postgres, newID: { context.newID() }, ledger: ledger))
         routes = wallets.routes + payments.routes
     }
 }

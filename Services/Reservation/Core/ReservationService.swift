@@ -34,7 +34,7 @@ public struct ReservationService: Service {
         let keeper = StockKeeper(context, relay: relay, sales: sales)
         let decisions = OrderDecisions(
             sales: sales, catchUp: { try await salesTable.catchUp() }, keeper: keeper,
-            decided: context.metrics.counter("stampede_orders_decided_total", help: "Orders decided"))
+            decided: DecisionCounters(context.metrics))
         components = [
             relay,
             keys,
@@ -44,6 +44,8 @@ public struct ReservationService: Service {
                 context, name: "orders", topic: .orders, pace: .milliseconds(30), prefetchBytesMax: 3 << 20,
                 handler: decisions),
             EventProcessor(context, name: "payments", topic: .payments, handler: PaymentSettlement(keeper: keeper)),
+            StockWatch(context),
+            PipelineWatch(context),
         ]
         routes =
             StockRoutes(

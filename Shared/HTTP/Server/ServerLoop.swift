@@ -98,6 +98,7 @@ final class ServerLoop: @unchecked Sendable {
         var next = 0
         listener.open(on: events) { [shared, unowned self] descriptor, address, length in
             guard ServerShared.take(1, of: shared.connections, max: shared.configuration.connectionsMax) else {
+                self.shared.refusedConnections.add()
                 let problem = Problem.unavailable(retryAfterSeconds: 1, "Too many connections.")
                 return self.say(RawResponse.bytes(problem.response()), to: descriptor)
             }

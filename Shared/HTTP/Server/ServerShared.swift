@@ -10,6 +10,7 @@ final class ServerShared: Sendable {
     let router: Router
     let log: Logger
     let metrics: Metrics
+    let refusedConnections: Counter
     private let problem: @Sendable (any Error) -> Problem?
 
     /// Counts against the configuration's bounds.
@@ -27,6 +28,8 @@ final class ServerShared: Sendable {
         router = try Router(routes)
         self.log = log
         self.metrics = metrics
+        refusedConnections = metrics.counter(
+            "http_connections_refused_total", help: "Connections that were told 503 because there were too many.")
         self.problem = problem
     }
 

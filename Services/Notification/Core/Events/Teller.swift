@@ -26,7 +26,7 @@ struct Teller: EventHandler {
             ToldStatements.insert(ids, events.map(\.value), at: step.now),
         ])
         var new = Set(try rows[1].column(0, as: NotificationID.self))
-        told.add(new.count)
+        step.count(told, new.count)
         if new.isEmpty { return }
         let languages = try ReaderStatements.languages(rows[0])
 

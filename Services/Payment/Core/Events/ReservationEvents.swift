@@ -6,6 +6,7 @@ import Observability
 
 struct ReservationEvents: EventHandler {
     let desk: ReservationDesk
+    let ledger: LedgerCounters
 
     func apply(_ batch: EventBatch, _ step: Step) async throws {
         let events = batch.read(step, only: [OrderReserved.type, OrderReleased.type]) {
@@ -19,6 +20,7 @@ struct ReservationEvents: EventHandler {
         guard !events.isEmpty else { return }
         let settlement = try await desk.settle(
             events.map { ReservationNews(event: $0.value, time: $0.time) }, slot: batch.partition, step.transaction)
+        ledger.count(settlement.ledger.transfers, step)
         for answer in settlement.answers { step.publish(answer.event, cause: events[answer.input].trace) }
     }
 }

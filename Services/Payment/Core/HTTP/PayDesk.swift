@@ -17,9 +17,9 @@ struct PayDesk: Sendable {
 
     private let group: GroupCommit<Command, KeptAnswer>
 
-    init(_ relay: Relay, newID: @escaping @Sendable () -> PaymentID) {
+    init(_ relay: Relay, newID: @escaping @Sendable () -> PaymentID, ledger: LedgerCounters) {
         group = GroupCommit(relay: relay, commandsMax: 500, waitingMax: 20_000) { commands, step in
-            try await Self.pay(commands, step, newID)
+            try await Self.pay(commands, step, newID, ledger)
         }
     }
 
@@ -34,7 +34,7 @@ struct PayDesk: Sendable {
     }
 
     private static func pay(
-        _ commands: [Command], _ step: Step, _ newID: @Sendable () -> PaymentID
+        _ commands: [Command], _ step: Step, _ newID: @Sendable () -> PaymentID, _ ledger: LedgerCounters
     ) async throws -> [Result<KeptAnswer, any Error>] {
         var unclaimed: Set<IdempotencyKey> = []
         let keys = commands.map(\.idempotent.key).filter { unclaimed.insert($0).inserted }
@@ -70,6 +70,7 @@ struct PayDesk: Sendable {
                     return answer
                 }.mapError { ($0 as? Settlement.Refusal)?.problem ?? $0 })
         }
+        ledger.count(settlement.ledger.transfers, step)
         for answer in settlement.answers { step.publish(answer.event, cause: nil) }
         if !answers.isEmpty {
             step.transaction.finish(

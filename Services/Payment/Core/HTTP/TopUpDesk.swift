@@ -33,6 +33,7 @@ struct TopUpDesk: Sendable {
 
     let postgres: PostgresPool
     let newID: @Sendable () -> TransferID
+    let ledger: LedgerCounters
 
     static func items(_ request: HTTPRequest) throws -> [Item] {
         try request.json { (json) throws(JSONError) in
@@ -48,13 +49,15 @@ struct TopUpDesk: Sendable {
     /// - Throws: `Problem` 422 naming the items whose account has no wallet.
     func topUp(_ items: [Item], _ command: IdempotentCommand) async throws -> KeptAnswer {
         try await retryingLostRaces {
-            try await postgres.transaction { try await carryOut(items, command, $0) }
+            let (answer, transfers) = try await postgres.transaction { try await carryOut(items, command, $0) }
+            ledger.count(transfers)
+            return answer
         }
     }
 
     private func carryOut(
         _ items: [Item], _ command: IdempotentCommand, _ transaction: Transaction
-    ) async throws -> KeptAnswer {
+    ) async throws -> (KeptAnswer, [Transfer]) {
         let currencies = Set(items.map(\.amount.currency.code))
         let rows = try await transaction.pipeline([
             LedgerStatements.planOnce,
@@ -65,7 +68,7 @@ struct TopUpDesk: Sendable {
             LedgerStatements.lockForTopUp(owners: Set(items.map(\.account)), currencies: currencies),
         ])
         guard try rows[1].column(0, as: Bool.self) == [true] else { throw IdempotentCommand.running }
-        if let answer = try KeptAnswers(rows[2]).answer(command) { return answer }
+        if let answer = try KeptAnswers(rows[2]).answer(command) { return (answer, []) }
 
         var ledger = Ledger(try LedgerStatements.accounts(rows[5]))
         var refused: [FieldProblem] = []
@@ -80,7 +83,7 @@ struct TopUpDesk: Sendable {
             IdempotencyStatements.keep([(command.key, command.fingerprint, answer)]),
             IdempotencyStatements.forgetOld(added: 1),
         ])
-        return answer
+        return (answer, ledger.transfers)
     }
 
     private func take(_ item: Item, named name: String, into ledger: inout Ledger) throws -> FieldProblem? {

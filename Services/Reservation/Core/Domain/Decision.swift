@@ -9,7 +9,7 @@ struct OrderInLog: Sendable {
 }
 
 /// What became of one record.
-enum Outcome: UInt8, Sendable {
+enum Outcome: UInt8, CaseIterable, Sendable {
     /// Not an order, or one that was decided before: nothing is said about it.
     case none = 0
     case reserved = 1

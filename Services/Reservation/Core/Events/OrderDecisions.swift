@@ -6,6 +6,24 @@ import Observability
 import Postgres
 import ServiceKit
 
+/// Decided orders, by what became of them.
+struct DecisionCounters: Sendable {
+    private let counters: [Counter]
+
+    init(_ metrics: Metrics) {
+        counters = Outcome.allCases.filter { $0 != .none }.map {
+            metrics.counter(
+                "stampede_orders_decided_total", help: "Orders decided, by outcome", labels: ["outcome": "\($0)"])
+        }
+    }
+
+    func count(_ outcomes: [Outcome], _ step: Step) {
+        var counts = [Int](repeating: 0, count: counters.count)
+        for outcome in outcomes where outcome != .none { counts[Int(outcome.rawValue) - 1] += 1 }
+        for (counter, count) in zip(counters, counts) where count > 0 { step.count(counter, count) }
+    }
+}
+
 struct OrderDecisions: EventHandler {
     let sales: SaleTable
     /// Brings the table of sales up to date with its topic.
@@ -13,7 +31,7 @@ struct OrderDecisions: EventHandler {
     let keeper: StockKeeper
     let storage = DecisionStorage()
     let settlement = SettlementStorage()
-    let decided: Counter
+    let decided: DecisionCounters
 
     private enum Input: Sendable {
         case placed(OrderPlaced)
@@ -170,7 +188,7 @@ struct OrderDecisions: EventHandler {
         let recipe = Recipe(
             head: Decided(lines: lines, decidedAt: step.now), firstOffset: batch.firstOffset, codes: codes)
         step.publish(rendering: try recipe.encoded())
-        decided.add(outcomes.count)
+        decided.count(outcomes, step)
     }
 
     func render(_ batch: EventBatch, recipe bytes: [UInt8], into outgoing: inout Outgoing) throws {

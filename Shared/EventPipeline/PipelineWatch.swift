@@ -1,0 +1,60 @@
+// What a service owes to Kafka, as a metric: rows that stay in the outbox are records that nobody gets.
+import Observability
+import Postgres
+import ServiceKit
+import Synchronization
+
+/// Looks at the service's outbox now and then. Every instance tells of the same table: take the greatest, not the sum.
+public final class PipelineWatch: Component {
+    public let name = "pipeline watch"
+
+    private static let interval = Duration.seconds(5)
+
+    private let context: ServiceContext
+    private let watching = Mutex<Task<Void, Never>?>(nil)
+    /// Nil while Postgres cannot be asked: then nothing is told.
+    private let seen: Seen
+
+    /// In an object of its own, because the metrics' readers hold it too.
+    private final class Seen: Sendable {
+        let outbox = Mutex<(rows: Double, oldestSeconds: Double)?>(nil)
+    }
+
+    public init(_ context: ServiceContext) {
+        self.context = context
+        let seen = Seen()
+        self.seen = seen
+        context.metrics.observed(
+            "stampede_outbox_rows", help: "Committed batches and commands whose records are not known to be published"
+        ) { seen.outbox.withLock { $0?.rows } }
+        context.metrics.observed("stampede_outbox_oldest_seconds", help: "Age of the oldest row of the outbox") {
+            seen.outbox.withLock { $0?.oldestSeconds }
+        }
+    }
+
+    public func start() async throws {
+        watching.withLock {
+            $0 = Task.detached { [context, seen] in
+                repeat {
+                    let outbox = try? await Self.look(context.postgres)
+                    seen.outbox.withLock { $0 = outbox }
+                } while (try? await Task.sleep(for: Self.interval)) != nil
+            }
+        }
+    }
+
+    public func stop() async {
+        let task = watching.withLock { $0 }
+        task?.cancel()
+        await task?.value
+    }
+
+    private static func look(_ postgres: PostgresPool) async throws -> (rows: Double, oldestSeconds: Double) {
+        let rows = try await postgres.query(
+            """
+            SELECT count(*), coalesce(greatest(extract(epoch FROM clock_timestamp() - min(created_at)), 0), 0)::float8
+            FROM outbox
+            """)
+        return (Double(try rows[0].get(0, as: Int64.self)), try rows[0].get(1))
+    }
+}
