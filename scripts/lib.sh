@@ -67,8 +67,9 @@ identity() {
 
 # make_state: the folders that everything runs in.
 make_state() {
-    mkdir -p "$run" "$logs" 2>/dev/null && [[ -w $run && -w $logs ]] ||
+    if ! mkdir -p "$run" "$logs" 2>/dev/null || [[ ! -w $run || ! -w $logs ]]; then
         fail 73 "$state cannot be written to; set STACK_DIR to a folder that can"
+    fi
 }
 
 # running NAME: its process number, where the process that run/NAME names still runs.

@@ -16,6 +16,7 @@ public final class CompactedTable: Component {
     private let topic: Topic
     private let context: ServiceContext
     private let apply: Apply
+    private let tracing: ConsumerTracing
     private let following = Mutex<(reader: TopicReader, task: Task<Void, Never>)?>(nil)
     private let waiters = Mutex(Waiters())
 
@@ -24,6 +25,7 @@ public final class CompactedTable: Component {
         self.topic = topic
         self.context = context
         self.apply = apply
+        tracing = ConsumerTracing(context.tracer, group: "\(context.serviceName) table of \(topic.name)")
     }
 
     public var isReady: Bool { following.withLock { $0 != nil } }
@@ -45,7 +47,11 @@ public final class CompactedTable: Component {
         let task = Task.detached { [self] in
             do {
                 while let batches = try await reader.next(recordsMax: 10_000, waitMilliseconds: nil) {
-                    for batch in batches { take(batch) }
+                    let began = tracing.tracer.isOn ? Tracer.now() : 0
+                    for batch in batches {
+                        take(batch)
+                        if tracing.tracer.isOn { trace(batch, began) }
+                    }
                 }
             } catch {
                 context.log.error("a table is no longer kept current", ["topic": topic.name, "error": "\(error)"])
@@ -92,6 +98,13 @@ public final class CompactedTable: Component {
             }
         }
         moved(batch.partition, to: batch.nextOffset)
+    }
+
+    /// Of what comes while the service runs: the traces of what was there before are over.
+    private func trace(_ batch: ConsumedBatch, _ began: Int64) {
+        tracing.tracer.recordConsumed(
+            batch.compactMap { ConsumedSpan($0, tracing) }, topic: topic, partition: batch.partition,
+            group: tracing.group, start: began, end: Tracer.now())
     }
 
     /// Notes how far a partition is applied and wakes whoever waited for that.

@@ -9,6 +9,8 @@ import Synchronization
 public struct Incoming<Value: Sendable>: Sendable {
     public let value: Value
     public let record: ConsumedRecord
+    /// Of who consumes it: see `ConsumerTracing`.
+    let salt: UInt64
 
     /// The moment that the log gives it. On topics with `LogAppendTime` that is the broker's clock.
     public var time: Timestamp { Timestamp(milliseconds: record.timestamp) }
@@ -25,19 +27,11 @@ public struct Incoming<Value: Sendable>: Sendable {
 
     /// The same event with another value.
     public func map<Other>(_ change: (Value) -> Other) -> Incoming<Other> {
-        Incoming<Other>(value: change(value), record: record)
+        Incoming<Other>(value: change(value), record: record, salt: salt)
     }
 
-    /// The trace that the publisher was in, if any.
-    public var trace: TraceContext? { TraceContext(of: record) }
-}
-
-extension TraceContext {
-    /// The one that the record's publisher was in.
-    init?(of record: ConsumedRecord) {
-        guard let header = record.header("traceparent") else { return nil }
-        self.init(header)
-    }
+    /// The trace that the publisher was in, if any: the cause of what is published because of this event.
+    public var trace: TraceContext? { TraceContext(applying: record, salt: salt) }
 }
 
 /// Consecutive records of one partition, in their order.
@@ -45,6 +39,7 @@ public struct EventBatch: Sendable {
     public let topic: Topic
     let records: ArraySlice<ConsumedRecord>
     let counters: EventCounters
+    let tracing: ConsumerTracing
     private let notes: Notes
 
     public var partition: Int32 { records.first?.partition ?? 0 }
@@ -67,6 +62,11 @@ public struct EventBatch: Sendable {
         let events = scan(types, reader) { step.dead($0, reason: $1) }
         counters.read.add(records.count)
         counters.skipped.add(records.count - events.count)
+        if tracing.tracer.isOn {
+            for event in events {
+                if let span = ConsumedSpan(event.record, tracing) { step.consumed.append(span) }
+            }
+        }
         return events
     }
 
@@ -92,17 +92,25 @@ public struct EventBatch: Sendable {
 
     /// The same batch without what lies behind an offset.
     func prefix(before offset: Int64) -> EventBatch {
-        EventBatch(topic: topic, records: records.prefix { $0.offset < offset }, counters: counters, notes: notes)
+        EventBatch(
+            topic: topic, records: records.prefix { $0.offset < offset }, counters: counters, tracing: tracing,
+            notes: notes)
     }
 
-    init(topic: Topic, records: ArraySlice<ConsumedRecord>, counters: EventCounters) {
-        self.init(topic: topic, records: records, counters: counters, notes: Notes())
+    init(
+        topic: Topic, records: ArraySlice<ConsumedRecord>, counters: EventCounters, tracing: ConsumerTracing
+    ) {
+        self.init(topic: topic, records: records, counters: counters, tracing: tracing, notes: Notes())
     }
 
-    private init(topic: Topic, records: ArraySlice<ConsumedRecord>, counters: EventCounters, notes: Notes) {
+    private init(
+        topic: Topic, records: ArraySlice<ConsumedRecord>, counters: EventCounters, tracing: ConsumerTracing,
+        notes: Notes
+    ) {
         self.topic = topic
         self.records = records
         self.counters = counters
+        self.tracing = tracing
         self.notes = notes
     }
 
@@ -127,7 +135,7 @@ public struct EventBatch: Sendable {
                         return try json.read("data") { (data) throws(JSONError) in try reader(type, data) }
                     }
                 }
-                if let value { result.append(Incoming(value: value, record: record)) }
+                if let value { result.append(Incoming(value: value, record: record, salt: tracing.salt)) }
             } catch {
                 broken(record, "\(error)")
             }

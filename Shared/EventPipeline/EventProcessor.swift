@@ -34,7 +34,7 @@ public final class EventProcessor: Component {
     }
 
     /// How often the broker is asked where the logs end.
-    private static let watchInterval = Duration.seconds(3)
+    private static let watchInterval = Duration.seconds(5)
 
     /// - Parameters:
     ///   - name: the processor's name within the service; the consumer group is `<service>.<name>`.

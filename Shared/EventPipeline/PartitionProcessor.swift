@@ -17,6 +17,7 @@ struct PartitionWork: Sendable {
     let origin: EventOrigin
     let counters: EventCounters
     let published: PublishedCounters
+    let tracing: ConsumerTracing
     let batchSeconds: Histogram
     let progress = Progress()
     /// Partitions that are worked on at a time: batches and their answers are what takes memory.
@@ -36,7 +37,8 @@ struct PartitionWork: Sendable {
         self.handler = handler
         self.context = context
         counters = EventCounters(context.metrics, processor: processor, topic: topic)
-        origin = EventOrigin(service: context.serviceName)
+        origin = EventOrigin(service: context.serviceName, tracer: context.tracer)
+        tracing = ConsumerTracing(context.tracer, group: "\(context.serviceName).\(processor)")
         published = PublishedCounters(context.metrics)
         batchSeconds = context.metrics.histogram(
             "stampede_batch_seconds", help: "From taking a batch to the last acknowledgement of what it published",
@@ -67,6 +69,7 @@ final class PartitionProcessor {
     private var nextCommitToKafka = ContinuousClock.now
 
     private var log: Logger { work.context.log }
+    private var tracer: Tracer { work.tracing.tracer }
     private var postgres: PostgresPool { work.context.postgres }
 
     /// How long a published outbox row waits for the next batch's transaction to take it along.
@@ -143,7 +146,8 @@ final class PartitionProcessor {
     private func apply(_ records: ArraySlice<ConsumedRecord>) async throws {
         var rest = records
         while let first = rest.first {
-            let batch = EventBatch(topic: work.topic, records: rest, counters: work.counters)
+            let batch = EventBatch(
+                topic: work.topic, records: rest, counters: work.counters, tracing: work.tracing)
             let outcome: Outcome
             do {
                 outcome = try await commit(batch) { try await self.work.handler.apply(batch, $0) }
@@ -185,8 +189,9 @@ final class PartitionProcessor {
         while true {
             let obstacle: any Error
             do {
+                let began = tracer.isOn ? Tracer.now() : 0
                 let outcome = try await attempt(batch, body)
-                committed(outcome.report)
+                committed(outcome.report, began)
                 return outcome
             } catch let again as TryAgain {
                 preparations += 1
@@ -220,8 +225,9 @@ final class PartitionProcessor {
         }
     }
 
-    private func committed(_ report: StepReport) {
+    private func committed(_ report: StepReport, _ began: Int64) {
         report.count()
+        if tracer.isOn { trace(report, began) }
         if report.dead.isEmpty { return }
         work.counters.dead.add(report.dead.count)
         for (record, reason) in report.dead.prefix(Self.deadLoggedMax) {
@@ -231,6 +237,16 @@ final class PartitionProcessor {
                     ["stream": stream, "offset": "\(record.offset)", "reason": reason])
             }
         }
+    }
+
+    private func trace(_ report: StepReport, _ began: Int64) {
+        let end = Tracer.now()
+        let failed = report.dead.compactMap { ConsumedSpan($0.record, work.tracing, failure: $0.reason) }
+        let failedAt = Set(failed.map(\.offset))
+        let spans = report.consumed.filter { !failedAt.contains($0.offset) } + failed
+        tracer.recordConsumed(
+            spans, topic: work.topic, partition: partition, group: work.tracing.group, start: began, end: end)
+        tracer.recordTransaction(spans.map(\.context), start: began, end: end)
     }
 
     private func attempt(_ batch: EventBatch, _ body: (Step) async throws -> Void) async throws -> Outcome {
@@ -272,8 +288,10 @@ final class PartitionProcessor {
         if outcome.isRecovered { return try await publishLeftovers() }
         outboxIsStale = false
         if !outcome.records.isEmpty {
+            let began = tracer.isOn ? Tracer.now() : 0
             try await send(outcome.records)
             work.published.add(outcome.report.published)
+            tracer.recordPublished(outcome.report.spans, start: began)
         }
         if let recipe = outcome.recipe { try await sendRendered(batch, recipe) }
         outboxIsStale = !outcome.records.isEmpty || outcome.recipe != nil
@@ -282,8 +300,10 @@ final class PartitionProcessor {
     private func sendRendered(_ batch: EventBatch, _ recipe: [UInt8]) async throws {
         var outgoing = Outgoing(origin: work.origin)
         try work.handler.render(batch, recipe: recipe, into: &outgoing)
+        let began = tracer.isOn ? Tracer.now() : 0
         try await send(outgoing.records)
         work.published.add(outgoing.published)
+        tracer.recordPublished(outgoing.spans, start: began)
     }
 
     /// Publishes what an earlier owner of the partition, or this one before a fault, committed and may not have sent.
@@ -322,7 +342,8 @@ final class PartitionProcessor {
             position = batches.map(\.nextOffset).max() ?? position
         }
         await reader.close()
-        return EventBatch(topic: work.topic, records: records[...], counters: work.counters)
+        return EventBatch(
+            topic: work.topic, records: records[...], counters: work.counters, tracing: work.tracing)
     }
 
     /// Nothing more to do: forgets what is published.

@@ -32,7 +32,7 @@ public final class Relay: Component {
     private struct State {
         var clusterID = ""
         var sequence: Int64 = 0
-        var waiting: [(sequence: Int64, records: RecordBatch, published: PublishedTally)] = []
+        var waiting: [(sequence: Int64, records: RecordBatch, report: StepReport)] = []
         var waitingBytes = 0
         /// Rows that are sent and still in the outbox.
         var published: [Int64] = []
@@ -44,7 +44,7 @@ public final class Relay: Component {
 
     public init(_ context: ServiceContext) {
         self.context = context
-        origin = EventOrigin(service: context.serviceName)
+        origin = EventOrigin(service: context.serviceName, tracer: context.tracer)
         published = PublishedCounters(context.metrics)
         waitingBytes = context.metrics.gauge(
             "stampede_relay_waiting_bytes", help: "Committed records of commands that wait to be sent")
@@ -88,6 +88,7 @@ public final class Relay: Component {
             return ($0.sequence, $0.clusterID, $0.waitingBytes > Self.waitingBytesMax)
         }
         if full { throw Overloaded() }
+        let began = context.tracer.isOn ? Tracer.now() : 0
         let (result, records, report) = try await context.postgres.transaction { transaction in
             let step = Step(transaction: transaction, now: self.context.now(), origin: self.origin)
             let result = try await body(step)
@@ -103,15 +104,27 @@ public final class Relay: Component {
             return (result, records, step.report)
         }
         report.count()
+        if context.tracer.isOn { trace(report, began) }
         if !records.isEmpty {
             state.withLock {
-                $0.waiting.append((sequence, records, report.published))
+                $0.waiting.append((sequence, records, report))
                 $0.waitingBytes += records.bytes.count
                 waitingBytes.set(Double($0.waitingBytes))
             }
             wakeup.yield()
         }
         return result
+    }
+
+    /// A command's own trace, or those of the commands that shared the transaction.
+    private func trace(_ report: StepReport, _ began: Int64) {
+        let tracer = context.tracer
+        let causes = report.spans.map(\.cause)
+        if let current = TraceContext.current, tracer.records(current) {
+            tracer.recordTransaction([current] + causes.filter { $0 != current }, start: began, end: Tracer.now())
+        } else {
+            tracer.recordTransaction(causes, start: began, end: Tracer.now())
+        }
     }
 
     private func publishForever() async {
@@ -132,10 +145,14 @@ public final class Relay: Component {
             if waiting.isEmpty { return }
             var records = RecordBatch()
             for row in waiting { records.append(contentsOf: row.records) }
+            let began = context.tracer.isOn ? Tracer.now() : 0
             do {
                 try await context.producer.send(records)
                 state.withLock { $0.published.append(contentsOf: waiting.map(\.sequence)) }
-                for row in waiting { published.add(row.published) }
+                for row in waiting {
+                    published.add(row.report.published)
+                    context.tracer.recordPublished(row.report.spans, start: began)
+                }
             } catch {
                 context.log.warning("publishing will be tried again", ["component": name, "error": "\(error)"])
                 let stopping = state.withLock { state in

@@ -15,6 +15,8 @@ public final class Step {
 
     private var outgoing = RecordBatch()
     private var deadLetters: [(ConsumedRecord, String)] = []
+    /// Records that were read and whose traces are recorded.
+    var consumed: [ConsumedSpan] = []
     /// What is counted when the step is committed.
     private var counts: [(counter: Counter, amount: Int)] = []
     /// Rendered by the handler after the commit: see `EventHandler.render`.
@@ -88,7 +90,11 @@ public final class Step {
     }
 
     /// What is to be counted and told of this step once it is committed.
-    var report: StepReport { StepReport(counts: counts, published: encoder.tally, dead: dead) }
+    var report: StepReport {
+        StepReport(
+            counts: counts, published: encoder.tally, dead: dead,
+            consumed: consumed.filter { $0.offset < stopOffset ?? Int64.max }, spans: encoder.spans)
+    }
 
     /// The dead letters of this step: those of records that it was cut before come again.
     private var dead: [(record: ConsumedRecord, reason: String)] {
@@ -120,6 +126,9 @@ struct StepReport: Sendable {
     /// Events that go out as they are.
     var published = PublishedTally()
     var dead: [(record: ConsumedRecord, reason: String)] = []
+    var consumed: [ConsumedSpan] = []
+    /// Of the events that go out as they are.
+    var spans: [PublishedSpan] = []
 
     func count() {
         for (counter, amount) in counts { counter.add(amount) }
@@ -130,9 +139,11 @@ struct StepReport: Sendable {
 struct EventOrigin: Sendable {
     let service: String
     let source: [UInt8]
+    let tracer: Tracer
 
-    init(service: String) {
+    init(service: String, tracer: Tracer) {
         self.service = service
+        self.tracer = tracer
         source = Array("/stampede/\(service)".utf8)
     }
 }
@@ -182,6 +193,7 @@ struct EventEncoder: Sendable {
     private var commonType = ""
     private var commonTime = Timestamp.distantPast
     private(set) var tally = PublishedTally()
+    private(set) var spans: [PublishedSpan] = []
 
     init(_ origin: EventOrigin) { self.origin = origin }
 
@@ -193,10 +205,15 @@ struct EventEncoder: Sendable {
         payload.write(to: &writer)
         tally.add(Payload.type)
         let common = common(Payload.type, time)
+        // Derived from what identifies the event: published again, it is the same span.
+        let span = cause.map { $0.child(salt: TraceContext.salt(id)) }
+        if let cause, let span, origin.tracer.records(span) {
+            spans.append(PublishedSpan(context: span, cause: cause, topic: topic, type: Payload.type))
+        }
         records.append(topic: topic.name, key: key, value: writer.bytes) { headers in
             headers.add(common)
             headers.add("ce_id", id)
-            if let cause { headers.add("traceparent", cause.child().traceparent.utf8) }
+            if let span { headers.add("traceparent", span.traceparent.utf8) }
         }
     }
 
@@ -224,6 +241,7 @@ public struct Outgoing: Sendable {
     init(origin: EventOrigin) { encoder = EventEncoder(origin) }
 
     var published: PublishedTally { encoder.tally }
+    var spans: [PublishedSpan] { encoder.spans }
 
     public mutating func publish<Key, Payload: EventPayload>(
         _ topic: Topic, key: Identifier<Key>, id: String, time: Timestamp, _ payload: Payload, cause: TraceContext?

@@ -19,9 +19,10 @@ public final class HTTPServer: Sendable {
 
     public init(
         _ configuration: HTTPServerConfiguration, routes: [Route], log: Logger, metrics: Metrics,
-        problem: @escaping @Sendable (any Error) -> Problem? = { _ in nil }
+        tracer: Tracer = .off, problem: @escaping @Sendable (any Error) -> Problem? = { _ in nil }
     ) throws(HTTPError) {
-        shared = try ServerShared(configuration, routes: routes, log: log, metrics: metrics, problem: problem)
+        shared = try ServerShared(
+            configuration, routes: routes, log: log, metrics: metrics, tracer: tracer, problem: problem)
     }
 
     deinit {

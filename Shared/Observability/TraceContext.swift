@@ -51,14 +51,33 @@ public struct TraceContext: Sendable, Equatable {
 
     /// The same from a generator of the caller's: a server that makes one for every request does not want to ask the
     /// system for randomness each time.
-    public static func new(using generator: inout some RandomNumberGenerator) -> TraceContext {
+    public static func new(
+        using generator: inout some RandomNumberGenerator, isSampled: Bool = true
+    ) -> TraceContext {
         TraceContext(
-            traceHigh: generator.next(), traceLow: generator.next() | 1, span: generator.next() | 1, flags: 1)
+            traceHigh: generator.next(), traceLow: generator.next() | 1, span: generator.next() | 1,
+            flags: isSampled ? 1 : 0)
     }
 
     /// A new span of the same trace.
     public func child() -> TraceContext {
         TraceContext(traceHigh: traceHigh, traceLow: traceLow, span: .random(in: 1 ... .max), flags: flags)
+    }
+
+    /// The span that follows from this one and a name's `salt`: the same whenever it is asked for, so that what is done
+    /// again is the same span.
+    public func child(salt: UInt64) -> TraceContext {
+        var mixed = (span ^ salt) &* 0x9E37_79B9_7F4A_7C15
+        mixed = (mixed ^ mixed >> 32) &* 0xD6E8_FEB8_6659_FD93
+        mixed ^= mixed >> 32
+        return TraceContext(traceHigh: traceHigh, traceLow: traceLow, span: mixed | 1, flags: flags)
+    }
+
+    /// A number for a name, never zero (FNV-1a).
+    public static func salt(_ name: some Sequence<UInt8>) -> UInt64 {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in name { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        return hash == 0 ? 1 : hash
     }
 
     /// The header's value, version 00.
@@ -81,6 +100,14 @@ public struct TraceContext: Sendable, Equatable {
         text.reserveCapacity(32)
         Self.appendHex(traceHigh, digits: 16, to: &text)
         Self.appendHex(traceLow, digits: 16, to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// The span's 16 hex digits.
+    public var spanID: String {
+        var text: [UInt8] = []
+        text.reserveCapacity(16)
+        Self.appendHex(span, digits: 16, to: &text)
         return String(decoding: text, as: UTF8.self)
     }
 

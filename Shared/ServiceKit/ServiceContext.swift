@@ -14,6 +14,7 @@ public struct ServiceContext: Sendable {
     public let configuration: Configuration
     public let log: Logger
     public let metrics: Metrics
+    public let tracer: Tracer
     public let postgres: PostgresPool
     public let kafka: KafkaConfiguration
     public let producer: KafkaProducer
@@ -22,7 +23,7 @@ public struct ServiceContext: Sendable {
 
     public init(
         serviceName: String, instance: String, configuration: Configuration, log: Logger, metrics: Metrics,
-        postgres: PostgresPool, kafka: KafkaConfiguration, producer: KafkaProducer,
+        tracer: Tracer = .off, postgres: PostgresPool, kafka: KafkaConfiguration, producer: KafkaProducer,
         now: @escaping @Sendable () -> Timestamp = { .now() }
     ) {
         self.serviceName = serviceName
@@ -30,6 +31,7 @@ public struct ServiceContext: Sendable {
         self.configuration = configuration
         self.log = log
         self.metrics = metrics
+        self.tracer = tracer
         self.postgres = postgres
         self.kafka = kafka
         self.producer = producer

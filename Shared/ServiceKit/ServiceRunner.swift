@@ -41,7 +41,17 @@ final class ServiceRunner<Running: Service>: Sendable {
 
         let health = Health(service: Running.name, instance: instance)
         self.health = health
-        context = try Self.makeContext(configuration, instance: instance, log: log, metrics: metrics, now: now)
+        let tracer: Tracer
+        let exporters: [any Component]
+        if let endpoint = configuration.optionalString(StandardKeys.traceEndpoint) {
+            tracer = Tracer(ratio: configuration.number(StandardKeys.traceRatio), metrics: metrics)
+            exporters = [try Self.exporter(tracer, endpoint: endpoint, instance: instance, log: log)]
+        } else {
+            tracer = .off
+            exporters = []
+        }
+        context = try Self.makeContext(
+            configuration, instance: instance, log: log, metrics: metrics, tracer: tracer, now: now)
         do {
             service = try Running(context)
         } catch let error as ConfigurationError {
@@ -53,12 +63,12 @@ final class ServiceRunner<Running: Service>: Sendable {
         do {
             server = try HTTPServer(
                 Self.serverConfiguration(configuration), routes: routes, log: log, metrics: metrics,
-                problem: ProblemMapping.problem)
+                tracer: tracer, problem: ProblemMapping.problem)
         } catch {
             throw ConfigurationError(["HTTP: \(error)"])
         }
         components =
-            [
+            exporters + [
                 PostgresDependency(
                     context.postgres, schema: Running.name, migrations: Running.migrations, log: log),
                 KafkaDependency(
@@ -70,8 +80,21 @@ final class ServiceRunner<Running: Service>: Sendable {
         drainDuration = configuration.duration(StandardKeys.drainSeconds)
     }
 
+    private static func exporter(
+        _ tracer: Tracer, endpoint: String, instance: String, log: Logger
+    ) throws(ConfigurationError) -> SpanExporter {
+        guard endpoint.contains(#/^https?://[^/]/#) else {
+            throw ConfigurationError(["\(StandardKeys.traceEndpoint): expected http://host:port or https://host:port"])
+        }
+        do {
+            return try SpanExporter(tracer, endpoint: endpoint, service: Running.name, instance: instance, log: log)
+        } catch {
+            throw ConfigurationError(["\(StandardKeys.traceEndpoint): \(error)"])
+        }
+    }
+
     private static func makeContext(
-        _ configuration: Configuration, instance: String, log: Logger, metrics: Metrics,
+        _ configuration: Configuration, instance: String, log: Logger, metrics: Metrics, tracer: Tracer,
         now: @escaping @Sendable () -> Timestamp
     ) throws(ConfigurationError) -> ServiceContext {
         let kafka = KafkaConfiguration(
@@ -98,7 +121,7 @@ final class ServiceRunner<Running: Service>: Sendable {
         }
         return ServiceContext(
             serviceName: Running.name, instance: instance, configuration: configuration, log: log, metrics: metrics,
-            postgres: postgres, kafka: kafka, producer: producer, now: now)
+            tracer: tracer, postgres: postgres, kafka: kafka, producer: producer, now: now)
     }
 
     private static func serverConfiguration(_ configuration: Configuration) -> HTTPServerConfiguration {

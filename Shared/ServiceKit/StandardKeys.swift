@@ -16,6 +16,8 @@ enum StandardKeys {
     static let httpTrustedProxies = "STAMPEDE_HTTP_TRUSTED_PROXIES"
     static let logLevel = "STAMPEDE_LOG_LEVEL"
     static let instance = "STAMPEDE_INSTANCE"
+    static let traceEndpoint = "STAMPEDE_TRACE_ENDPOINT"
+    static let traceRatio = "STAMPEDE_TRACE_RATIO"
     static let startSeconds = "STAMPEDE_START_SECONDS"
     static let drainSeconds = "STAMPEDE_DRAIN_SECONDS"
 
@@ -40,6 +42,12 @@ enum StandardKeys {
                 logLevel, "The least severity that is logged", .choice(LogLevel.allCases.map(\.description)),
                 default: "info"),
             .init(instance, "What this process is called in logs and on the broker (by default host-pid)"),
+            .init(
+                traceEndpoint,
+                "Where spans go by OTLP over HTTP, without /v1/traces: http://collector:4318; nothing is traced without it"
+            ),
+            .init(
+                traceRatio, "The part of traces that begin here that is recorded", .number(0...1), default: "0.01"),
             .init(
                 startSeconds, "How long Postgres and Kafka are waited for at the start", .seconds(0...86_400),
                 default: "300"),

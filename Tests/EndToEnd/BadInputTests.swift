@@ -202,6 +202,24 @@ import Testing
         #expect(text == "up: /proc/stampede cannot be written to; set STACK_DIR to a folder that can\n")
     }
 
+    // MARK: The table
+
+    /// docs/operations.md explains every code, and the supervisor gives up on those that only a person can change.
+    @Test func everyExitCodeIsExplained() throws {
+        let document = try String(contentsOfFile: "\(Stack.root)/docs/operations.md", encoding: .utf8)
+        let explained = Set(document.matches(of: #/\n\| ([0-9]+) \|/#).compactMap { Int32($0.1) })
+        let codes: Set<Int32> = [
+            ExitCode.success, ExitCode.failure, ExitCode.usage, ExitCode.schema, ExitCode.noTopic, ExitCode.noBroker,
+            ExitCode.unavailable, ExitCode.system, ExitCode.readOnly, ExitCode.partitions, ExitCode.notPermitted,
+            ExitCode.configuration,
+        ]
+        #expect(codes.count == 12, "two causes share a code")
+        #expect(explained == codes.union([73]))
+        let supervisor = try String(contentsOfFile: "\(Stack.root)/scripts/supervise", encoding: .utf8)
+        let final = ExitCode.final.sorted().map { "\($0)" }.joined(separator: " ")
+        #expect(supervisor.contains("final_codes=\"\(final)\""))
+    }
+
     // MARK: Starting again
 
     /// The supervisor starts again what may pass, saying why it ended, and leaves alone what needs a person.

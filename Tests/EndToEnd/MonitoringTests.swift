@@ -52,7 +52,7 @@ import Testing
         for part in text.components(separatedBy: "- alert: ").dropFirst() {
             let name = part.prefix { !$0.isNewline }
             let rest = part.components(separatedBy: "expr:")[1]
-            let end = rest.range(of: #/\n +(for|labels):/#)?.lowerBound ?? rest.endIndex
+            let end = rest.firstRange(of: #/\n +(for|labels):/#)?.lowerBound ?? rest.endIndex
             alerts.append(Alert(name: String(name), expression: String(rest[..<end])))
         }
         return alerts
@@ -89,7 +89,9 @@ import Testing
     /// Prometheus, with the stack's addresses in place of names in a network.
     private struct Prometheus: Sendable {
         let url: String
-        let program: ChildProgram
+        private let program: ChildProgram
+        /// Its end is the sign to stop, also when this process is killed.
+        private let input: FileHandle
         private let client: HTTPClient
 
         static func start(for stack: Stack) async throws -> Prometheus {
@@ -115,17 +117,24 @@ import Testing
             let log = "\(folder)/log"
             _ = FileManager.default.createFile(atPath: log, contents: nil)
             let output = try #require(FileHandle(forWritingAtPath: log))
+            let options = [
+                "--config.file='\(folder)/prometheus.yml'", "--storage.tsdb.path='\(folder)/data'",
+                "--web.listen-address=127.0.0.1:\(port)", "--log.level=warn",
+            ]
+            let command = "/usr/bin/prometheus \(options.joined(separator: " ")) & cat >/dev/null; kill $!; wait $!"
+            let pipe = Pipe()
+            _ = fcntl(pipe.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
             let program = try ChildProgram(
-                "/usr/bin/prometheus",
-                [
-                    "--config.file=\(folder)/prometheus.yml", "--storage.tsdb.path=\(folder)/data",
-                    "--web.listen-address=127.0.0.1:\(port)", "--log.level=warn",
-                ], environment: stack.environment, output: output)
-            return Prometheus(url: "http://127.0.0.1:\(port)", program: program, client: try HTTPClient())
+                "/bin/bash", ["-c", command], environment: stack.environment, output: output,
+                input: pipe.fileHandleForReading)
+            try pipe.fileHandleForReading.close()
+            return Prometheus(
+                url: "http://127.0.0.1:\(port)", program: program, input: pipe.fileHandleForWriting,
+                client: try HTTPClient())
         }
 
         func end() async {
-            kill(program.processIdentifier, SIGTERM)
+            try? input.close()
             _ = await program.wait()
             await client.close()
         }

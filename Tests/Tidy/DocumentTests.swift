@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 @Suite struct DocumentTests {
-    private static let documents = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+    private static let documents = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/operations.md"]
 
     /// The lines of fenced blocks, with continuation lines joined.
     private func commands(_ document: String) throws -> [String] {

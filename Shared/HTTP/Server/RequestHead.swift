@@ -24,6 +24,8 @@ struct RequestHead {
     var parameters: [String] = []
     var startedAt = 0.0
     var trace: TraceContext?
+    /// The caller's part of the trace; nil where the trace begins here.
+    var caller: TraceContext?
 
     var bodyBytesMax = 0
     var hasBody: Bool { isChunked || (contentLength ?? 0) > 0 }

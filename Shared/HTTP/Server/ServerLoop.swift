@@ -310,9 +310,10 @@ final class ServerLoop: @unchecked Sendable {
         let names = shared.router.parameterNames[index]
         var parameters: [String: String] = [:]
         for (name, value) in zip(names, head.parameters) { parameters[name] = value }
-        let trace =
-            head.traceparent.flatMap { TraceContext($0)?.child() } ?? TraceContext.new(using: &generator)
+        let caller = head.traceparent.flatMap { TraceContext($0) }
+        let trace = caller?.child() ?? shared.tracer.newTrace(using: &generator)
         connection.head.trace = trace
+        connection.head.caller = caller
         let request = HTTPRequest(
             head.method ?? .get, String(decoding: head.target[head.path], as: UTF8.self), pathParameters: parameters,
             queryString: head.query.isEmpty ? "" : String(decoding: head.target[head.query], as: UTF8.self),
@@ -414,6 +415,7 @@ final class ServerLoop: @unchecked Sendable {
     private func observe(_ connection: ServerConnection, status: Int) {
         let series = Series(route: connection.head.route ?? -1, method: connection.head.method ?? .get, status: status)
         if let route = connection.head.route { latencies[route].observe(EventLoop.now() - connection.head.startedAt) }
+        if shared.tracer.records(connection.head.trace) { record(connection, status: status) }
         if let counter = counters[series] { return counter.add() }
         let counter = shared.metrics.counter(
             "http_requests_total", help: "Requests answered, by route and status.",
@@ -423,6 +425,21 @@ final class ServerLoop: @unchecked Sendable {
             ])
         counters[series] = counter
         counter.add()
+    }
+
+    private func record(_ connection: ServerConnection, status: Int) {
+        guard let trace = connection.head.trace, let route = connection.head.route else { return }
+        let method = connection.head.method?.rawValue ?? "_OTHER"
+        let end = Tracer.now()
+        let pattern = shared.routes[route].pattern
+        shared.tracer.record(
+            Span(
+                "\(method) \(pattern)", .server, trace, parent: connection.head.caller,
+                start: end - Int64((EventLoop.now() - connection.head.startedAt) * 1e9), end: end,
+                attributes: [
+                    ("http.request.method", .text(method)), ("http.route", .text(pattern)),
+                    ("http.response.status_code", .number(Int64(status))),
+                ], failure: status >= 500 ? "status \(status)" : nil))
     }
 
     /// The answer has been sent, or the connection broke.

@@ -10,6 +10,7 @@ final class ServerShared: Sendable {
     let router: Router
     let log: Logger
     let metrics: Metrics
+    let tracer: Tracer
     let refusedConnections: Counter
     private let problem: @Sendable (any Error) -> Problem?
 
@@ -20,7 +21,7 @@ final class ServerShared: Sendable {
     let bodyBytes = Atomic<Int>(0)
 
     init(
-        _ configuration: HTTPServerConfiguration, routes: [Route], log: Logger, metrics: Metrics,
+        _ configuration: HTTPServerConfiguration, routes: [Route], log: Logger, metrics: Metrics, tracer: Tracer,
         problem: @escaping @Sendable (any Error) -> Problem?
     ) throws(HTTPError) {
         self.configuration = configuration
@@ -28,6 +29,7 @@ final class ServerShared: Sendable {
         router = try Router(routes)
         self.log = log
         self.metrics = metrics
+        self.tracer = tracer
         refusedConnections = metrics.counter(
             "http_connections_refused_total", help: "Connections that were told 503 because there were too many.")
         self.problem = problem

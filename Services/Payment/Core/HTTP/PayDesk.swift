@@ -3,6 +3,7 @@ import EventPipeline
 import HTTP
 import JSON
 import Models
+import Observability
 import Postgres
 
 /// Captures held orders for their buyers. Two payments of one order, or of one wallet, are decided one after the other
@@ -11,6 +12,7 @@ struct PayDesk: Sendable {
     struct Command: Sendable {
         let idempotent: IdempotentCommand
         let order: OrderID
+        let trace = TraceContext.current
 
         var buyer: AccountID { idempotent.key.owner }
     }
@@ -71,7 +73,7 @@ struct PayDesk: Sendable {
                 }.mapError { ($0 as? Settlement.Refusal)?.problem ?? $0 })
         }
         ledger.count(settlement.ledger.transfers, step)
-        for answer in settlement.answers { step.publish(answer.event, cause: nil) }
+        for answer in settlement.answers { step.publish(answer.event, cause: commands[answer.input].trace) }
         if !answers.isEmpty {
             step.transaction.finish(
                 settlement.statements(at: now) + [

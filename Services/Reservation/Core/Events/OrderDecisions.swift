@@ -106,7 +106,7 @@ struct OrderDecisions: EventHandler {
             }
             step.stop(before: plan.orders[decisions.outcomes.count].offset)
         }
-        try keep(decisions.outcomes, plan, before: before, batch, step)
+        try keep(decisions.outcomes, plan, inputs, before: before, batch, step)
     }
 
     /// The orders that can be decided, with the stocks that they are for.
@@ -160,7 +160,8 @@ struct OrderDecisions: EventHandler {
     }
 
     private func keep(
-        _ outcomes: [Outcome], _ plan: Plan, before: [StockView], _ batch: EventBatch, _ step: Step
+        _ outcomes: [Outcome], _ plan: Plan, _ inputs: [Incoming<Input>], before: [StockView], _ batch: EventBatch,
+        _ step: Step
     ) throws {
         var holdUntil: [Timestamp?] = []
         holdUntil.reserveCapacity(outcomes.count)
@@ -174,7 +175,11 @@ struct OrderDecisions: EventHandler {
         var used: [StockKey: StockView] = [:]
         for (index, key) in plan.keys.enumerated() where plan.stocks[index] != before[index] {
             used[key] = plan.stocks[index]
-            if plan.stocks[index].units == 0 && plan.stocks[index].unitsElsewhere == 0 { keeper.look() }
+            if plan.stocks[index].units == 0 && plan.stocks[index].unitsElsewhere == 0 {
+                let last = outcomes.indices.last { outcomes[$0] == .reserved && plan.lines[$0] == index }
+                let offset = last.map { plan.orders[$0].offset }
+                keeper.look(key, lastOrder: inputs.last { $0.offset == offset }?.trace)
+            }
         }
         step.transaction.finish(
             storage.keep(

@@ -2,6 +2,7 @@
 import EventPipeline
 import JSON
 import Models
+import Observability
 
 struct PaymentSettlement: EventHandler {
     let keeper: StockKeeper
@@ -20,10 +21,15 @@ struct PaymentSettlement: EventHandler {
         }
         var paid: [OrderID] = []
         var failed: [OrderID] = []
+        var traces: [OrderID: TraceContext] = [:]
         for input in inputs {
             switch input.value {
-            case .captured(let payment): paid.append(payment.orderId)
-            case .failed(let payment): failed.append(payment.orderId)
+            case .captured(let payment):
+                paid.append(payment.orderId)
+                traces[payment.orderId] = input.trace
+            case .failed(let payment):
+                failed.append(payment.orderId)
+                traces[payment.orderId] = input.trace
             }
         }
         if !paid.isEmpty {
@@ -31,20 +37,20 @@ struct PaymentSettlement: EventHandler {
             for order in confirmed {
                 step.publish(
                     .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/confirmed",
-                    OrderConfirmed(line: order.line))
+                    OrderConfirmed(line: order.line), cause: traces[order.line.orderId])
             }
             if confirmed.count < paid.count {
                 // Held no more: the money has to go back. Confirmed before: the event came twice.
                 for order in try await settlement.released(paid, step.transaction) {
                     step.publish(
                         .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/paid-too-late",
-                        OrderReleased(line: order.line, reason: .paidTooLate))
+                        OrderReleased(line: order.line, reason: .paidTooLate), cause: traces[order.line.orderId])
                 }
             }
         }
         if !failed.isEmpty {
             let released = try await settlement.release(failed, step.transaction)
-            keeper.publishReleased(released, reason: .paymentFailed, step)
+            keeper.publishReleased(released, reason: .paymentFailed, causes: traces, step)
             keeper.giveBack(released, step)
         }
     }

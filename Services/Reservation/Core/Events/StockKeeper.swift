@@ -21,6 +21,9 @@ final class StockKeeper: Component {
     private let stocks = StockStorage()
     private let settlement = SettlementStorage()
     private let tasks = Mutex<[Task<Void, Never>]>([])
+    /// The traces of the orders that took the last units here, until that is said.
+    private let lastOrders = Mutex<[StockKey: TraceContext]>([:])
+    private static let lastOrdersMax = 1000
     private let looks: AsyncStream<Void>
     private let wakeup: AsyncStream<Void>.Continuation
 
@@ -57,6 +60,16 @@ final class StockKeeper: Component {
     /// Has the keeper look soon whether there is something to do.
     func look() { wakeup.yield() }
 
+    /// The same for a stock whose last unit an order has just taken.
+    func look(_ key: StockKey, lastOrder: TraceContext?) {
+        if let lastOrder {
+            lastOrders.withLock { orders in
+                if orders.count < Self.lastOrdersMax || orders[key] != nil { orders[key] = lastOrder }
+            }
+        }
+        look()
+    }
+
     // MARK: What others ask for
 
     /// Takes a sale's supply over; a revision that was taken over before changes nothing.
@@ -75,11 +88,14 @@ final class StockKeeper: Component {
         }
     }
 
-    func publishReleased(_ orders: [ChangedOrder], reason: OrderReleased.Reason, _ step: Step) {
+    /// - Parameter causes: the traces of what ended them, by order; those of a clock have none.
+    func publishReleased(
+        _ orders: [ChangedOrder], reason: OrderReleased.Reason, causes: [OrderID: TraceContext] = [:], _ step: Step
+    ) {
         for order in orders {
             step.publish(
                 .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/released",
-                OrderReleased(line: order.line, reason: reason))
+                OrderReleased(line: order.line, reason: reason), cause: causes[order.line.orderId])
         }
     }
 
@@ -110,10 +126,11 @@ final class StockKeeper: Component {
             while try await promote(key) {}
             try await relay.commit { step in
                 guard try await self.stocks.lock(key, step.transaction) != nil else { return }
+                let cause = self.lastOrders.withLock { $0.removeValue(forKey: key) }
                 if let soldOut = try await self.stocks.markSoldOut(key, step.transaction) {
                     step.publish(
-                        .reservations, key: key.saleId, id: "\(key.saleId)/\(key.batch)/\(key.variant)/soldout", soldOut
-                    )
+                        .reservations, key: key.saleId, id: "\(key.saleId)/\(key.batch)/\(key.variant)/soldout",
+                        soldOut, cause: cause)
                 }
             }
         }
