@@ -8,16 +8,19 @@ public struct Migration: Sendable {
     public let name: String
     /// Statements, separated by semicolons. Runs inside a transaction, with the schema as search path.
     public let sql: String
+    /// Programs that do not know this step cannot work with what it leaves, and refuse to start.
+    public let isBreaking: Bool
 
-    public init(number: Int, name: String, sql: String) {
+    public init(number: Int, name: String, sql: String, isBreaking: Bool = false) {
         self.number = number
         self.name = name
         self.sql = sql
+        self.isBreaking = isBreaking
     }
 
     /// From a file compiled into the executable.
-    public init(number: Int, name: String, sql: [UInt8]) {
-        self.init(number: number, name: name, sql: String(decoding: sql, as: UTF8.self))
+    public init(number: Int, name: String, sql: [UInt8], isBreaking: Bool = false) {
+        self.init(number: number, name: name, sql: String(decoding: sql, as: UTF8.self), isBreaking: isBreaking)
     }
 }
 
@@ -26,8 +29,9 @@ extension PostgresPool {
     /// the others wait and find it done. What has been applied is kept with a hash in `<schema>.migrations`.
     ///
     /// - Throws: `F0000` when an applied migration has since been changed, or when one is missing before one that has
-    ///   been applied; `ST002` when the database has one that this program does not know (a newer program was here);
-    ///   what a migration's own statements failed with.
+    ///   been applied; `ST002` when the database has one that this program does not know (a newer program was here)
+    ///   and that is breaking; what a migration's own statements failed with. Others that it does not know are logged and
+    ///   left alone, so that the previous version can go on while the next one is rolled out.
     public func migrate(schema: String, _ migrations: [Migration]) async throws(PostgresError) {
         let ordered = migrations.sorted { $0.number < $1.number }
         for (one, next) in zip(ordered, ordered.dropFirst()) where one.number == next.number {
@@ -68,7 +72,12 @@ extension PostgresPool {
                 applied_at timestamptz NOT NULL DEFAULT now())
             """,
             """
-            SELECT applied.number, applied.name, given.number IS NOT NULL, applied.sha256 = sha256(given.script)
+            ALTER TABLE \(identifier: schema).migrations
+                ADD COLUMN IF NOT EXISTS is_breaking boolean NOT NULL DEFAULT false
+            """,
+            """
+            SELECT applied.number, applied.name, given.number IS NOT NULL, applied.sha256 = sha256(given.script),
+                applied.is_breaking
             FROM \(identifier: schema).migrations AS applied
             LEFT JOIN unnest(\(migrations.map { Int32(clamping: $0.number) }),
                 \(migrations.map { Array($0.sql.utf8) })) AS given (number, script) USING (number)
@@ -76,17 +85,21 @@ extension PostgresPool {
             """,
         ])
         var applied: Set<Int> = []
-        for row in results[3] {
+        for row in results[4] {
             let number: Int = try row.get(0)
             let name: String = try row.get(1)
             let isKnown: Bool = try row.get(2)
             let isSame: Bool? = try row.get(3)
             applied.insert(number)
-            if !isKnown {
+            if !isKnown, try row.get(4) {
                 throw PostgresError(
                     sqlState: PostgresError.Code.schemaIsNewer,
                     message: "schema \(schema) has migration \(number) \(name), which this program does not know: "
                         + "start the newer version that applied it, or restore the schema as it was before")
+            } else if !isKnown {
+                log.warning(
+                    "the schema has a migration that this program does not know",
+                    ["schema": schema, "migration": "\(number) \(name)"])
             } else if isSame != true {
                 throw PostgresError(
                     sqlState: PostgresError.Code.invalidConfiguration,
@@ -103,8 +116,9 @@ extension PostgresPool {
             try await transaction.script(migration.sql)
             try await transaction.execute(
                 """
-                INSERT INTO \(identifier: schema).migrations (number, name, sha256)
-                VALUES (\(Int32(clamping: migration.number)), \(migration.name), sha256(\(Array(migration.sql.utf8))))
+                INSERT INTO \(identifier: schema).migrations (number, name, sha256, is_breaking)
+                VALUES (\(Int32(clamping: migration.number)), \(migration.name),
+                    sha256(\(Array(migration.sql.utf8))), \(migration.isBreaking))
                 """)
             log.info(
                 "migrated", ["schema": schema, "migration": "\(migration.number) \(migration.name)"])

@@ -142,9 +142,9 @@ import Testing
         try await ground.administer(
             """
             CREATE TABLE reservation.migrations (number int PRIMARY KEY, name text NOT NULL, sha256 bytea NOT NULL,
-                applied_at timestamptz NOT NULL DEFAULT now())
+                applied_at timestamptz NOT NULL DEFAULT now(), is_breaking boolean NOT NULL)
             """,
-            "INSERT INTO reservation.migrations (number, name, sha256) VALUES (999, 'colours', '\\x00')",
+            "INSERT INTO reservation.migrations (number, name, sha256, is_breaking) VALUES (999, 'colours', '\\x00', true)",
             "ALTER TABLE reservation.migrations OWNER TO reservation")
         expect(
             try await run(ground.environment()), ExitCode.schema,
