@@ -66,18 +66,10 @@ prepare_database() {
     if [[ $(pg_admin --dbname=postgres --command="SELECT count(*) FROM pg_database WHERE datname = '$pg_database'") == 0 ]]; then
         pg_admin --dbname=postgres --command="CREATE DATABASE $pg_database"
     fi
-    {
-        say "REVOKE ALL ON DATABASE $pg_database FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC;"
-        for service in "${services[@]}"; do
-            cat <<-SQL
-			SELECT 'CREATE ROLE $service LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$service') \gexec
-			ALTER ROLE $service PASSWORD '$(secret "postgres-$service")';
-			ALTER ROLE $service SET search_path = $service;
-			GRANT CONNECT ON DATABASE $pg_database TO $service;
-			CREATE SCHEMA IF NOT EXISTS $service AUTHORIZATION $service;
-			SQL
-        done
-    } | pg_admin --dbname="$pg_database" 2>>"$logs/postgres-prepare.log" ||
+    for service in "${services[@]}"; do
+        printf '\\set service %s\n\\set password %s\n' "$service" "$(secret "postgres-$service")"
+        cat "$root/deploy/postgres/service.sql"
+    done | pg_admin --dbname="$pg_database" --set=database="$pg_database" 2>>"$logs/postgres-prepare.log" ||
         fail 70 "the schemas could not be made: $(tail -n 3 "$logs/postgres-prepare.log")"
 }
 

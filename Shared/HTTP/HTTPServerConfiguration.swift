@@ -31,8 +31,8 @@ public struct HTTPServerConfiguration: Sendable {
     public var keepAliveSeconds = 75.0
     /// A comment goes out on an event stream that was silent so long.
     public var heartbeatSeconds = 15.0
-    /// Proxies besides loopback whose `X-Forwarded-For` is believed: literal addresses.
-    public var trustedProxies: Set<String> = []
+    /// Proxies besides loopback whose `X-Forwarded-For` is believed.
+    public var trustedProxies = TrustedProxies()
 
     public init(address: String = "127.0.0.1", port: UInt16 = 0) {
         self.address = address

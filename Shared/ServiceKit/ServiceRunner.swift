@@ -60,10 +60,11 @@ final class ServiceRunner<Running: Service>: Sendable {
             throw ConfigurationError(["\(error)".singleLine])
         }
         let routes = service.routes.map { $0.guarded { try health.gate() } } + health.routes(metrics)
+        let serverConfiguration = try Self.serverConfiguration(configuration)
         do {
             server = try HTTPServer(
-                Self.serverConfiguration(configuration), routes: routes, log: log, metrics: metrics,
-                tracer: tracer, problem: ProblemMapping.problem)
+                serverConfiguration, routes: routes, log: log, metrics: metrics, tracer: tracer,
+                problem: ProblemMapping.problem)
         } catch {
             throw ConfigurationError(["HTTP: \(error)"])
         }
@@ -124,7 +125,9 @@ final class ServiceRunner<Running: Service>: Sendable {
             tracer: tracer, postgres: postgres, kafka: kafka, producer: producer, now: now)
     }
 
-    private static func serverConfiguration(_ configuration: Configuration) -> HTTPServerConfiguration {
+    private static func serverConfiguration(
+        _ configuration: Configuration
+    ) throws(ConfigurationError) -> HTTPServerConfiguration {
         var server = HTTPServerConfiguration(
             address: configuration.string(StandardKeys.httpAddress),
             port: UInt16(configuration.integer(StandardKeys.httpPort)))
@@ -132,7 +135,11 @@ final class ServiceRunner<Running: Service>: Sendable {
         server.connectionsMax = configuration.integer(StandardKeys.httpConnections)
         server.requestsMax = configuration.integer(StandardKeys.httpRequests)
         server.streamsMax = configuration.integer(StandardKeys.httpStreams)
-        server.trustedProxies = Set(configuration.list(StandardKeys.httpTrustedProxies))
+        do {
+            server.trustedProxies = try TrustedProxies(configuration.list(StandardKeys.httpTrustedProxies))
+        } catch {
+            throw ConfigurationError(["\(StandardKeys.httpTrustedProxies): \(error)"])
+        }
         return server
     }
 

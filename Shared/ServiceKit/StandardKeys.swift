@@ -37,7 +37,10 @@ enum StandardKeys {
             .init(httpConnections, "Open connections at most", .integer(1...100_000), default: "4096"),
             .init(httpRequests, "Requests at work at a time at most", .integer(1...100_000), default: "2048"),
             .init(httpStreams, "Open event streams at most", .integer(1...1_000_000), default: "15000"),
-            .init(httpTrustedProxies, "Proxies besides loopback whose X-Forwarded-For is believed", .list),
+            .init(
+                httpTrustedProxies,
+                "Proxies besides loopback whose X-Forwarded-For is believed: addresses, or networks such as 10.0.0.0/8",
+                .list),
             .init(
                 logLevel, "The least severity that is logged", .choice(LogLevel.allCases.map(\.description)),
                 default: "info"),

@@ -146,10 +146,14 @@ import Testing
         ("", "127.0.0.1"), ("203.0.113.9", "203.0.113.9"), ("1.2.3.4, 203.0.113.9", "203.0.113.9"),
         ("203.0.113.9, 10.0.0.7", "203.0.113.9"), ("203.0.113.9, 127.0.0.1, 10.0.0.7", "203.0.113.9"),
         ("203.0.113.9, nonsense", "127.0.0.1"), ("2001:db8::1", "2001:db8::1"), ("10.0.0.7", "127.0.0.1"),
+        ("203.0.113.9, 192.168.47.255", "203.0.113.9"), ("203.0.113.9, 192.168.48.0", "192.168.48.0"),
+        ("203.0.113.9, fdff::1", "203.0.113.9"), ("203.0.113.9, fe00::1", "fe00::1"),
+        ("203.0.113.9, ::ffff:10.0.0.7", "203.0.113.9"),
     ])
     func theClientIsTheLastAddressThatIsNoProxys(forwarded: String, client: String) async throws {
         let route = Route.inline(.get, "/who") { .text($0.remoteAddress) }
-        try await withServer([route], configure: { $0.trustedProxies = ["10.0.0.7"] }) { port, _ in
+        let proxies = try TrustedProxies(["10.0.0.7", "192.168.32.0/20", "fd00::/8"])
+        try await withServer([route], configure: { $0.trustedProxies = proxies }) { port, _ in
             let fields = forwarded.isEmpty ? "" : "X-Forwarded-For: \(forwarded)\r\n"
             let answer = try await RawPeer(port: port).get("/who", fields: fields)
             #expect(answer.body == client)

@@ -49,6 +49,33 @@ import Testing
                 ]))
     }
 
+    @Test func anchorsAreRepeatedAndMerged() throws {
+        let tree = try YAML.parse(
+            """
+            one: &one
+              a: 1
+              b: {c: 2}
+            two: &two {d: 3, a: 4}
+            number: &number 5
+            list: [*number, *two]
+            merged:
+              b: 6
+              <<: [*one, *two]
+            nested: &nested
+              <<: *one
+              e: *number
+            again:
+              <<: *nested
+            """)
+        let one: [String: DocumentTree] = ["a": .integer(1), "b": .object(["c": .integer(2)])]
+        #expect(tree["list"] == .array([.integer(5), .object(["d": .integer(3), "a": .integer(4)])]))
+        #expect(tree["merged"] == .object(["a": .integer(1), "b": .integer(6), "d": .integer(3)]))
+        #expect(tree["again"] == .object(one.merging(["e": .integer(5)]) { $1 }))
+        for text in ["a: &x {b: 1}\n<<: *y", "a: &x 1\n<<: *x", "a: &x {b: 1}\nc: {<<: *x}", "a: *a"] {
+            #expect(throws: YAML.Failure.self, "\(text)") { try YAML.parse(text) }
+        }
+    }
+
     @Test func blockTextKeepsOrFoldsItsLines() throws {
         let tree = try YAML.parse(
             """
@@ -74,7 +101,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "a: 1\na: 2", "{a: 1, a: 2}", "a: &anchor 1", "a: *alias", "a: !tag b", "a: [1, 2", "a: \"open", "a: b: c",
+        "a: 1\na: 2", "{a: 1, a: 2}", "a: &anchor 1\nb: *other", "a: *alias", "a: !tag b", "a: [1, 2", "a: \"open", "a: b: c",
         "a: 1\n  b: 2", "\ta: 1", "a:\n    b: 1\n  c: 2", "a: \"b\" c",
     ])
     func whatIsNotUnderstoodIsAnError(text: String) {

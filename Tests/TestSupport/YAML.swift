@@ -1,8 +1,9 @@
 // Reads the part of YAML 1.2 that the project's own documents are written in.
 
 /// Block mappings and sequences, flow mappings and sequences, plain and quoted scalars, literal (`|`) and folded (`>`)
-/// text, comments. Not: anchors, tags, several documents, complex keys, tabs as indentation. What is not understood is
-/// an error, never a guess; a key that comes twice in one mapping is one too.
+/// text, comments; anchors on what stands behind a key (`a: &name …`), aliases (`*name`) and merge keys (`<<: *name`,
+/// `<<: [*one, *other]`) of block mappings. Not: tags, several documents, complex keys, tabs as indentation. What is not
+/// understood is an error, never a guess; a key that comes twice in one mapping is one too.
 public enum YAML {
     public struct Failure: Error, CustomStringConvertible {
         public let line: Int
@@ -30,6 +31,7 @@ private struct BlockReader {
     /// Every line as written, for literal text, which keeps its blank lines and its `#`.
     private let raw: [Substring]
     private var position = 0
+    private var anchors: [String: DocumentTree] = [:]
 
     init(_ text: String) throws {
         raw = text.split(separator: "\n", omittingEmptySubsequences: false)
@@ -102,14 +104,28 @@ private struct BlockReader {
     /// `first`: a mapping's first member that stands on the line of a sequence's dash.
     private mutating func mapping(indent: Int, first: Line?) throws -> DocumentTree {
         var members: [String: DocumentTree] = [:]
+        var merged: [[String: DocumentTree]]?
         var pending = first
         while let line = pending ?? peek(), line.indent == indent {
             pending = nil
-            guard let (key, rest) = try Scalar.key(of: line) else {
+            guard let (key, behind) = try Scalar.key(of: line) else {
                 throw YAML.Failure(line: line.number, reason: "expected a key and a colon")
             }
             guard members[key] == nil else { throw YAML.Failure(line: line.number, reason: "\(key) comes twice") }
             position += 1
+            var rest = behind
+            var anchor: String?
+            if rest.first == "&" {
+                let name = rest.dropFirst().prefix { $0 != " " }
+                rest = rest[name.endIndex...].drop { $0 == " " }
+                anchor = String(name)
+            }
+            defer { if let anchor { anchors[anchor] = members[key] } }
+            if key == "<<" {
+                guard merged == nil else { throw YAML.Failure(line: line.number, reason: "<< comes twice") }
+                merged = try mappings(value(rest, of: line, parentIndent: indent), line)
+                continue
+            }
             if rest.isEmpty || rest.first == "#" {
                 guard let next = peek() else {
                     members[key] = .null
@@ -128,7 +144,18 @@ private struct BlockReader {
         if let line = peek(), line.indent > indent {
             throw YAML.Failure(line: line.number, reason: "unexpected indentation")
         }
+        // What is written in the mapping itself wins, then what comes first in the list.
+        for mapping in merged ?? [] { members.merge(mapping) { own, _ in own } }
         return .object(members)
+    }
+
+    /// What `<<` merges: a mapping, or a list of them.
+    private func mappings(_ tree: DocumentTree, _ line: Line) throws -> [[String: DocumentTree]] {
+        switch tree {
+        case .object(let members): return [members]
+        case .array(let elements): return try elements.flatMap { try mappings($0, line) }
+        default: throw YAML.Failure(line: line.number, reason: "<< expects a mapping or a list of mappings")
+        }
     }
 
     /// What stands behind a key or a dash, with the lines that continue it.
@@ -145,7 +172,7 @@ private struct BlockReader {
             whole += " " + next.content
             position += 1
         }
-        var scalar = FlowReader(whole, line: line.number)
+        var scalar = FlowReader(whole, line: line.number, anchors: anchors)
         return try scalar.whole()
     }
 
@@ -263,10 +290,12 @@ private enum Scalar {
 private struct FlowReader {
     private let line: Int
     private(set) var rest: Substring
+    private let anchors: [String: DocumentTree]
 
-    init(_ text: String, line: Int) {
+    init(_ text: String, line: Int, anchors: [String: DocumentTree] = [:]) {
         rest = text[...]
         self.line = line
+        self.anchors = anchors
     }
 
     mutating func whole() throws -> DocumentTree {
@@ -283,6 +312,10 @@ private struct FlowReader {
         case "\"", "'": return .string(try quoted())
         case "[": return try sequence()
         case "{": return try mapping()
+        case "*":
+            let name = try plainText(inFlow: inFlow).dropFirst()
+            guard let tree = anchors[String(name)] else { throw failure("no anchor \(name) above") }
+            return tree
         case .some(let first) where "&*!%@`".contains(first): throw failure("\(first) is not understood")
         default: return Self.plain(try plainText(inFlow: inFlow))
         }
@@ -313,6 +346,7 @@ private struct FlowReader {
             guard rest.first == ":" else { throw failure("expected a colon behind \(key)") }
             rest.removeFirst()
             guard members[key] == nil else { throw failure("\(key) comes twice") }
+            guard key != "<<" else { throw failure("<< in a flow mapping is not understood") }
             skipBlanks()
             members[key] = rest.first == "," || rest.first == "}" ? .null : try value(inFlow: true)
             skipBlanks()

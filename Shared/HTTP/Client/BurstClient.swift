@@ -18,7 +18,7 @@ public final class BurstClient: Sendable {
     }
 
     public struct Configuration: Sendable {
-        /// An IPv4 address such as 127.0.0.1.
+        /// An IPv4 address such as 127.0.0.1, or a host's name.
         public var address: String
         public var port: UInt16
         /// Of all threads together.
@@ -150,9 +150,21 @@ private final class BurstLoop {
         waits = Array(repeating: pollfd(fd: -1, events: Int16(POLLIN), revents: 0), count: connections)
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = configuration.port.bigEndian
-        guard inet_pton(AF_INET, configuration.address, &address.sin_addr) == 1 else {
-            throw .invalidRequest("'\(configuration.address)' is no IPv4 address")
+        address.sin_addr = try Self.resolve(configuration.address)
+    }
+
+    /// The first IPv4 address of a host.
+    private static func resolve(_ host: String) throws(HTTPClientError) -> in_addr {
+        var hints = addrinfo()
+        hints.ai_family = AF_INET
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var found: UnsafeMutablePointer<addrinfo>?
+        let code = getaddrinfo(host, nil, &hints, &found)
+        defer { if let found { freeaddrinfo(found) } }
+        guard code == 0, let address = found?.pointee.ai_addr else {
+            throw .connection("'\(host)' has no IPv4 address: \(String(cString: gai_strerror(code)))")
         }
+        return address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { $0.pointee.sin_addr }
     }
 
     deinit {

@@ -73,25 +73,16 @@ final class ServerConnection: EventSource, @unchecked Sendable {
 
     /// The client: the peer, or whom trusted proxies name. The right-most address of `X-Forwarded-For` that is not a
     /// proxy's: what is further left is anybody's invention.
-    func remoteAddress(_ headers: HeaderFields, trusted: Set<String>) -> String {
+    func remoteAddress(_ headers: HeaderFields, trusted: TrustedProxies) -> String {
         guard peerIsProxy else { return peer }
         for value in headers.values("x-forwarded-for").reversed() {
             for part in value.split(separator: ",").reversed() {
-                let address = part.trimmingCharacters(in: .whitespaces)
-                guard Self.isAddress(address) else { return peer }
-                if !Self.isProxy(address, trusted: trusted) { return address }
+                let text = part.trimmingCharacters(in: .whitespaces)
+                guard let address = IPAddress(text) else { return peer }
+                if !trusted.contains(address) { return text }
             }
         }
         return peer
-    }
-
-    static func isProxy(_ address: String, trusted: Set<String>) -> Bool {
-        address == "::1" || address.hasPrefix("127.") || trusted.contains(address)
-    }
-
-    private static func isAddress(_ text: String) -> Bool {
-        var buffer = in6_addr()
-        return inet_pton(AF_INET, text, &buffer) == 1 || inet_pton(AF_INET6, text, &buffer) == 1
     }
 
     /// The numeric form of a socket address, an IPv4 address inside IPv6 as IPv4.

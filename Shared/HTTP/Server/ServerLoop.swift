@@ -134,7 +134,7 @@ final class ServerLoop: @unchecked Sendable {
         let peer = ServerConnection.text(of: address)
         let connection = ServerConnection(
             loop: self, handle: handle, descriptor: descriptor, peer: peer,
-            peerIsProxy: ServerConnection.isProxy(peer, trusted: shared.configuration.trustedProxies),
+            peerIsProxy: IPAddress(peer).map(shared.configuration.trustedProxies.contains) ?? false,
             deadline: now + shared.configuration.headerSeconds)
         connection.index = connections.count
         connections.append(connection)

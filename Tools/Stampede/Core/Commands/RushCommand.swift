@@ -117,8 +117,7 @@ struct RushCommand: Command {
                 throw UsageError("STAMPEDE_GATEWAY_URL=\(gatewayURL): expected http://ADDRESS:PORT")
             }
             let orders = HTTPOrders(
-                plan: plan, market: market, address: host == "localhost" ? "127.0.0.1" : host,
-                port: UInt16(clamping: url.port ?? 80))
+                plan: plan, market: market, address: host, port: UInt16(clamping: url.port ?? 80))
             try await orders.send(into: journal)
         case .kafka:
             var bounded = plan

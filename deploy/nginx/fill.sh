@@ -1,0 +1,14 @@
+# shellcheck shell=bash
+# Fills in the gateway's settings, deploy/nginx/gateway.conf, for the single machine as for a container.
+
+# fill_gateway TEMPLATE ADDRESS:PORT USER FILES RUN TEMP: writes the settings to standard output. USER is nginx's `user`
+# directive or nothing, FILES how many a worker may open, RUN and TEMP folders. Who sources this defines
+# `upstream_servers SERVICE`: one `server …;` a line.
+fill_gateway() {
+    local service line
+    line="s#@LISTEN@#$2#; s#@USER@#$3#; s#@FILES@#$4#; s#@CONNECTIONS@#$(($4 / 2 - 64))#; s#@RUN@#$5#; s#@TEMP@#$6#"
+    for service in messaging catalog reservation payment; do
+        line+=$'\n'"s#^@${service^^}@\$#$(upstream_servers "$service" | sed 's/^/        /; $!s/$/\\n/' | tr -d '\n')#"
+    done
+    sed -e "$line" "$1"
+}
