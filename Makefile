@@ -1,10 +1,10 @@
 # Every verb is a script; `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run up down status build test lint format bench chaos clean
+.PHONY: help run up down status build test lint format bench chaos compose-test clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 	@echo
 	@echo "  ORDERS=, UNITS= size the noon; KAFKA_HOME= or KAFKA_BOOTSTRAP_SERVERS= choose a real Kafka;"
 	@echo "  GATEWAY_PORT=, POSTGRES_PORT=, MESSAGING_PORT=, … move a port."
@@ -38,6 +38,9 @@ bench: ## decided orders a second, beside pgbench and Redis
 
 chaos: ## everything breaks in turn during a sale, then the audit (SECONDS=300, SEED=)
 	@scripts/chaos
+
+compose-test: ## build, start, scale, stop and audit the containers of docker-compose.yml
+	@scripts/compose-test
 
 clean: ## stop, then remove data, logs and builds
 	@scripts/down && rm -rf .local .build

@@ -90,6 +90,7 @@ let package = Package(
             tests(
                 "EndToEnd",
                 ["StampedeCore", "Models", "Kafka", "Postgres", "HTTP", "JSON", "ServiceKit", "Observability"]),
+            tests("Deploy", ["StampedeCore"]),
             tests("Tidy"),
         ],
     swiftLanguageModes: [.v6],

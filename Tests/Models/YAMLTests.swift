@@ -101,7 +101,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "a: 1\na: 2", "{a: 1, a: 2}", "a: &anchor 1\nb: *other", "a: *alias", "a: !tag b", "a: [1, 2", "a: \"open", "a: b: c",
+        "a: 1\na: 2", "{a: 1, a: 2}", "a: &anchor 1\nb: *other", "a: *alias", "a: !tag b", "a: [1, 2", "a: \"open",
+        "a: b: c",
         "a: 1\n  b: 2", "\ta: 1", "a:\n    b: 1\n  c: 2", "a: \"b\" c",
     ])
     func whatIsNotUnderstoodIsAnError(text: String) {

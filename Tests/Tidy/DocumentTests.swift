@@ -31,7 +31,7 @@ import Testing
         var seen = 0
         for document in Self.documents {
             let text = try SourceTree.text(document)
-            for match in text.matches(of: /make ([a-z]+)/) where isCommand(text, match.range) {
+            for match in text.matches(of: /make ([a-z-]+)/) where isCommand(text, match.range) {
                 seen += 1
                 #expect(makefile.contains("\n\(match.1):"), "\(document): make \(match.1)")
             }
