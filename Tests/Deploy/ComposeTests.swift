@@ -34,6 +34,17 @@ import Testing
         #expect(services["stampede"]?["profiles"]?.strings == ["tools"])
     }
 
+    @Test func whatTheReadmeShowsIsWhatTheProofRuns() throws {
+        let proof = try Repository.text("scripts/compose-test")
+        let shown = try Repository.text("README.md").matches(of: /\ndocker compose ([^#\n]*)/).map { match in
+            // How many orders there are is another matter.
+            match.1.split(separator: ">")[0].replacing(/stampede (rush|audit).*/) { "stampede" }
+                .trimmingCharacters(in: .whitespaces)
+        }
+        #expect(shown.count >= 5)
+        for command in shown { #expect(proof.contains("compose \(command)"), "\(command)") }
+    }
+
     @Test(arguments: programs + jobs + others + ["stampede"])
     func everyContainerIsConfinedAndBounded(name: String) throws {
         let service = try #require(services[name])

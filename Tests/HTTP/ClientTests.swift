@@ -10,6 +10,22 @@ import Testing
 @Suite struct ClientTests {
     private func url(_ port: UInt16, _ path: String) -> String { "http://127.0.0.1:\(port)\(path)" }
 
+    @Test func aBurstFindsItsHostByName() async throws {
+        try await withServer([hello]) { port, _ in
+            let answered = Tally()
+            func burst(_ host: String) async throws {
+                try await BurstClient(.init(address: host, port: port, connections: 2)).run(count: 5) { _, request in
+                    request += Array("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n".utf8)
+                } answered: { answers in
+                    for answer in answers where answer.status == 200 { answered.add() }
+                }
+            }
+            try await burst("localhost")
+            #expect(answered.count == 5)
+            await #expect(throws: HTTPClientError.self) { try await burst("nowhere.invalid") }
+        }
+    }
+
     @Test func methodFieldsAndBodyArriveAndTheAnswerComesBack() async throws {
         let handler: @Sendable (HTTPRequest) async throws -> HTTPResponse = { request in
             let text =

@@ -290,6 +290,7 @@ import Testing
     @Test(arguments: [
         (["STAMPEDE_POSTGRES_DSN": "not a dsn"], "STAMPEDE_POSTGRES_DSN: "),
         (["STAMPEDE_KAFKA_NO_SUCH_PROPERTY": "1"], "no.such.property"),
+        (["STAMPEDE_HTTP_TRUSTED_PROXIES": "10.0.0.7, 10.0.0.0/33"], "STAMPEDE_HTTP_TRUSTED_PROXIES: not an IPv4"),
         (["STAMPEDE_KAFKA_ACKS": "0"], "acks"), (["STAMPEDE_HTTP_PORT": "65536"], "STAMPEDE_HTTP_PORT: expected"),
     ])
     func whatCannotBeConfiguredIsNamedBeforeAnythingStarts(variables: [String: String], named: String) throws {

@@ -71,7 +71,7 @@ import Testing
         var seen = 0
         for document in Self.documents {
             for command in try commands(document) {
-                guard let range = command.range(of: "stampede "), !command.contains("git clone") else { continue }
+                guard let range = command.range(of: "stampede "), !command.contains("--entrypoint") else { continue }
                 let words = command[range.upperBound...].split(separator: " ").map(String.init)
                 guard let first = words.first, !first.hasPrefix("-") else { continue }
                 let two = words.prefix(2).joined(separator: " ")
