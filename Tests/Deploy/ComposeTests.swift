@@ -119,6 +119,20 @@ import Testing
         }
     }
 
+    @Test func everyVariableOfTheFileIsDocumentedWithItsDefault() throws {
+        let text = try Repository.text("docs/configuration.md")
+        let table = text.suffix(from: try #require(text.range(of: "## The containers")).lowerBound)
+        var documented: [String: String] = [:]
+        for match in table.matches(of: /\| `([A-Z_]+)` \| `([^`]+)` \|/) {
+            documented[String(match.1)] = String(match.2)
+        }
+        var read: [String: String] = [:]
+        for match in try Repository.text("docker-compose.yml").matches(of: /\$\{([A-Z_]+):-([^}]*)\}/) {
+            read[String(match.1)] = String(match.2)
+        }
+        #expect(read == documented)
+    }
+
     @Test func theImageHasEveryProgramAndAUserForEachService() throws {
         let package = try Repository.text("Package.swift")
         let built = try #require(dockerfile.firstMatch(of: /programs="([a-z ]+)"/)?.1)
