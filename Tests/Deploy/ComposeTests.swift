@@ -38,7 +38,7 @@ import Testing
         let proof = try Repository.text("scripts/compose-test")
         let shown = try Repository.text("README.md").matches(of: /\ndocker compose ([^#\n]*)/).map { match in
             // How many orders there are is another matter.
-            match.1.split(separator: ">")[0].replacing(/stampede (rush|audit).*/) { "stampede" }
+            match.1.split(separator: ">")[0].replacing(/stampede (rush|audit).*/, with: "stampede")
                 .trimmingCharacters(in: .whitespaces)
         }
         #expect(shown.count >= 5)
