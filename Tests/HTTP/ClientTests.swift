@@ -10,6 +10,21 @@ import Testing
 @Suite struct ClientTests {
     private func url(_ port: UInt16, _ path: String) -> String { "http://127.0.0.1:\(port)\(path)" }
 
+    @Test(.timeLimit(.minutes(1))) func aConnectionMayHaveTheNumberThatTheResolverHad() async throws {
+        try await withServer([hello]) { port, _ in
+            for _ in 0..<3 {
+                let client = try HTTPClient()
+                await #expect(throws: HTTPClientError.self) {
+                    try await client.send(ClientRequest(.get, "http://nowhere.invalid/"))
+                }
+                // Of a socket that is not watched the answer would be seen when the time is up, and no sooner.
+                let request = ClientRequest(.get, url(port, "/hello"), timeoutSeconds: 600)
+                #expect(try await client.send(request).status == 200)
+                await client.close()
+            }
+        }
+    }
+
     @Test func aBurstFindsItsHostByName() async throws {
         try await withServer([hello]) { port, _ in
             let answered = Tally()

@@ -435,6 +435,9 @@ final class ClientLoop: @unchecked Sendable {
 
     /// A socket that libcurl uses or keeps. It stays registered between two requests: most come back at once.
     private final class Socket: EventSource {
+        /// A connection, whose end `closeFunction` hears of. What else libcurl waits for is its own, such as the pair that
+        /// tells it of an answer from the resolver: it closes that unheard, and the next connection has the same number.
+        let isConnection: Bool
         private unowned let owner: ClientLoop
         private let descriptor: curl_socket_t
         private var token: UInt64?
@@ -444,6 +447,11 @@ final class ClientLoop: @unchecked Sendable {
         init(owner: ClientLoop, descriptor: curl_socket_t) {
             self.owner = owner
             self.descriptor = descriptor
+            var family: Int32 = 0
+            var length = socklen_t(MemoryLayout<Int32>.size)
+            isConnection =
+                getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0
+                && (family == AF_INET || family == AF_INET6)
         }
 
         func want(_ events: UInt32) {
@@ -486,7 +494,12 @@ final class ClientLoop: @unchecked Sendable {
             default: 0
             }
         if let socket = loop.sockets[descriptor] {
-            socket.want(events)
+            if what == CURL_POLL_REMOVE, !socket.isConnection {
+                loop.sockets[descriptor] = nil
+                socket.forget()
+            } else {
+                socket.want(events)
+            }
         } else if events != 0 {
             let socket = Socket(owner: loop, descriptor: descriptor)
             loop.sockets[descriptor] = socket
