@@ -13,7 +13,7 @@ import Testing
     @Test(.timeLimit(.minutes(1))) func aConnectionMayHaveTheNumberThatTheResolverHad() async throws {
         try await withServer([hello]) { port, _ in
             for _ in 0..<3 {
-                let client = try HTTPClient()
+                let client = try HTTPClient(connectSeconds: 600)
                 await #expect(throws: HTTPClientError.self) {
                     try await client.send(ClientRequest(.get, "http://nowhere.invalid/"))
                 }
