@@ -89,7 +89,10 @@ let package = Package(
             tests("Stampede", ["StampedeCore", "Models", "Kafka", "Postgres", "HTTP"]),
             tests(
                 "EndToEnd",
-                ["StampedeCore", "Models", "Kafka", "Postgres", "HTTP", "JSON", "ServiceKit", "Observability"]),
+                [
+                    "StampedeCore", "Models", "Kafka", "Postgres", "HTTP", "JSON", "ServiceKit", "Observability",
+                    "MessagingCore", "CatalogCore", "ReservationCore", "PaymentCore", "NotificationCore",
+                ]),
             tests("Deploy", ["StampedeCore"]),
             tests("Tidy"),
         ],

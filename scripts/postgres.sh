@@ -48,6 +48,7 @@ start_postgres() {
             --pwfile="$password" --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8) >"$logs/initdb.log" 2>&1 ||
             fail 70 "Postgres made no cluster: $(tail -n 3 "$logs/initdb.log")"
         rm -f "$password"
+        [[ ! -f ${SETTINGS_DIR:-}/postgresql.conf ]] || cat "$SETTINGS_DIR/postgresql.conf" >>"$pg_data/postgresql.conf"
     fi
     # fsync and synchronous_commit stay on: what was answered is kept.
     STOP_SIGNAL=INT start postgres "${pg_prefix[@]}" "$(pg_programs)/postgres" -D "$pg_data" \

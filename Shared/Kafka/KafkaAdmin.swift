@@ -50,8 +50,8 @@ public struct TopicCreation: Sendable, Equatable {
 
 public final class KafkaAdmin: Sendable {
     private let configuration: KafkaConfiguration
-    private let handle: KafkaHandle
-    private static let timeoutMilliseconds: Int32 = 15_000
+    let handle: KafkaHandle
+    static let timeoutMilliseconds: Int32 = 15_000
 
     public init(_ configuration: KafkaConfiguration, log: Logger? = nil) throws(KafkaError) {
         self.configuration = configuration

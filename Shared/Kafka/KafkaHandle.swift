@@ -94,6 +94,17 @@ final class KafkaHandle: @unchecked Sendable {
     }
 }
 
+extension KafkaConfiguration {
+    /// What is known not to work with the librdkafka that this program runs with; nil where nothing is.
+    public var caution: String? {
+        let mechanism = properties["sasl.mechanism"] ?? properties["sasl.mechanisms"] ?? ""
+        // confluentinc/librdkafka#4895
+        guard mechanism.hasPrefix("SCRAM-"), rd_kafka_version() < 0x0206_0100 else { return nil }
+        let version = rd_kafka_version_str().map { String(cString: $0) } ?? ""
+        return "Kafka 4 and newer refuse \(mechanism) of librdkafka \(version), whatever the password; 2.6.1 is right"
+    }
+}
+
 /// Where librdkafka's own log lines go.
 private final class LogSink: Sendable {
     private let log: Logger?

@@ -101,6 +101,7 @@ final class ServiceRunner<Running: Service>: Sendable {
         let kafka = KafkaConfiguration(
             bootstrapServers: configuration.string(StandardKeys.bootstrapServers),
             clientID: "\(Running.name)/\(instance)", properties: configuration.kafkaProperties)
+        if let caution = kafka.caution { log.warning("Kafka may not let this service in", ["reason": caution]) }
         let producer: KafkaProducer
         do {
             producer = try KafkaProducer(kafka, log: log, metrics: metrics)

@@ -31,6 +31,7 @@ struct Stack: Sendable {
             try await stack.script("up").requireSuccess()
             try await body(stack)
         } catch {
+            await stack.keepLogs()
             try await keeper.end()
             throw error
         }
@@ -95,7 +96,9 @@ struct Stack: Sendable {
             "\(Self.root)/.build/debug/stampede", arguments + ["--environment", "\(folder)/environment"])
     }
 
-    func run(_ path: String, _ arguments: [String] = [], input: String? = nil) async throws -> Ended {
+    func run(
+        _ path: String, _ arguments: [String] = [], input: String? = nil, adding variables: [String: String] = [:]
+    ) async throws -> Ended {
         let name = "\(folder)/test-\(UUID().uuidString)"
         func open(_ suffix: String, _ text: String = "") throws -> FileHandle {
             _ = FileManager.default.createFile(atPath: name + suffix, contents: Data(text.utf8))
@@ -106,7 +109,7 @@ struct Stack: Sendable {
         }
         let (output, errors) = (try open(".out"), try open(".err"))
         let program = try ChildProgram(
-            path, arguments, environment: environment, output: output, errors: errors,
+            path, arguments, environment: environment.merging(variables) { $1 }, output: output, errors: errors,
             input: try input.map { try open(".in", $0) } ?? .nullDevice)
         let code = await program.wait()
         return Ended(
@@ -146,6 +149,11 @@ struct Stack: Sendable {
 
     func settings() throws -> Settings { try Settings(environment: [:], file: "\(folder)/environment") }
 
+    /// A password that the scripts made.
+    func secret(_ name: String) -> String {
+        (try? String(contentsOfFile: "\(folder)/secrets/\(name)", encoding: .utf8)) ?? ""
+    }
+
     func processNumber(_ name: String) -> Int32? {
         let text = try? String(contentsOfFile: "\(folder)/run/\(name).pid", encoding: .utf8)
         return text?.split(separator: " ").first.flatMap { Int32($0) }
@@ -156,6 +164,17 @@ struct Stack: Sendable {
         guard let before = processNumber(name) else { throw Ended.Failure(description: "\(name) does not run") }
         kill(before, SIGKILL)
         try await eventually { (processNumber(name) ?? before) != before }
+    }
+
+    /// Ends a program for good; `scripts/up` starts it again.
+    func stop(_ name: String) async throws {
+        let path = "\(folder)/run/\(name).supervisor"
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        guard let supervisor = text.split(separator: " ").first.flatMap({ Int32($0) }) else {
+            throw Ended.Failure(description: "\(name) does not run")
+        }
+        kill(supervisor, SIGTERM)
+        try await eventually { !FileManager.default.fileExists(atPath: path) }
     }
 
     func signal(_ name: String, _ signal: Int32) throws {

@@ -1,11 +1,32 @@
-// Who reads what: the consumer groups of the five services, for lag.
+// Who reads what: the consumer groups of the five services, and the tables that they keep, for lag and for rights.
 import Models
 
 enum ConsumerGroups {
     struct Reader: Sendable, Equatable {
         let group: String
         let topic: String
+
+        var service: String { String(group.prefix { $0 != "." }) }
     }
+
+    /// A compacted topic that a service reads without a group.
+    struct Table: Sendable, Equatable {
+        let service: String
+        let topic: String
+    }
+
+    /// A test holds these, with the groups and what each service owns, against the topics that the services name.
+    static let tables: [Table] = [
+        Table(service: "messaging", topic: Topic.keys.name),
+        Table(service: "messaging", topic: Topic.sales.name),
+        Table(service: "messaging", topic: Topic.products.name),
+        Table(service: "catalog", topic: Topic.keys.name),
+        Table(service: "reservation", topic: Topic.keys.name),
+        Table(service: "reservation", topic: Topic.sales.name),
+        Table(service: "payment", topic: Topic.keys.name),
+        Table(service: "notification", topic: Topic.products.name),
+        Table(service: "notification", topic: Topic.sales.name),
+    ]
 
     static let decisions = Reader(group: "reservation.orders", topic: Topic.orders.name)
 
