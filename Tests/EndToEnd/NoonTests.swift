@@ -6,6 +6,7 @@ import Kafka
 import Models
 import Observability
 import Postgres
+import TestSupport
 import Testing
 
 @testable import StampedeCore
@@ -228,6 +229,37 @@ struct Report {
         try? JSONParser.parse(bytes) { (json) throws(JSONError) in
             Int(try json.read("counts") { (counts) throws(JSONError) in try counts.integer(name) })
         }
+    }
+
+    func number(_ name: StaticString) -> Int? {
+        try? JSONParser.parse(bytes) { (json) throws(JSONError) in Int(try json.integer(name)) }
+    }
+
+    func p99(_ name: StaticString) -> Int? {
+        try? JSONParser.parse(bytes) { (json) throws(JSONError) in
+            Int(
+                try json.read("microseconds") { (all) throws(JSONError) in
+                    try all.read(name) { (one) throws(JSONError) in try one.integer("p99") }
+                })
+        }
+    }
+
+    var refusedByStatus: [Int: Int] {
+        var refused: [Int: Int] = [:]
+        for (status, count) in (try? DocumentTree(json: bytes))?["refusedByStatus"]?.members ?? [:] {
+            refused[Int(status) ?? -1] = Int(count.integer ?? -1)
+        }
+        return refused
+    }
+
+    /// By program, the most that it took.
+    var memoryPeakBytes: [String: Int] {
+        let uses = try? JSONParser.parse(bytes) { (json) throws(JSONError) in
+            try json.list("processes", countMax: 100) { (use) throws(JSONError) in
+                (try use.string("name"), Int(try use.integer("memoryPeakBytes")))
+            }
+        }
+        return Dictionary(uses ?? []) { max($0, $1) }
     }
 
     /// How many things the audit's check looked at.

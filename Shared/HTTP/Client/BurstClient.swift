@@ -28,10 +28,13 @@ public final class BurstClient: Sendable {
         public var attemptsMax: Int
         /// How long an answer may take before the request is sent again.
         public var timeoutSeconds: Int
+        /// Requests a second, all connections together, as long as one is free; nil: each connection sends as soon as it
+        /// has its answer.
+        public var rate: Int?
 
         public init(
             address: String, port: UInt16, connections: Int = 64, threads: Int = 1, attemptsMax: Int = 30,
-            timeoutSeconds: Int = 30
+            timeoutSeconds: Int = 30, rate: Int? = nil
         ) {
             self.address = address
             self.port = port
@@ -39,6 +42,7 @@ public final class BurstClient: Sendable {
             self.threads = threads
             self.attemptsMax = attemptsMax
             self.timeoutSeconds = timeoutSeconds
+            self.rate = rate
         }
     }
 
@@ -56,7 +60,7 @@ public final class BurstClient: Sendable {
         count: Int, write: @escaping @Sendable (Int, inout [UInt8]) -> Void,
         answered: @escaping @Sendable ([Answer]) -> Void
     ) async throws(HTTPClientError) {
-        let next = Next()
+        let next = Next(rate: configuration.rate)
         let configuration = configuration
         let threads = max(1, min(configuration.threads, configuration.connections))
         let failure = await withTaskGroup(of: HTTPClientError?.self) { group in
@@ -92,7 +96,24 @@ public final class BurstClient: Sendable {
     /// The number of the next request, shared by the threads.
     final class Next: Sendable {
         private let value = Atomic<Int>(0)
-        func take() -> Int { value.add(1, ordering: .relaxed).oldValue }
+        private let rate: Int?
+        private let started = ContinuousClock.now
+
+        init(rate: Int?) { self.rate = rate }
+
+        /// Nil while it is not due.
+        func take() -> Int? {
+            guard let rate else { return value.add(1, ordering: .relaxed).oldValue }
+            let due = Int((ContinuousClock.now - started) / .seconds(1) * Double(rate))
+            var number = value.load(ordering: .relaxed)
+            while number <= due {
+                let (exchanged, original) = value.weakCompareExchange(
+                    expected: number, desired: number + 1, ordering: .relaxed)
+                if exchanged { return number }
+                number = original
+            }
+            return nil
+        }
     }
 }
 
@@ -199,7 +220,7 @@ private final class BurstLoop {
             retries.removeFirst()
             try send(retry.request, attempt: retry.attempt, firstSentAt: retry.firstSentAt, on: index)
         } else if !isExhausted {
-            let request = next.take()
+            guard let request = next.take() else { return }
             guard request < count else {
                 isExhausted = true
                 return

@@ -18,6 +18,9 @@ struct RushCommand: Command {
             Option("listeners", "N", "buyers with a live connection (http only)", default: "2000"),
             Option("connections", "N", "connections that orders go over", default: "256"),
             Option("threads", "N", "threads that send", default: "1"),
+            Option("rate", "N", "orders a second, answered or not (http only); else as fast as they are answered"),
+            Option(
+                "attempts", "N", "times that an order is sent that is told to come again (http only)", default: "30"),
             Option("noon", "SECONDS", "from the end of the preparation", default: "3"),
             Option("in-flight", "N", "orders that may be unread by a service; 0: all (150000 on the embedded broker)"),
             Option("timeout", "SECONDS", "give up so long after noon", default: "300"),
@@ -50,7 +53,9 @@ struct RushCommand: Command {
             threads: try arguments.integer("threads", in: 1...64),
             noonSeconds: try arguments.integer("noon", in: 1...3600),
             inFlightMax: try arguments.optionalInteger("in-flight", in: 0...10_000_000),
-            timeoutSeconds: try arguments.integer("timeout", in: 1...4000))
+            timeoutSeconds: try arguments.integer("timeout", in: 1...4000),
+            rate: try arguments.optionalInteger("rate", in: 1...1_000_000),
+            attemptsMax: try arguments.integer("attempts", in: 1...1000))
         gatewayURL = try settings.value("STAMPEDE_GATEWAY_URL")
         operatorSecret = try settings.value("STAMPEDE_OPERATOR_SECRET")
         kafka = try settings.kafka(clientID: "stampede-rush")

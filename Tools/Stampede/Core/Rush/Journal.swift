@@ -39,6 +39,8 @@ final class Journal: Sendable {
         var refused = 0
         /// The same by the status that was answered.
         var refusedByStatus: [Int: Int] = [:]
+        /// The longest that one of them waited for its answer.
+        var refusedMicrosecondsMax: Int64 = 0
         var listenersLost = 0
         /// First answers to orders, by what they said.
         var reserved = 0
@@ -106,10 +108,13 @@ final class Journal: Sendable {
         }
     }
 
-    func refused(_ statuses: [Int]) {
-        guard !statuses.isEmpty else { return }
+    func refused(_ answers: [(status: Int, microseconds: Int64)]) {
+        guard !answers.isEmpty else { return }
         state.withLock { state in
-            for status in statuses { state.counts.refusedByStatus[status, default: 0] += 1 }
+            for answer in answers {
+                state.counts.refusedByStatus[answer.status, default: 0] += 1
+                state.counts.refusedMicrosecondsMax = max(state.counts.refusedMicrosecondsMax, answer.microseconds)
+            }
         }
     }
 

@@ -15,7 +15,9 @@ struct HTTPOrders: Sendable {
 
     func send(into journal: Journal) async throws {
         let client = BurstClient(
-            .init(address: address, port: port, connections: plan.connections, threads: plan.threads))
+            .init(
+                address: address, port: port, connections: plan.connections, threads: plan.threads,
+                attemptsMax: plan.attemptsMax, rate: plan.rate))
         let host = "\(address):\(port)"
         let tokens = market.tokens
         let tail = JSONWriter.object {
@@ -38,7 +40,8 @@ struct HTTPOrders: Sendable {
                         order: answer.request, sentAt: Timestamp(microseconds: answer.sentAt),
                         acceptedAt: answer.status == 202 ? Timestamp(microseconds: answer.answeredAt) : nil)
                 })
-            journal.refused(answers.filter { $0.status != 202 }.map(\.status))
+            journal.refused(
+                answers.filter { $0.status != 202 }.map { ($0.status, microseconds: $0.answeredAt - $0.sentAt) })
         }
     }
 }

@@ -21,6 +21,10 @@ struct RushPlan: Sendable {
     var inFlightMax: Int?
     /// From noon.
     var timeoutSeconds: Int
+    /// Orders a second (http only); nil: as fast as they are answered.
+    var rate: Int?
+    /// How often an order is sent that is told to come again (http only).
+    var attemptsMax = 30
 
     static let priceMinorUnits: Int64 = 199_900
     static let variant = "mi3-silver-16"

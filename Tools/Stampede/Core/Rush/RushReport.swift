@@ -108,6 +108,14 @@ struct RushReport: Sendable {
             writer.field("via", plan.via.rawValue)
             writer.field("accepted", counts.accepted)
             writer.field("refused", counts.refused)
+            writer.field("refusedMicrosecondsMax", counts.refusedMicrosecondsMax)
+            writer.name("refusedByStatus")
+            writer.object {
+                for (status, count) in counts.refusedByStatus.sorted(by: { $0.key < $1.key }) {
+                    $0.name(escaping: "\(status)")
+                    $0.value(Int64(count))
+                }
+            }
             writer.field("acceptedPerSecond", Int(rate(counts.accepted, until: times.lastAccepted)))
             writer.field("decidedPerSecond", Int(rate(counts.decided, until: times.lastDecided)))
             writer.field("soldOutMilliseconds", optional: soldOutSeconds.map { Int(($0 * 1000).rounded()) })
