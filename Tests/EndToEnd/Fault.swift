@@ -68,6 +68,15 @@ struct Fault: Sendable {
         Fault("\(program) is killed", 0...0) { try await $0.stack.crash(program) }
     }
 
+    /// As an upgrade does it: asked to end, and started anew.
+    static func restarted(_ program: String) -> Fault {
+        Fault("\(program) is restarted", 0...0) { bench in
+            let before = bench.stack.processNumber(program)
+            try bench.stack.signal(program, SIGTERM)
+            try await bench.stack.eventually { ![nil, before].contains(bench.stack.processNumber(program)) }
+        }
+    }
+
     static func cut(_ server: Server, _ owner: String?) -> Fault {
         network("is cut off", .cut, server, owner, 1...5)
     }

@@ -85,7 +85,6 @@ struct FaultBench: Sendable {
             } catch {
                 let log = (try? String(contentsOfFile: "\(stack.folder)/log/supervisor.log", encoding: .utf8)) ?? ""
                 print("supervisor.log:\n\(log)")
-                await stack.keepLogs()
                 throw error
             }
             await crowd.stop()
@@ -151,6 +150,16 @@ struct FaultBench: Sendable {
         }
         #expect(accepted.count > 0)
         print("\(accepted.count) orders accepted in \(attempts.count) attempts, every one decided")
+        // What ends for good would not be missed by an audit.
+        for service in Settings.Service.allCases {
+            let log = try stack.log(service.rawValue)
+            for end in [
+                "no longer kept current", "a tail has ended", "the consumer has ended", "a partition has stopped",
+                "goes to the dead letters", "Fatal error",
+            ] {
+                #expect(!log.contains(end), "\(service.rawValue): \(end)")
+            }
+        }
         let audit = try await stack.stampede("audit", "--settle", "120", "--json")
         if audit.code != 0 { await stack.keepLogs() }
         #expect(audit.code == 0, "\(audit.output)\(audit.errors)")
