@@ -23,7 +23,9 @@ struct UpgradeTests {
             try await bench.goesOn(since: .now)
             for service in Settings.Service.allCases {
                 try await bench.suffer(.restarted(service.rawValue), for: .zero)
-                #expect(try bench.stack.log(service.rawValue).contains("a migration that this program does not know"))
+                try await bench.stack.eventually {
+                    try bench.stack.log(service.rawValue).contains("a migration that this program does not know")
+                }
             }
             try await Self.orderOfANewerVersionIsDecided(bench)
             for service in Settings.Service.allCases { try await Self.restore(service, bench) }

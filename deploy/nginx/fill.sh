@@ -6,7 +6,7 @@
 # `upstream_servers SERVICE`: one `server …;` a line.
 fill_gateway() {
     local service line
-    line="s#@LISTEN@#$2#; s#@USER@#$3#; s#@FILES@#$4#; s#@CONNECTIONS@#$(($4 / 2 - 64))#; s#@RUN@#$5#; s#@TEMP@#$6#"
+    line="s#@LISTEN@#$2#; s#@USER@#$3#; s#@FILES@#$4#; s#@CONNECTIONS@#$(($4 - 128))#; s#@RUN@#$5#; s#@TEMP@#$6#"
     for service in messaging catalog reservation payment; do
         line+=$'\n'"s#^@${service^^}@\$#$(upstream_servers "$service" | sed 's/^/        /; $!s/$/\\n/' | tr -d '\n')#"
     done
