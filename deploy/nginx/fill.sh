@@ -5,8 +5,10 @@
 # directive or nothing, FILES how many a worker may open, RUN and TEMP folders. Who sources this defines
 # `upstream_servers SERVICE`: one `server …;` a line.
 fill_gateway() {
-    local service line
-    line="s#@LISTEN@#$2#; s#@USER@#$3#; s#@FILES@#$4#; s#@CONNECTIONS@#$(($4 - 128))#; s#@RUN@#$5#; s#@TEMP@#$6#"
+    local service line connections=$(($4 - 128))
+    # Each takes memory whether it is used or not; a container may have a million descriptors.
+    ((connections <= 32768)) || connections=32768
+    line="s#@LISTEN@#$2#; s#@USER@#$3#; s#@FILES@#$4#; s#@CONNECTIONS@#$connections#; s#@RUN@#$5#; s#@TEMP@#$6#"
     for service in messaging catalog reservation payment; do
         line+=$'\n'"s#^@${service^^}@\$#$(upstream_servers "$service" | sed 's/^/        /; $!s/$/\\n/' | tr -d '\n')#"
     done
