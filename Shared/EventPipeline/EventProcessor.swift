@@ -73,7 +73,7 @@ public final class EventProcessor: Component {
             do {
                 try await consumer.run(
                     startOffset: { partition in
-                        let next = try await work.claim(partition.partition)
+                        let next = try await work.claimWhenPossible(partition.partition)
                         self.state.withLock { _ = $0.stoppedPartitions.remove(partition) }
                         return next == PipelineSchema.beginning ? nil : next
                     },
