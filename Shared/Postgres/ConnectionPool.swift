@@ -555,6 +555,9 @@ actor ConnectionPool {
             drop(connection)
         }
         guard connections.isEmpty else { return }
+        // The loop's thread would wait for it.
+        if let silenceTimer { loop.cancel(timer: silenceTimer) }
+        silenceTimer = nil
         metrics.connections.set(0)
         let waiting = closeWaiters
         closeWaiters = []

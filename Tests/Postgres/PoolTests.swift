@@ -185,7 +185,10 @@ import Testing
         // The thread holds its loop as long as it runs.
         weak var loop: EventLoop?
         do {
-            let pool = try Fixture.pool(dsn: database.dsn("tester"))
+            // No timer may hold it either.
+            var options = TestDatabase.patientOptions
+            options.silenceMax = .seconds(86_400)
+            let pool = try Fixture.pool(dsn: database.dsn("tester"), options: options)
             try await pool.ping()
             loop = pool.core.loop
         }
