@@ -65,7 +65,7 @@ public final class EventProcessor: Component {
         let work = PartitionWork(
             processor: name, topic: topic, clusterID: clusterID, recordsMax: recordsMax, pace: pace,
             handler: handler, context: context)
-        let group = "\(context.serviceName).\(name)"
+        let group = work.tracing.group
         let consumer = try GroupConsumer(
             context.kafka, group: group, topics: [topic.name], queueBytesMaxPerPartition: prefetchBytesMax,
             log: context.log, metrics: context.metrics)
@@ -73,7 +73,12 @@ public final class EventProcessor: Component {
             do {
                 try await consumer.run(
                     startOffset: { partition in
-                        let next = try await work.claimWhenPossible(partition.partition)
+                        let next: Int64
+                        do {
+                            next = try await work.claim(partition.partition)
+                        } catch let error as PostgresError where error.isUnavailable {
+                            throw NotYet(cause: error)
+                        }
                         self.state.withLock { _ = $0.stoppedPartitions.remove(partition) }
                         return next == PipelineSchema.beginning ? nil : next
                     },
@@ -81,7 +86,7 @@ public final class EventProcessor: Component {
                         let partition = PartitionProcessor(work, feed) { consumer.commit([feed.partition: $0]) }
                         try await partition.run()
                     },
-                    failed: { self.stopped($0, $1) })
+                    failed: { self.failed($0, $1) })
             } catch {
                 context.log.error("the consumer has ended", ["processor": name, "error": "\(error)"])
             }
@@ -129,13 +134,18 @@ public final class EventProcessor: Component {
         }
     }
 
-    private func stopped(_ partition: TopicPartition, _ error: any Error) {
+    /// Postgres could not be asked where a partition begins: no reason for it to stand still. The consumer asks again.
+    private struct NotYet: Error, CustomStringConvertible {
+        let cause: PostgresError
+        var description: String { cause.description }
+    }
+
+    private func failed(_ partition: TopicPartition, _ error: any Error) {
+        let details = [
+            "processor": name, "topic": partition.topic, "partition": "\(partition.partition)", "error": "\(error)",
+        ]
+        if error is NotYet { return context.log.warning("a partition's start will be tried again", details) }
         state.withLock { _ = $0.stoppedPartitions.insert(partition) }
-        context.log.error(
-            "a partition has stopped",
-            [
-                "processor": name, "topic": partition.topic, "partition": "\(partition.partition)",
-                "error": "\(error)",
-            ])
+        context.log.error("a partition has stopped", details)
     }
 }

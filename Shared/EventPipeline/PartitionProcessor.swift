@@ -51,23 +51,6 @@ struct PartitionWork: Sendable {
             "SELECT claim_partition(\(processor), \(topic.name), \(partition), \(clusterID))")
         return try rows[0].get(0)
     }
-
-    /// The same, waiting for a Postgres that is away or too busy: that is no reason for a partition to stand still.
-    /// - Throws: also when the task is cancelled.
-    func claimWhenPossible(_ partition: Int32) async throws -> Int64 {
-        var backoff = Backoff()
-        while true {
-            do {
-                return try await claim(partition)
-            } catch {
-                guard error.isUnavailable else { throw error }
-                context.log.warning(
-                    "a partition's start will be tried again",
-                    ["processor": processor, "topic": topic.name, "partition": "\(partition)", "error": "\(error)"])
-                try await backoff.wait()
-            }
-        }
-    }
 }
 
 /// The processing of one partition while it is assigned to this instance. One task runs it.
