@@ -28,7 +28,7 @@ enum Documented {
     static func routes() throws -> [String: String] {
         var routes: [String: String] = [:]
         for match in try Repository.text("deploy/nginx/gateway.conf").matches(
-            of: /location (= )?(\/v1[^ ]*) \{[^}]*?proxy_pass http:\/\/([a-z]+);/)
+            of: /location (= )?(\/v1[^ ]*) \{[^}]*?proxy_pass http:\/\/([a-z]+)(_events)?;/)
         {
             // What only ends another with a slash belongs to it.
             let path = match.2.hasSuffix("/") ? match.2.dropLast() : match.2

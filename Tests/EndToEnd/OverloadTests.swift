@@ -19,14 +19,14 @@ import Testing
             let crowd = try await Self.rush(
                 stack, "--orders", "\(orders)", "--rate", "\(3 * capacity)", "--connections", "6000", "--attempts", "1")
             let report = try Report(crowd.output)
-            // 1: some were refused, as they have to be.
-            #expect(crowd.code == 0 || crowd.code == 1, "\(crowd.errors)")
+            // Some were refused, as they have to be.
+            #expect(crowd.code == 1, "\(crowd.errors)")
             let accepted = report.number("accepted") ?? 0
             let outcomes = [report.count("reserved"), report.count("waitlisted"), report.count("rejected")]
             let decided = outcomes.compactMap(\.self).reduce(0, +)
             #expect(accepted > 0 && decided == accepted && report.count("decidedTwice") == 0)
             let refused = report.refusedByStatus
-            #expect(Set(refused.keys).isSubset(of: [429, 503]), "\(refused)")
+            #expect(!refused.isEmpty && Set(refused.keys).isSubset(of: [429, 503]), "\(refused)")
             #expect(accepted + refused.values.reduce(0, +) == orders)
             // What a service may take is bounded by its settings, whatever comes.
             let memory = report.memoryPeakBytes.filter { Settings.Service(rawValue: $0.key) != nil }
@@ -39,10 +39,10 @@ import Testing
             #expect(normal.number("refused") == 0)
             print(
                 "capacity \(capacity)/s; of \(orders) orders at \(3 * capacity)/s accepted and decided \(accepted), "
-                    + "(\(report.number("acceptedPerSecond") ?? 0)/s), refused \(refused) after "
-                    + "\(report.number("refusedMicrosecondsMax") ?? 0) µs at most; memory at most \(memory.values.max().map { $0 >> 20 } ?? 0) MB; afterwards "
-                    + "order to decision p99 \(normal.p99("orderToDecision") ?? 0) µs")
-            if !Set(refused.keys).isSubset(of: [429, 503]) { await stack.keepLogs() }
+                    + "(\(report.number("acceptedPerSecond") ?? 0)/s), refused \(refused), p99 "
+                    + "\(report.p99("orderToRefused") ?? 0) µs; memory at most "
+                    + "\((memory.values.max() ?? 0) >> 20) MB; afterwards order to decision p99 "
+                    + "\(normal.p99("orderToDecision") ?? 0) µs")
             let audit = try await stack.stampede("audit", "--settle", "120", "--json")
             #expect(audit.code == 0, "\(audit.output)")
         }

@@ -23,7 +23,8 @@ import Testing
     @Test func timesRunFromTheMomentWhenTheOrderWasSent() {
         let journal = journal(2)
         journal.record([
-            .init(order: 0, sentAt: at(10), acceptedAt: at(15)), .init(order: 1, sentAt: at(20), acceptedAt: nil),
+            .init(order: 0, sentAt: at(10), answeredAt: at(15)),
+            .init(order: 1, sentAt: at(20), answeredAt: at(21), refusal: 503),
         ])
         journal.record([.decided(order: 0, .reserved)], at: at(40))
         journal.record([.told(order: 0)], at: at(50))
@@ -69,7 +70,7 @@ import Testing
     @Test func aDecisionThatOvertakesItsAnswerIsKept() {
         let journal = journal(1)
         journal.record([.decided(order: 0, .rejected)], at: at(3))
-        journal.record([.init(order: 0, sentAt: at(5), acceptedAt: at(6))])
+        journal.record([.init(order: 0, sentAt: at(5), answeredAt: at(6))])
         #expect(journal.times().orderToDecision == [0])
     }
 

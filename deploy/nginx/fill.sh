@@ -10,7 +10,13 @@ fill_gateway() {
     ((connections <= 32768)) || connections=32768
     line="s#@LISTEN@#$2#; s#@USER@#$3#; s#@FILES@#$4#; s#@CONNECTIONS@#$connections#; s#@RUN@#$5#; s#@TEMP@#$6#"
     for service in messaging catalog reservation payment; do
-        line+=$'\n'"s#^@${service^^}@\$#$(upstream_servers "$service" | sed 's/^/        /; $!s/$/\\n/' | tr -d '\n')#"
+        line+=$'\n'$(upstream_lines "$service" "${service^^}" ' max_conns=1024;')
     done
+    line+=$'\n'$(upstream_lines messaging MESSAGING_EVENTS ';')
     sed -e "$line" "$1"
+}
+
+# upstream_lines SERVICE NAME END: the sed command that puts its servers in the place of @NAME@.
+upstream_lines() {
+    printf 's#^@%s@$#%s#\n' "$2" "$(upstream_servers "$1" | sed "s/^/        /; s/;\$/$3/; \$!s/\$/\\\\n/" | tr -d '\n')"
 }

@@ -26,6 +26,8 @@ final class Journal: Sendable {
         var firstTold: [Moment]
         var lastTold: [Moment]
         var seenLive: [Moment]
+        /// Microseconds from the order to its refusal, as they came.
+        var refusals: [UInt32] = []
         var outcome: [Outcome]
         var heard: Set<UInt64> = []
         var counts = Counts()
@@ -39,8 +41,6 @@ final class Journal: Sendable {
         var refused = 0
         /// The same by the status that was answered.
         var refusedByStatus: [Int: Int] = [:]
-        /// The longest that one of them waited for its answer.
-        var refusedMicrosecondsMax: Int64 = 0
         var listenersLost = 0
         /// First answers to orders, by what they said.
         var reserved = 0
@@ -89,8 +89,9 @@ final class Journal: Sendable {
     struct Sent: Sendable {
         let order: Int
         let sentAt: Timestamp
-        /// Nil: refused for good.
-        let acceptedAt: Timestamp?
+        let answeredAt: Timestamp
+        /// The status of an answer that refused it for good, 0 where none came; nil: accepted.
+        var refusal: Int?
     }
 
     func record(_ batch: [Sent]) {
@@ -98,22 +99,14 @@ final class Journal: Sendable {
             for entry in batch {
                 state.sent[entry.order] = Moment(entry.sentAt, since: noon)
                 state.counts.sent += 1
-                if let time = entry.acceptedAt {
-                    state.accepted[entry.order] = Moment(time, since: noon)
-                    state.counts.accepted += 1
-                } else {
+                if let status = entry.refusal {
                     state.counts.refused += 1
+                    state.counts.refusedByStatus[status, default: 0] += 1
+                    state.refusals.append(UInt32(clamping: entry.answeredAt.microseconds - entry.sentAt.microseconds))
+                } else {
+                    state.accepted[entry.order] = Moment(entry.answeredAt, since: noon)
+                    state.counts.accepted += 1
                 }
-            }
-        }
-    }
-
-    func refused(_ answers: [(status: Int, microseconds: Int64)]) {
-        guard !answers.isEmpty else { return }
-        state.withLock { state in
-            for answer in answers {
-                state.counts.refusedByStatus[answer.status, default: 0] += 1
-                state.counts.refusedMicrosecondsMax = max(state.counts.refusedMicrosecondsMax, answer.microseconds)
             }
         }
     }
@@ -170,6 +163,7 @@ final class Journal: Sendable {
     struct Times: Sendable {
         /// Microseconds, unsorted.
         var orderToAccepted: [UInt32] = []
+        var orderToRefused: [UInt32] = []
         var orderToDecision: [UInt32] = []
         var orderToTold: [UInt32] = []
         var orderToLastTold: [UInt32] = []
@@ -186,6 +180,7 @@ final class Journal: Sendable {
     func times() -> Times {
         state.withLock { state in
             var times = Times()
+            times.orderToRefused = state.refusals
             times.firstSent = state.sent.compactMap(\.microseconds).min() ?? 0
             times.lastSent = state.sent.compactMap(\.microseconds).max() ?? 0
             times.lastAccepted = state.accepted.compactMap(\.microseconds).max() ?? 0

@@ -38,10 +38,9 @@ struct HTTPOrders: Sendable {
                 answers.map { answer in
                     Journal.Sent(
                         order: answer.request, sentAt: Timestamp(microseconds: answer.sentAt),
-                        acceptedAt: answer.status == 202 ? Timestamp(microseconds: answer.answeredAt) : nil)
+                        answeredAt: Timestamp(microseconds: answer.answeredAt),
+                        refusal: answer.status == 202 ? nil : answer.status)
                 })
-            journal.refused(
-                answers.filter { $0.status != 202 }.map { ($0.status, microseconds: $0.answeredAt - $0.sentAt) })
         }
     }
 }
@@ -80,7 +79,7 @@ struct KafkaOrders: Sendable {
                         let sentAt = WallClock.now()
                         try await producer.send(batch)
                         let acceptedAt = WallClock.now()
-                        journal.record(orders.map { Journal.Sent(order: $0, sentAt: sentAt, acceptedAt: acceptedAt) })
+                        journal.record(orders.map { Journal.Sent(order: $0, sentAt: sentAt, answeredAt: acceptedAt) })
                     }
                     running += 1
                 }

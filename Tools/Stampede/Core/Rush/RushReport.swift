@@ -22,6 +22,7 @@ struct RushReport: Sendable {
     private var rows: [Row] {
         [
             ("order → accepted", "orderToAccepted", times.orderToAccepted),
+            ("order → refused (come again)", "orderToRefused", times.orderToRefused),
             ("order → decision", "orderToDecision", times.orderToDecision),
             ("order → told (message in the chat)", "orderToTold", times.orderToTold),
             ("order → told the last (paid)", "orderToToldLast", times.orderToLastTold),
@@ -108,7 +109,6 @@ struct RushReport: Sendable {
             writer.field("via", plan.via.rawValue)
             writer.field("accepted", counts.accepted)
             writer.field("refused", counts.refused)
-            writer.field("refusedMicrosecondsMax", counts.refusedMicrosecondsMax)
             writer.name("refusedByStatus")
             writer.object {
                 for (status, count) in counts.refusedByStatus.sorted(by: { $0.key < $1.key }) {
