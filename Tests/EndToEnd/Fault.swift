@@ -41,7 +41,9 @@ struct Fault: Sendable {
         faults.append(frozen("broker", 3...8))
         if bench.can.fillsDisk { faults.append(diskFull) }
         if bench.can.movesClocks {
-            faults += [clock("postgres", 1200), clock("postgres", -1200), clock("messaging", 300)]
+            faults += [
+                clock("postgres", 1200), clock("postgres", -1200), clock("messaging", 300), clock("messaging", -300),
+            ]
         }
         return faults
     }
@@ -56,7 +58,9 @@ struct Fault: Sendable {
                 reset(.postgres, "payment"),
             ]
         if bench.can.fillsDisk { faults.append(diskFull) }
-        if bench.can.movesClocks { faults += [clock("postgres", 1200), clock("messaging", 300)] }
+        if bench.can.movesClocks {
+            faults += [clock("postgres", 1200), clock("messaging", 300), clock("messaging", -300)]
+        }
         return faults
     }
 

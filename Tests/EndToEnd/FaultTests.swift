@@ -1,5 +1,5 @@
 // What breaks while buyers order: nobody is lied to, what was accepted is decided once, and the sale goes on by itself.
-// `make chaos` runs the same for a given time, in a random order.
+// `make chaos` runs all of them for a given time.
 import Foundation
 import TestSupport
 import Testing
@@ -10,7 +10,11 @@ import Testing
 struct FaultTests {
     @Test(.enabled(if: ChaosPlan.given == nil)) func everyKindOfFaultInTheMiddleOfASale() async throws {
         try await FaultBench.with(seconds: 180, rate: 40, isImpatient: true) { bench in
-            for fault in Fault.short(bench) { try await bench.suffer(fault, for: .seconds(fault.lasts.lowerBound)) }
+            var random = SeededRandom(seed: ChaosPlan.seed)
+            print("faults in the order of seed \(ChaosPlan.seed)")
+            for fault in Fault.short(bench).shuffled(using: &random) {
+                try await bench.suffer(fault, for: .seconds(fault.lasts.lowerBound))
+            }
             try await bench.verify()
         }
     }
@@ -43,9 +47,9 @@ struct FaultTests {
 
     @Test(.enabled(if: ChaosPlan.given != nil)) func chaos() async throws {
         let plan = try #require(ChaosPlan.given)
-        print("chaos for \(plan.seconds) s with seed \(plan.seed)")
+        print("chaos for \(plan.seconds) s with seed \(ChaosPlan.seed)")
         try await FaultBench.with(seconds: plan.seconds + 120, rate: 40, isImpatient: false) { bench in
-            var random = SeededRandom(seed: plan.seed)
+            var random = SeededRandom(seed: ChaosPlan.seed)
             let end = ContinuousClock.now + .seconds(plan.seconds)
             var bag: [Fault] = []
             while ContinuousClock.now < end {
@@ -59,14 +63,14 @@ struct FaultTests {
     }
 }
 
-/// How long `make chaos` is to go on, and what the order of its faults comes from.
+/// What `make chaos` was asked for.
 struct ChaosPlan: Sendable {
     let seconds: Int
-    let seed: UInt64
 
-    static let given: ChaosPlan? = {
-        let environment = ProcessInfo.processInfo.environment
-        guard let seconds = environment["CHAOS_SECONDS"].flatMap({ Int($0) }) else { return nil }
-        return ChaosPlan(seconds: seconds, seed: environment["CHAOS_SEED"].flatMap { UInt64($0) } ?? 1)
-    }()
+    private static let environment = ProcessInfo.processInfo.environment
+
+    static let given = environment["CHAOS_SECONDS"].flatMap { Int($0) }.map { ChaosPlan(seconds: $0) }
+
+    /// What the order of faults comes from: `CHAOS_SEED`, otherwise another every time.
+    static let seed = environment["CHAOS_SEED"].flatMap { UInt64($0) } ?? .random(in: 1...999_999)
 }

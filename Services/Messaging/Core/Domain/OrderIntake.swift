@@ -3,6 +3,7 @@ import Models
 
 /// Where an order goes: the batch that it names, or the one that is open.
 struct OrderPlacement: Sendable, Equatable {
+    let brandId: BrandID
     let batch: Int
     let line: Sale.Line
 }
@@ -24,7 +25,7 @@ extension Sale {
             guard let line = batch.line(variant) else { throw .unknownVariant }
             guard batch.opensAt <= now else { throw .notOpen(opensAt: batch.opensAt) }
             guard batch.isOpen(at: now) else { throw .closed }
-            return OrderPlacement(batch: number, line: line)
+            return OrderPlacement(brandId: brandId, batch: number, line: line)
         }
         var open: OrderPlacement?
         var opensAt: Timestamp?
@@ -35,7 +36,7 @@ extension Sale {
             isOffered = true
             if batch.isOpen(at: now) {
                 if open == nil || batch.opensAt >= openedAt {
-                    open = OrderPlacement(batch: batch.number, line: line)
+                    open = OrderPlacement(brandId: brandId, batch: batch.number, line: line)
                     openedAt = batch.opensAt
                 }
             } else if batch.opensAt > now {

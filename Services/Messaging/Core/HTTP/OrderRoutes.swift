@@ -62,23 +62,29 @@ struct OrderRoutes: Sendable {
         }
         let id = DerivedIdentifiers.order(of: claims.sub, clientOrderID)
         let sale = tables.sale(saleID)
-        let placing: Placing
-        do {
-            guard let sale else { throw Problem(404, type: "sale-not-found", title: "There is no such sale") }
-            let placement = try sale.placement(batch: batch, variant: variant, at: context.now())
-            placing = Placing(
-                order: NewOrder(
-                    orderID: id, buyerID: claims.sub, clientOrderID: clientOrderID, saleID: saleID,
-                    brandID: sale.brandId, batch: placement.batch, variant: variant),
-                batch: batch, trace: request.trace)
-        } catch {
-            // The order may have been placed while it could be: then the answer is the same as it was.
-            guard let stored = try await storage.order(id, visibleTo: claims.sub) else {
-                throw (error as? OrderRefusal).map(Self.problem) ?? error
+        let placement: OrderPlacement
+        if let open = try? sale?.placement(batch: batch, variant: variant, at: context.now()) {
+            placement = open
+        } else {
+            // The order may have been placed while it could be: then the answer is the same as it was. Nor is anybody
+            // turned away because this machine's clock is wrong: Postgres' clock has to say so too.
+            let (stored, now) = try await storage.orderAndTime(id, visibleTo: claims.sub)
+            if let stored {
+                try Self.requireSame(stored, saleID: saleID, batch: batch, variant: variant)
+                return Self.accepted(stored)
             }
-            try Self.requireSame(stored, saleID: saleID, batch: batch, variant: variant)
-            return Self.accepted(stored)
+            guard let sale else { throw Problem(404, type: "sale-not-found", title: "There is no such sale") }
+            do {
+                placement = try sale.placement(batch: batch, variant: variant, at: now)
+            } catch {
+                throw Self.problem(error)
+            }
         }
+        let placing = Placing(
+            order: NewOrder(
+                orderID: id, buyerID: claims.sub, clientOrderID: clientOrderID, saleID: saleID,
+                brandID: placement.brandId, batch: placement.batch, variant: variant),
+            batch: batch, trace: request.trace)
         let stored = try await desk.submit(placing)
         hub.wake()
         return Self.accepted(stored)

@@ -156,6 +156,20 @@ struct OrderStorage: Sendable {
         ).first.map { (row) throws(PostgresError) in try Self.order(row) }
     }
 
+    /// The same, if it is there, and what time it is by Postgres' clock.
+    func orderAndTime(
+        _ id: OrderID, visibleTo account: AccountID
+    ) async throws(PostgresError) -> (order: StoredOrder?, now: Timestamp) {
+        let row = try await postgres.query(
+            """
+            SELECT clock_timestamp(), order_id, buyer_id, client_order_id, sale_id, brand_id, batch, variant, status,
+                reason, accepted_at, decided_at, hold_until, cancelled_at
+            FROM (SELECT) here LEFT JOIN orders ON order_id = \(id) AND (buyer_id = \(account) OR brand_id = \(account))
+            """)[0]
+        let found: OrderID? = try row.get(1)
+        return (found == nil ? nil : try Self.order(row, from: 1), try row.get(0))
+    }
+
     /// The buyer's orders, the last accepted first, from before the cursor on.
     func orders(
         of buyer: AccountID, before: (acceptedAt: Timestamp, id: OrderID)?, limit: Int
