@@ -47,6 +47,13 @@ import Testing
         let documented = try Documented.settings()
         let settings = try #require(find("ConfigMap", "stampede", in: resources)?["data"]?.members)
         #expect(settings["KAFKA_BOOTSTRAP_SERVERS"] != nil)
+        let paths = settings.values.compactMap(\.string).filter { $0.hasPrefix("/secrets/") }
+        // The job comes to Kafka with the same settings, and an identity of its own.
+        let job = find("Job", "topics", in: resources)?.at("spec", "template", "spec")
+        #expect(job?["volumes"]?.elements.first?.at("secret", "secretName")?.string == "operator")
+        let operators = find("Secret", "operator", in: resources)?["stringData"]?.members
+        #expect(!paths.isEmpty)
+        for file in paths { #expect(operators?[String(file.dropFirst("/secrets/".count))] != nil, "\(file)") }
         for service in Settings.Service.allCases {
             let name = service.rawValue
             let deployment = try #require(find("Deployment", name, in: resources), "\(name)")
@@ -75,8 +82,8 @@ import Testing
             }
             let secret = try #require(find("Secret", name, in: resources)?["stringData"]?.members)
             #expect(pod["volumes"]?.elements.first?.at("secret", "secretName")?.string == name)
-            for entry in container["env"]?.elements ?? [] {
-                guard let file = entry["value"]?.string, file.hasPrefix("/secrets/") else { continue }
+            let values = (container["env"]?.elements.compactMap { $0["value"]?.string } ?? []) + paths
+            for file in values where file.hasPrefix("/secrets/") {
                 #expect(secret[String(file.dropFirst("/secrets/".count))] != nil, "\(name): \(file)")
             }
             #expect(variables.contains("STAMPEDE_POSTGRES_DSN_FILE"))

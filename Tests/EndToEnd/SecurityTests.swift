@@ -95,7 +95,12 @@ import Testing
                 Self.program, ["tail", topic, "--from", "beginning", "--stop-at-end"],
                 adding: Self.environment(principal, by: login, stack, port: port))
         }
-        // Their own, as a proof that the refusals below are about rights.
+        // Theirs, as a proof that the refusals below are about rights.
+        for command in ["create", "describe", "lag"] {
+            try await stack.run(
+                Self.program, ["topics", command], adding: Self.environment("operator", by: login, stack, port: port)
+            ).requireSuccess()
+        }
         try await publish("notifications.dead", as: "messaging").requireSuccess()
         try await read("reservations", as: "catalog").requireSuccess()
         let refused = try await publish("orders", as: "notification")
@@ -152,6 +157,7 @@ import Testing
 
     // MARK: Preparation
 
+    private static let principals = Settings.Service.allCases.map(\.rawValue) + ["operator"]
     private static let program = "\(Stack.root)/.build/debug/stampede"
     /// Debian 12's librdkafka is too old for SCRAM: `scripts/packages --test` puts a newer one there.
     private static let newerLibrary = "\(Stack.root)/.local/python/librdkafka"
@@ -190,7 +196,7 @@ import Testing
         return variables
     }
 
-    /// An authority of its own, and what it signed: a certificate for this machine and one for each service. A stranger's
+    /// An authority of its own, and what it signed: a certificate for this machine and one for each principal. A stranger's
     /// says that it is messaging's, and nobody signed it.
     private static func makeCertificates(_ stack: Stack) async throws {
         let script = """
@@ -214,7 +220,7 @@ import Testing
             [ "$(id -u)" != 0 ] || chown postgres: postgres.key
             """
         try await stack.run(
-            "/bin/bash", ["-c", script, "bash", stack.folder] + Settings.Service.allCases.map(\.rawValue)
+            "/bin/bash", ["-c", script, "bash", stack.folder] + principals
         ).requireSuccess()
     }
 
@@ -234,7 +240,7 @@ import Testing
         let security = "org.apache.kafka.common.security"
         switch login {
         case .plain:
-            let users = Settings.Service.allCases.map { "user_\($0.rawValue)=\"secret-of-\($0.rawValue)\"" }
+            let users = principals.map { "user_\($0)=\"secret-of-\($0)\"" }
             try stack.add(
                 "listener.name.secure.sasl.enabled.mechanisms=PLAIN",
                 "listener.name.secure.plain.sasl.jaas.config=\(security).plain.PlainLoginModule required "
@@ -269,20 +275,21 @@ import Testing
             return (try? await KafkaAdmin(kafka).describe(topics: [])) != nil
         }
         // A certificate's principal is its whole subject.
-        let principal = login == .certificate ? "User:CN=NAME" : "User:NAME"
+        let pattern = login == .certificate ? "User:CN=NAME" : "User:NAME"
         try await stack.run(
-            program, ["topics", "rights", "--give", "--principal", principal],
+            program, ["topics", "rights", "--give", "--principal", pattern],
             adding: ["KAFKA_BOOTSTRAP_SERVERS": plain]
         ).requireSuccess()
         guard login == .scram else { return }
         let home = stack.environment["KAFKA_HOME"] ?? ""
-        for service in Settings.Service.allCases.map(\.rawValue) {
-            let mechanism = properties(service, by: login, stack)["sasl.mechanism"] ?? ""
+        for principal in principals {
+            let mechanism = properties(principal, by: login, stack)["sasl.mechanism"] ?? ""
             try await stack.run(
                 "\(home)/bin/kafka-configs.sh",
                 [
-                    "--bootstrap-server", plain, "--alter", "--entity-type", "users", "--entity-name", service,
-                    "--add-config", "\(mechanism)=[password=secret-of-\(service)]",
+                    "--bootstrap-server", plain, "--alter", "--entity-type", "users", "--entity-name",
+                    principal,
+                    "--add-config", "\(mechanism)=[password=secret-of-\(principal)]",
                 ]
             ).requireSuccess()
         }
