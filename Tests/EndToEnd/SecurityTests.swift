@@ -107,7 +107,7 @@ import Testing
         #expect(refused.code != 0 && refused.errors.contains("TOPIC_AUTHORIZATION_FAILED"), "\(refused)")
         // What one may not see is not there.
         let unread = try await read("payments", as: "catalog")
-        #expect(unread.code != 0 && unread.errors.contains("payments"), "\(unread)")
+        #expect(unread.code != 0 && unread.errors.contains("UNKNOWN_TOPIC"), "\(unread)")
 
         var wrong: [[String: String?]] = [["SASL_PASSWORD": "wrong"]]
         var answer = "Authentication failed"
