@@ -69,14 +69,20 @@ public final class EventProcessor: Component {
         let consumer = try GroupConsumer(
             context.kafka, group: group, topics: [topic.name], queueBytesMaxPerPartition: prefetchBytesMax,
             log: context.log, metrics: context.metrics)
+        try await check(work, consumer)
         let run = Task.detached { [self] in
             do {
                 try await consumer.run(
                     startOffset: { partition in
                         let next: Int64
                         do {
+                            // Asked for first: another instance may still move both.
+                            let committed = try await consumer.committed([partition])[partition]
                             next = try await work.claim(partition.partition)
+                            try work.requireNotOlder(partition.partition, next, than: committed)
                         } catch let error as PostgresError where error.isUnavailable {
+                            throw NotYet(cause: error)
+                        } catch let error as KafkaError {
                             throw NotYet(cause: error)
                         }
                         self.state.withLock { _ = $0.stoppedPartitions.remove(partition) }
@@ -99,6 +105,17 @@ public final class EventProcessor: Component {
             $0.watching = watching
         }
         tell(work.progress, group: group)
+    }
+
+    /// Before anything of the service acts on what its schema says, whoever gets the partitions then.
+    private func check(_ work: PartitionWork, _ consumer: GroupConsumer) async throws {
+        let count = try await context.producer.topicPartitions(timeoutSeconds: 5)[topic.name] ?? Int(topic.partitions)
+        let partitions = (0..<Int32(count)).map { TopicPartition(topic: topic.name, partition: $0) }
+        do {
+            try await work.requireNotOlder(than: consumer.committed(partitions))
+        } catch let error as OlderSchema {
+            throw StartFailure(exitCode: ExitCode.schema, reason: error.description)
+        }
     }
 
     public func stop() async {
@@ -134,10 +151,11 @@ public final class EventProcessor: Component {
         }
     }
 
-    /// Postgres could not be asked where a partition begins: no reason for it to stand still. The consumer asks again.
+    /// Postgres or Kafka could not be asked where a partition begins: no reason for it to stand still. The consumer asks
+    /// again.
     private struct NotYet: Error, CustomStringConvertible {
-        let cause: PostgresError
-        var description: String { cause.description }
+        let cause: any Error
+        var description: String { "\(cause)" }
     }
 
     private func failed(_ partition: TopicPartition, _ error: any Error) {
@@ -145,7 +163,8 @@ public final class EventProcessor: Component {
             "processor": name, "topic": partition.topic, "partition": "\(partition.partition)", "error": "\(error)",
         ]
         if error is NotYet { return context.log.warning("a partition's start will be tried again", details) }
-        state.withLock { _ = $0.stoppedPartitions.insert(partition) }
-        context.log.error("a partition has stopped", details)
+        // It is asked again, and need not be said again.
+        let isNew = state.withLock { $0.stoppedPartitions.insert(partition).inserted }
+        if isNew { context.log.error("a partition has stopped", details) }
     }
 }

@@ -51,13 +51,51 @@ struct PartitionWork: Sendable {
             "SELECT claim_partition(\(processor), \(topic.name), \(partition), \(clusterID))")
         return try rows[0].get(0)
     }
+
+    /// Kafka's copies of the offsets are written after the stored ones: where one is ahead, the database has gone back
+    /// in time.
+    func requireNotOlder(than committed: [TopicPartition: Int64]) async throws {
+        let rows = try await context.postgres.query(
+            """
+            SELECT partition, next_offset FROM consumer_offsets
+            WHERE processor = \(processor) AND topic = \(topic.name) AND cluster_id = \(clusterID)
+            """)
+        var stored: [Int32: Int64] = [:]
+        for row in rows { stored[try row.get(0)] = try row.get(1, as: Int64.self) }
+        for (partition, offset) in committed.sorted(by: { $0.key < $1.key }) {
+            try requireNotOlder(
+                partition.partition, stored[partition.partition] ?? PipelineSchema.beginning, than: offset)
+        }
+    }
+
+    /// - Parameter known: an offset that was stored once.
+    func requireNotOlder(_ partition: Int32, _ stored: Int64, than known: Int64?) throws(OlderSchema) {
+        guard let known, stored < known else { return }
+        throw OlderSchema(
+            service: context.serviceName, topic: topic, partition: partition, stored: stored, known: known)
+    }
+}
+
+/// The service would apply once more what it has applied and published already, and not always in the same way.
+struct OlderSchema: Error, CustomStringConvertible {
+    let service: String
+    let topic: Topic
+    let partition: Int32
+    let stored: Int64
+    let known: Int64
+
+    var description: String {
+        "the schema \(service) is older than what the service has published: it goes on with offset \(max(0, stored)) of "
+            + "\(topic.name) [\(partition)], but everything before \(known) was applied already; see docs/backup.md, "
+            + "\"A schema that came back older\""
+    }
 }
 
 /// The processing of one partition while it is assigned to this instance. One task runs it.
 final class PartitionProcessor {
     private let work: PartitionWork
     private let feed: PartitionFeed
-    private let commitToKafka: (Int64) -> Void
+    private let tellKafka: (Int64) -> Void
     private let partition: Int32
     private let stream: String
     /// Where the partition's offset stands in the database.
@@ -67,14 +105,18 @@ final class PartitionProcessor {
     /// When the next batch may be taken if it is not a large one.
     private var nextTurn = ContinuousClock.now
     private var nextCommitToKafka = ContinuousClock.now
+    /// What Kafka was told last.
+    private var committedToKafka: Int64 = PipelineSchema.beginning
 
     private var log: Logger { work.context.log }
     private var tracer: Tracer { work.tracing.tracer }
     private var postgres: PostgresPool { work.context.postgres }
 
-    /// How long a published outbox row waits for the next batch's transaction to take it along.
+    /// How long a published outbox row waits for the next batch's transaction to take it along, and Kafka for its copy of
+    /// the offset.
     private static let idleMilliseconds = 500
-    /// Kafka's copy of the offset is for lag tools, which do not look more often.
+    /// Kafka's copy of the offset is for lag tools, which do not look more often, and for noticing a database that has
+    /// gone back further than that.
     private static let commitToKafkaInterval = Duration.seconds(1)
     /// Dead letters of one transaction that are told in the log; all of them are counted.
     private static let deadLoggedMax = 10
@@ -84,12 +126,13 @@ final class PartitionProcessor {
     init(_ work: PartitionWork, _ feed: PartitionFeed, commitToKafka: @escaping (Int64) -> Void) {
         self.work = work
         self.feed = feed
-        self.commitToKafka = commitToKafka
+        tellKafka = commitToKafka
         partition = feed.partition.partition
         stream = "\(work.processor)/\(work.topic.name)/\(partition)"
     }
 
-    /// Returns when the partition goes. Throws when it must stand still: its log no longer holds the stored offset.
+    /// Returns when the partition goes. Throws when it must stand still: its log no longer holds the stored offset, or the
+    /// database has gone back in time.
     func run() async throws {
         defer { work.progress.ended(partition) }
         do {
@@ -97,17 +140,18 @@ final class PartitionProcessor {
             work.progress.began(partition, next: next)
             try await publishLeftovers()
             while let batch = try await feed.next(
-                recordsMax: work.recordsMax, waitMilliseconds: outboxIsStale ? Self.idleMilliseconds : nil)
+                recordsMax: work.recordsMax,
+                waitMilliseconds: outboxIsStale || committedToKafka != next ? Self.idleMilliseconds : nil)
             {
                 if batch.isEmpty {
-                    commitToKafka(next)
-                    try await clearOutbox()
+                    commitToKafka()
+                    if outboxIsStale { try await clearOutbox() }
                 } else {
                     try await take(batch)
                     if batch.count < work.recordsMax / 2 { try await waitForTurn() }
                 }
             }
-            commitToKafka(next)
+            commitToKafka()
             if outboxIsStale { try await clearOutbox() }
         } catch is PartitionGone {
             // What is not applied comes again, to whoever has the partition then.
@@ -120,6 +164,11 @@ final class PartitionProcessor {
         try? await Task.sleep(until: nextTurn)
     }
 
+    private func commitToKafka() {
+        tellKafka(next)
+        committedToKafka = next
+    }
+
     private func take(_ batch: ConsumedBatch) async throws {
         let started = ContinuousClock.now
         nextTurn = started + work.pace
@@ -127,7 +176,7 @@ final class PartitionProcessor {
         do {
             try await work.turns.take { try await apply(Array(batch)[...]) }
             if started >= nextCommitToKafka {
-                commitToKafka(next)
+                commitToKafka()
                 nextCommitToKafka = started + Self.commitToKafkaInterval
             }
             work.batchSeconds.observe(ContinuousClock.now - started)
@@ -278,8 +327,11 @@ final class PartitionProcessor {
         }
     }
 
+    /// Where the database has it now, which is never before where this instance left it.
     private func stored() async throws -> Int64 {
-        try await untilItWorks { () throws in try await self.work.claim(self.partition) }
+        let stored = try await untilItWorks { () throws in try await self.work.claim(self.partition) }
+        try work.requireNotOlder(partition, stored, than: next)
+        return stored
     }
 
     // MARK: The outbox

@@ -7,7 +7,7 @@ import Synchronization
 /// Consumes topics together with the other members of a group, each partition by one member at a time.
 ///
 /// Rebalancing is cooperative: a partition that stays with this member is read on without a pause. Where reading starts
-/// is the service's to say (`startOffset`): it keeps its offsets with its data, and Kafka's are never read.
+/// is the service's to say (`startOffset`): it keeps its offsets with its data, and Kafka has a copy (`commit`).
 public final class GroupConsumer: Sendable {
     private let configuration: KafkaConfiguration
     private let topics: [String]
@@ -109,7 +109,7 @@ public final class GroupConsumer: Sendable {
     /// Starts a partition again whose `process` has failed: asks `startOffset` anew. Does nothing for others.
     public func retry(_ partition: TopicPartition) { mailbox.post(.retry(partition)) }
 
-    /// Tells Kafka how far this member has come, for lag tools and autoscalers. Does not wait, and nothing reads it.
+    /// Tells Kafka how far this member has come, for lag tools, autoscalers and `committed`. Does not wait.
     public func commit(_ offsets: [TopicPartition: Int64]) {
         guard !offsets.isEmpty else { return }
         let list = rd_kafka_topic_partition_list_new(Int32(clamping: offsets.count))
@@ -119,6 +119,14 @@ public final class GroupConsumer: Sendable {
         }
         let code = rd_kafka_commit(handle.pointer, list, 1)
         if code != RD_KAFKA_RESP_ERR_NO_ERROR { log.debug("Kafka commit", ["error": "\(KafkaError(code))"]) }
+    }
+
+    /// What the group's members have told by `commit`; without the partitions of which nobody has told anything.
+    public func committed(_ partitions: [TopicPartition]) async throws(KafkaError) -> [TopicPartition: Int64] {
+        let handle = handle
+        return try await blocking { () throws(KafkaError) in
+            try handle.committed(partitions, timeoutMilliseconds: 5_000)
+        }
     }
 
     /// The first offset that each partition's log holds, and the one that its next record gets. What no broker tells

@@ -269,16 +269,25 @@ public final class KafkaAdmin: Sendable {
     ) throws(KafkaError) -> [TopicPartition: Int64] {
         let member = try KafkaHandle(
             RD_KAFKA_CONSUMER, configuration, fixed: ["group.id": group, "enable.auto.commit": "false"], log: nil)
+        return try member.committed(partitions, timeoutMilliseconds: timeoutMilliseconds)
+    }
+}
+
+extension KafkaHandle {
+    /// The offsets that this client's group has committed; without those partitions where it has committed none. Blocks.
+    func committed(
+        _ partitions: [TopicPartition], timeoutMilliseconds: Int32
+    ) throws(KafkaError) -> [TopicPartition: Int64] {
         let list = rd_kafka_topic_partition_list_new(Int32(clamping: partitions.count))
         defer { rd_kafka_topic_partition_list_destroy(list) }
         for partition in partitions { rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition) }
-        let code = rd_kafka_committed(member.pointer, list, timeoutMilliseconds)
-        guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let list else { throw KafkaError(code, "offsets of group \(group)") }
+        let code = rd_kafka_committed(pointer, list, timeoutMilliseconds)
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let list else { throw KafkaError(code, "the group's offsets") }
         var committed: [TopicPartition: Int64] = [:]
         for index in 0..<Int(list.pointee.cnt) {
             let element = list.pointee.elems[index]
             guard element.err == RD_KAFKA_RESP_ERR_NO_ERROR else {
-                throw KafkaError(element.err, "offsets of group \(group)")
+                throw KafkaError(element.err, "the group's offsets")
             }
             guard element.offset >= 0 else { continue }
             committed[TopicPartition(topic: String(cString: element.topic), partition: element.partition)] =
@@ -286,9 +295,7 @@ public final class KafkaAdmin: Sendable {
         }
         return committed
     }
-}
 
-extension KafkaHandle {
     struct PartitionMetadata: Sendable {
         let id: Int32
         let leader: Int32

@@ -6,7 +6,8 @@ public enum ExitCode {
     public static let failure: Int32 = 1
     /// Arguments that mean nothing.
     public static let usage: Int32 = 64
-    /// The schema was left by another version of the program than this one can work with.
+    /// The schema was left by another version of the program than this one can work with, or is older than what the
+    /// service has published.
     public static let schema: Int32 = 65
     /// Kafka has not got a topic that the service needs, and did not get it in time.
     public static let noTopic: Int32 = 66

@@ -8,6 +8,11 @@ public struct StartFailure: Error, Sendable, CustomStringConvertible {
     public let exitCode: Int32
     public let reason: String
 
+    public init(exitCode: Int32, reason: String) {
+        self.exitCode = exitCode
+        self.reason = reason
+    }
+
     public var description: String { reason }
 }
 

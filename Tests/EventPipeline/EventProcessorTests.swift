@@ -227,6 +227,141 @@ import Testing
         await processor.stop()
     }
 
+    /// Applies what it is given, and answers nothing: on Apache Kafka the topics with answers are another test's.
+    private struct Rows: EventHandler {
+        func apply(_ batch: EventBatch, _ step: Step) async throws {
+            let orders = batch.read(step, only: [OrderPlaced.type]) { (_, json) throws(JSONError) in
+                try OrderPlaced(json: json)
+            }
+            step.transaction.finish(
+                """
+                INSERT INTO effects (order_id, variant)
+                SELECT * FROM unnest(\(orders.map(\.value.orderId)), \(orders.map(\.value.variant)))
+                """)
+        }
+    }
+
+    /// A processor whose database can go back in time.
+    private struct Past {
+        let fixture: Fixture
+        let context: ServiceContext
+        /// One test's alone.
+        let topic: Topic
+        let name = "past"
+
+        init(_ kind: TestBroker.Kind, _ topic: Topic) async throws {
+            self.topic = topic
+            fixture = try await Fixture(kind)
+            context = try fixture.context()
+        }
+
+        func instance() throws -> EventProcessor {
+            EventProcessor(try fixture.context(), name: name, topic: topic, handler: Rows())
+        }
+
+        func publish(_ numbers: ClosedRange<Int>) async throws {
+            try await fixture.publish(numbers.map { fixture.order($0) }, on: topic, context)
+        }
+
+        /// All are applied, and Kafka knows it.
+        func untilApplied(_ count: Int) async throws {
+            try await fixture.until("all are applied") { try await fixture.count(context) == count }
+            let admin = try KafkaAdmin(context.kafka)
+            try await fixture.until("Kafka has the offsets") {
+                try await admin.lag(group: "reservation.\(name)", topics: [topic.name]).values.allSatisfy { $0 == 0 }
+            }
+        }
+
+        /// Moves the database by the last record of each partition.
+        func move(by records: Int64) async throws {
+            try await context.postgres.execute(
+                """
+                UPDATE consumer_offsets SET next_offset = next_offset + \(records)
+                WHERE processor = \(name) AND next_offset > 0
+                """)
+        }
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func noServiceStartsOnASchemaThatIsOlderThanWhatItHasApplied(kind: TestBroker.Kind) async throws {
+        let past = try await Past(kind, .payments)
+        try await past.publish(1...100)
+        let first = try past.instance()
+        try await first.start()
+        try await past.untilApplied(100)
+        // Kafka is not told of every batch, but of the last.
+        try await past.publish(101...150)
+        try await past.untilApplied(150)
+        try await past.publish(151...200)
+        try await past.untilApplied(200)
+        await first.stop()
+
+        try await past.move(by: -1)
+        let second = try past.instance()
+        let failure = await #expect(throws: StartFailure.self) { try await second.start() }
+        #expect(failure?.exitCode == ExitCode.schema)
+        #expect(failure?.reason.contains("older than what the service has published") == true)
+        await second.stop()
+
+        try await past.move(by: 1)
+        let third = try past.instance()
+        try await third.start()
+        try await past.publish(201...300)
+        try await past.untilApplied(300)
+        await third.stop()
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func aDatabaseThatGoesBackUnderARunningServiceStopsItsPartitions(kind: TestBroker.Kind) async throws {
+        let past = try await Past(kind, .notifications)
+        let first = try past.instance()
+        let second = try past.instance()
+        try await first.start()
+        try await second.start()
+        try await past.publish(1...200)
+        try await past.untilApplied(200)
+
+        try await past.move(by: -1)
+        #expect(first.isReady && second.isReady)
+        try await past.publish(201...400)
+        try await past.fixture.until("the first stands still") { !first.isReady }
+        await first.stop()
+        try await past.fixture.until("the second stands still") { !second.isReady }
+        await second.stop()
+        #expect(try await past.fixture.count(past.context) == 200)
+    }
+
+    @Test(arguments: TestBroker.kinds)
+    func whatIsTakenOverFromAnOlderDatabaseStandsStill(kind: TestBroker.Kind) async throws {
+        let past = try await Past(kind, .accounts)
+        let first = try past.instance()
+        try await first.start()
+        try await past.publish(1...200)
+        try await past.untilApplied(200)
+        let second = try past.instance()
+        try await second.start()
+        try await past.move(by: -1)
+        await first.stop()
+        try await past.fixture.until("it stands still") { !second.isReady }
+        await second.stop()
+        #expect(try await past.fixture.count(past.context) == 200)
+    }
+
+    @Test func aBrokerThatCannotTellTheGroupsOffsetsIsAskedAgain() async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        let processor = EventProcessor(context, name: "orders", topic: .orders, handler: Recorder())
+        try await processor.start()
+        // GROUP_AUTHORIZATION_FAILED, which the client does not hide.
+        fixture.broker.embedded?.failRequests(.offsetFetch, with: Array(repeating: 30, count: 40))
+        try await fixture.publish((1...200).map { fixture.order($0) }, context)
+        try await fixture.until("all are applied") {
+            #expect(processor.isReady)
+            return try await fixture.count(context) == 200
+        }
+        await processor.stop()
+    }
+
     @Test func anOffsetThatTheLogDoesNotHoldStopsThePartitionLoudly() async throws {
         let fixture = try await Fixture()
         let context = try fixture.context()

@@ -20,7 +20,7 @@ struct Fixture {
     init(_ kind: TestBroker.Kind = .embedded, server: TestPostgres? = nil) async throws {
         broker = try await TestBroker.make(kind, fresh: kind == .embedded)
         try await broker.create(
-            [Topic.orders, .reservations, .sales, .payments].flatMap { topic in
+            [Topic.orders, .reservations, .sales, .payments, .notifications, .accounts].flatMap { topic in
                 [topic.name, topic.deadLetters].map { TopicSpecification(name: $0, partitions: topic.partitions) }
             })
         if let server { self.server = server } else { self.server = try await TestPostgres.shared() }
@@ -46,11 +46,11 @@ struct Fixture {
     }
 
     /// Publishes orders as any publisher would.
-    func publish(_ orders: [OrderPlaced], _ context: ServiceContext) async throws {
+    func publish(_ orders: [OrderPlaced], on topic: Topic = .orders, _ context: ServiceContext) async throws {
         var records = RecordBatch()
         for order in orders {
             records.append(
-                topic: Topic.orders.name, key: order.buyerId.textBytes, value: JSONWriter.document(order),
+                topic: topic.name, key: order.buyerId.textBytes, value: JSONWriter.document(order),
                 headers: [("ce_type", Array(OrderPlaced.type.utf8)), ("ce_id", Array("\(order.orderId)".utf8))])
         }
         try await context.producer.send(records)

@@ -39,11 +39,12 @@ public struct ReservationService: Service {
             relay,
             keys,
             salesTable,
-            keeper,
             EventProcessor(
                 context, name: "orders", topic: .orders, pace: .milliseconds(30), prefetchBytesMax: 3 << 20,
                 handler: decisions),
             EventProcessor(context, name: "payments", topic: .payments, handler: PaymentSettlement(keeper: keeper)),
+            // Acts by itself, so it comes after those who find out whether the schema may be acted upon.
+            keeper,
             StockWatch(context),
             PipelineWatch(context),
         ]
