@@ -73,11 +73,15 @@ struct Fault: Sendable {
     }
 
     /// As an upgrade does it: asked to end, and started anew.
-    static func restarted(_ program: String) -> Fault {
+    /// - Parameter port: where it is to say that it is ready again; nil: nobody waits for that.
+    static func restarted(_ program: String, readyOn port: Int? = nil) -> Fault {
         Fault("\(program) is restarted", 0...0) { bench in
             let before = bench.stack.processNumber(program)
             try bench.stack.signal(program, SIGTERM)
             try await bench.stack.eventually { ![nil, before].contains(bench.stack.processNumber(program)) }
+            guard let port else { return }
+            let ready = ["--silent", "--fail", "--output", "/dev/null", "http://127.0.0.1:\(port)/health/ready"]
+            try await bench.stack.eventually { try await bench.stack.run("/usr/bin/curl", ready).code == 0 }
         }
     }
 

@@ -96,7 +96,8 @@ struct FaultBench: Sendable {
     // MARK: Faults
 
     /// Begins the fault, lets it last, ends it, waits until the sale goes on, and says what was seen meanwhile.
-    func suffer(_ fault: Fault, for duration: Duration) async throws {
+    @discardableResult
+    func suffer(_ fault: Fault, for duration: Duration) async throws -> [Crowd.Attempt] {
         try await goesOn(since: .now)
         let began = ContinuousClock.now
         try await fault.begin(self)
@@ -112,6 +113,7 @@ struct FaultBench: Sendable {
                 + statuses.map { "\($0.value) × \($0.key == 0 ? "nothing" : "\($0.key)")" }.joined(separator: ", ")
                 + ", waited \(longest.seconds.fixed(1)) s at most; accepted again after "
                 + "\(recovery.accepted.seconds.fixed(1)) s, decided again after \(recovery.decided.seconds.fixed(1)) s")
+        return seen
     }
 
     struct Recovery {

@@ -33,6 +33,23 @@ struct UpgradeTests {
         }
     }
 
+    /// With another instance there all the while, nobody is put off.
+    @Test(.enabled(if: ChaosPlan.given == nil))
+    func everyInstanceIsRestartedInTurnAndBuyersNoticeNothing() async throws {
+        let two = Dictionary(
+            uniqueKeysWithValues: Settings.Service.allCases.map { ("\($0.rawValue.uppercased())_INSTANCES", "2") })
+        try await FaultBench.with(seconds: 120, rate: 40, isImpatient: false, adding: two) { bench in
+            for service in Settings.Service.allCases {
+                for (name, above) in [(service.rawValue, 0), ("\(service.rawValue)-2", 10)] {
+                    let port = bench.stack.port(service.rawValue.uppercased()) + above
+                    let seen = try await bench.suffer(.restarted(name, readyOn: port), for: .zero)
+                    #expect(seen.allSatisfy { $0.status == 202 })
+                }
+            }
+            try await bench.verify()
+        }
+    }
+
     private static func pool(_ service: Settings.Service, _ stack: Stack) throws -> PostgresPool {
         try PostgresPool(
             dsn: try stack.settings().dsn(service), connectionsMax: 1, applicationName: "test",
