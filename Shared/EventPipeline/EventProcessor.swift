@@ -92,10 +92,7 @@ public final class EventProcessor: Component {
                         let partition = PartitionProcessor(work, feed) { consumer.commit([feed.partition: $0]) }
                         try await partition.run()
                     },
-                    failed: { self.failed($0, $1) },
-                    revoked: { partitions in
-                        self.state.withLock { $0.stoppedPartitions.subtract(partitions) }
-                    })
+                    failed: { self.failed($0, $1) })
             } catch {
                 context.log.error("the consumer has ended", ["processor": name, "error": "\(error)"])
             }
