@@ -114,4 +114,30 @@ import Testing
         }
         #expect(count.withLock { $0 } == 20)
     }
+
+    /// A refresh token that comes twice ends its session: the gateway must not be who sends it twice.
+    @Test func aCommandThatMayHaveArrivedIsNotSentAgain() async throws {
+        let count = Mutex(0)
+        let proxy = Mutex<FaultProxy?>(nil)
+        try await withInstance({ _ in
+            let number = count.withLock { count in
+                count += 1
+                return count
+            }
+            if number == 2 { proxy.withLock { $0 }?.reset() }
+            return .empty()
+        }) { port in
+            let between = try FaultProxy(to: port)
+            proxy.withLock { $0 = between }
+            defer { between.close() }
+            try await withGateway(before: [between.port, between.port]) { gateway in
+                // One connection and so one of nginx's workers, which has kept its own to the instance.
+                let client = try HTTPClient(connectionsMax: 1)
+                let request = ClientRequest(.post, "\(gateway)/v1/sessions/refresh")
+                #expect(try await client.send(request).status == 204)
+                #expect(try await client.send(request).status == 503)
+            }
+        }
+        #expect(count.withLock { $0 } == 2)
+    }
 }
