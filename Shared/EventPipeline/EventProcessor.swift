@@ -92,7 +92,10 @@ public final class EventProcessor: Component {
                         let partition = PartitionProcessor(work, feed) { consumer.commit([feed.partition: $0]) }
                         try await partition.run()
                     },
-                    failed: { self.failed($0, $1) })
+                    failed: { self.failed($0, $1) },
+                    revoked: { partitions in
+                        self.state.withLock { $0.stoppedPartitions.subtract(partitions) }
+                    })
             } catch {
                 context.log.error("the consumer has ended", ["processor": name, "error": "\(error)"])
             }

@@ -72,14 +72,16 @@ public final class GroupConsumer: Sendable {
     /// learns of it as soon as it runs again, and its feeds end in the same way.
     ///
     /// An error of `startOffset` is reported through `failed`, and asked again with back-off. An error of `process` is
-    /// reported and pauses that partition alone, until `retry` or until it goes to another member.
+    /// reported and pauses that partition alone, until `retry` or until it goes to another member. `revoked` is told of
+    /// what has gone.
     ///
     /// Throws when the topics cannot be subscribed to, or when the client is beyond repair (another member with the same
     /// `instanceID`).
     public func run(
         startOffset: @escaping @Sendable (TopicPartition) async throws -> Int64?,
         process: @escaping @Sendable (PartitionFeed) async throws -> Void,
-        failed: @escaping @Sendable (TopicPartition, any Error) -> Void
+        failed: @escaping @Sendable (TopicPartition, any Error) -> Void,
+        revoked: @escaping @Sendable ([TopicPartition]) -> Void = { _ in }
     ) async throws(KafkaError) {
         let mayRun = lifecycle.withLock { lifecycle in
             defer { if lifecycle == .new { lifecycle = .running } }
@@ -96,7 +98,7 @@ public final class GroupConsumer: Sendable {
             revokeTimeout: .milliseconds(Int(revokeTimeoutSeconds * 1_000)),
             serveInterval: .milliseconds(
                 (configuration.properties["max.poll.interval.ms"].flatMap { Int($0) } ?? 300_000) / 2),
-            startOffset: startOffset, process: process, failed: failed)
+            startOffset: startOffset, process: process, failed: failed, revoked: revoked)
         let mailbox = mailbox
         let fatal = await withTaskCancellationHandler {
             await membership.run()
@@ -239,6 +241,7 @@ private final class Membership {
     private let startOffset: @Sendable (TopicPartition) async throws -> Int64?
     private let process: @Sendable (PartitionFeed) async throws -> Void
     private let failed: @Sendable (TopicPartition, any Error) -> Void
+    private let revoked: @Sendable ([TopicPartition]) -> Void
 
     private var slots: [TopicPartition: Slot] = [:]
     /// Tasks that did not return in time when their partition went.
@@ -253,7 +256,8 @@ private final class Membership {
         revokeTimeout: Duration, serveInterval: Duration,
         startOffset: @escaping @Sendable (TopicPartition) async throws -> Int64?,
         process: @escaping @Sendable (PartitionFeed) async throws -> Void,
-        failed: @escaping @Sendable (TopicPartition, any Error) -> Void
+        failed: @escaping @Sendable (TopicPartition, any Error) -> Void,
+        revoked: @escaping @Sendable ([TopicPartition]) -> Void
     ) {
         self.handle = handle
         self.queue = queue
@@ -266,6 +270,7 @@ private final class Membership {
         self.startOffset = startOffset
         self.process = process
         self.failed = failed
+        self.revoked = revoked
     }
 
     /// Returns when the group was left; with an error when the client is beyond repair.
@@ -432,6 +437,7 @@ private final class Membership {
             slots[partition]?.feed?.discard()
             slots[partition] = nil
         }
+        revoked(revocation.partitions)
         self.revocation = nil
     }
 

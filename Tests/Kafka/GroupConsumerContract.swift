@@ -24,9 +24,10 @@ extension GroupConsumer {
         failed: @escaping @Sendable (TopicPartition, any Error) -> Void = { partition, error in
             Issue.record("\(partition): \(error)")
         },
+        revoked: @escaping @Sendable ([TopicPartition]) -> Void = { _ in },
         process: @escaping @Sendable (PartitionFeed) async throws -> Void
     ) -> Task<Void, any Error> {
-        Task { try await run(startOffset: startOffset, process: process, failed: failed) }
+        Task { try await run(startOffset: startOffset, process: process, failed: failed, revoked: revoked) }
     }
 }
 
@@ -170,6 +171,7 @@ final class OffsetStore: Sendable {
             case started(String, Int32)
             case revoked(String, Int32)
             case returned(String, Int32)
+            case gone(String, Int32)
         }
         let broker = try await TestBroker.make(kind)
         let topic = try await broker.topic(partitions: 2)
@@ -185,7 +187,9 @@ final class OffsetStore: Sendable {
             }
         }
         let a = try GroupConsumer.test(broker, group: topic, topic: topic)
-        let aRuns = a.start(process: process("a", gate))
+        let aRuns = a.start(
+            revoked: { for partition in $0 { events.record(.gone("a", partition.partition)) } },
+            process: process("a", gate))
         await events.wait { $0.filter { if case .started("a", _) = $0 { true } else { false } }.count == 2 }
         let b = try GroupConsumer.test(broker, group: topic, topic: topic)
         let bRuns = b.start(process: process("b", nil))
@@ -201,7 +205,8 @@ final class OffsetStore: Sendable {
         for partition: Int32 in 0...1 {
             guard let second = order.firstIndex(of: .started("b", partition)) else { continue }
             let returned = try #require(order.firstIndex(of: .returned("a", partition)))
-            #expect(returned < second)
+            let gone = try #require(order.firstIndex(of: .gone("a", partition)))
+            #expect(returned < gone && gone < second)
         }
     }
 
