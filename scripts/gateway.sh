@@ -5,7 +5,6 @@
 source "$root/deploy/nginx/fill.sh"
 
 start_gateway() {
-    running gateway.supervisor >/dev/null && return
     local folder=$state/gateway files user=''
     mkdir -p "$folder"
     files=$(ulimit -Hn)
@@ -13,16 +12,25 @@ start_gateway() {
     # Workers of a root's nginx are www-data; those of any other user are that user.
     ((EUID != 0)) || user='user www-data;'
     fill_gateway "$root/deploy/nginx/gateway.conf" "${GATEWAY_ADDRESS:-127.0.0.1}:$GATEWAY_PORT" "$user" "$files" \
-        "$run" "$folder" >"$folder/nginx.conf"
+        "$run" "$folder" >"$folder/next.conf"
+    # Further instances since it was started: nginx goes on with them and drops nothing that is under way.
+    if cmp --silent "$folder/nginx.conf" "$folder/next.conf"; then
+        rm "$folder/next.conf"
+    else
+        mv "$folder/next.conf" "$folder/nginx.conf"
+        ! running gateway.pid >/dev/null || kill -HUP "$(running gateway.pid)"
+    fi
     start gateway "$(nginx_program)" -p "$folder" -c "$folder/nginx.conf" -e stderr -g 'daemon off;'
     wait_until 20 gateway answers "$GATEWAY_PORT"
 }
 
 nginx_program() { command -v nginx || say /usr/sbin/nginx; }
 
+# Those that are wanted, and those that run besides.
 upstream_servers() {
-    local instance
-    for ((instance = 0; instance < $(instances "$1"); instance++)); do
+    local instance=0
+    while ((instance < $(instances "$1"))) || running "$(process "$1" "$instance").supervisor" >/dev/null; do
         say "server 127.0.0.1:$(port "$1" "$instance") max_fails=0;"
+        ((++instance))
     done
 }
