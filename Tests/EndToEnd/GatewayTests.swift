@@ -30,8 +30,11 @@ import Testing
             output: .standardError)
         try #require(await started.wait() == 0)
         defer {
-            let text = try? String(contentsOfFile: "\(folder)/nginx.pid", encoding: .utf8)
+            let file = "\(folder)/nginx.pid"
+            let text = try? String(contentsOfFile: file, encoding: .utf8)
             if let text, let nginx = pid_t(text.trimmingCharacters(in: .newlines)) { kill(nginx, SIGTERM) }
+            // Until it has ended: it still writes into the folder.
+            while FileManager.default.fileExists(atPath: file) { usleep(1_000) }
         }
         try await body("http://127.0.0.1:\(port)")
     }
