@@ -57,7 +57,7 @@ struct FaultBench: Sendable {
             }
             let found = Abilities(
                 fillsDisk: try await stack.putPostgresOnItsOwnDisk(megabytes: 768 + seconds),
-                movesClocks: try stack.makeClocksMovable())
+                movesClocks: try await stack.makeClocksMovable())
             able.withLock { $0 = found }
         } _: { stack in
             guard let (kafka, postgres) = proxies.withLock({ $0 }) else { return }
@@ -345,48 +345,6 @@ extension Stack {
         let mounted = try await run("/bin/mount", ["-t", "tmpfs", "-o", "size=\(megabytes)m", "tmpfs", path])
         if mounted.code != 0 { print("SKIPPED: a full disk; mounting a small one needs root: \(mounted.errors)") }
         return mounted.code == 0
-    }
-
-    /// Lets the clocks of Postgres and of messaging be moved, by Debian's libfaketime.
-    func makeClocksMovable() throws -> Bool {
-        let folders = (try? FileManager.default.contentsOfDirectory(atPath: "/usr/lib")) ?? []
-        let libraries = folders.map { "/usr/lib/\($0)/faketime/libfaketime.so.1" }
-        guard let library = libraries.first(where: FileManager.default.fileExists) else {
-            print("SKIPPED: clocks that jump; Debian's package libfaketime is not installed")
-            return false
-        }
-        for program in ["messaging", "postgres"] {
-            try moveClock(of: program, bySeconds: 0)
-            let settings = [
-                "LD_PRELOAD=\(library)", "FAKETIME_TIMESTAMP_FILE=\(folder)/\(program).clock",
-                "FAKETIME_CACHE_DURATION=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1",
-            ]
-            if program == "postgres", getuid() == 0 {
-                try preloadAfterSetpriv(settings)
-            } else {
-                for line in settings { try add(line, to: "\(program).environment") }
-            }
-        }
-        return true
-    }
-
-    /// The library cannot be shared by root, who starts Postgres, and the user that Postgres then is: it is loaded after
-    /// the change.
-    private func preloadAfterSetpriv(_ settings: [String]) throws {
-        let wrapper = "\(folder)/settings/setpriv"
-        try """
-        #!/bin/bash
-        options=()
-        while [[ $1 == --* ]]; do options+=("$1") && shift; done
-        exec /usr/bin/setpriv "${options[@]}" env \(settings.joined(separator: " ")) "$@"
-        """.write(toFile: wrapper, atomically: true, encoding: .utf8)
-        chmod(wrapper, 0o755)
-        try add("PATH=\(folder)/settings:$PATH", to: "postgres.environment")
-    }
-
-    func moveClock(of program: String, bySeconds seconds: Int) throws {
-        try "\(seconds >= 0 ? "+" : "")\(seconds)\n".write(
-            toFile: "\(folder)/\(program).clock", atomically: true, encoding: .utf8)
     }
 
     /// Where `FAULT_LOGS` names a folder, the logs of a test that failed are kept there.
