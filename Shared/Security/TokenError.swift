@@ -9,7 +9,6 @@ public enum TokenError: Error, Sendable, Equatable, CustomStringConvertible {
     case unknownKey
     case badSignature
     case expired
-    case notYetValid
     case wrongIssuer
     /// The JSON Web Key is not a public key (or, to sign, a private one) of P-256.
     case invalidKey
@@ -25,7 +24,6 @@ public enum TokenError: Error, Sendable, Equatable, CustomStringConvertible {
         case .unknownKey: "signed by a key that is unknown or withdrawn"
         case .badSignature: "the signature does not fit"
         case .expired: "expired"
-        case .notYetValid: "issued in the future"
         case .wrongIssuer: "issued by somebody else"
         case .invalidKey: "not a P-256 JSON Web Key"
         case .tooManyKeys: "too many verification keys"

@@ -100,20 +100,31 @@ struct FaultBench: Sendable {
     func suffer(_ fault: Fault, for duration: Duration) async throws -> [Crowd.Attempt] {
         try await goesOn(since: .now)
         let began = ContinuousClock.now
-        try await fault.begin(self)
-        try await Task.sleep(for: duration)
-        try await fault.end(self)
-        let ended = ContinuousClock.now
-        let recovery = try await goesOn(since: ended)
+        let ended: ContinuousClock.Instant
+        let recovery: Recovery
+        do {
+            try await fault.begin(self)
+            try await Task.sleep(for: duration)
+            try await fault.end(self)
+            ended = .now
+            recovery = try await goesOn(since: ended)
+        } catch {
+            let seen = crowd.attempts(from: began, to: .now)
+            print("\(fault.name): buyers were told \(Self.answers(seen)), the last \(seen.last?.text ?? "")")
+            throw error
+        }
         let seen = crowd.attempts(from: began, to: ended + recovery.decided)
-        let statuses = Dictionary(grouping: seen, by: \.status).mapValues(\.count).sorted { $0.key < $1.key }
         let longest = seen.map(\.duration).max() ?? .zero
         print(
             "\(fault.name.padded(to: 34)) lasted \((ended - began).seconds.fixed(1).padded(to: 5)) s; buyers were told "
-                + statuses.map { "\($0.value) × \($0.key == 0 ? "nothing" : "\($0.key)")" }.joined(separator: ", ")
-                + ", waited \(longest.seconds.fixed(1)) s at most; accepted again after "
+                + "\(Self.answers(seen)), waited \(longest.seconds.fixed(1)) s at most; accepted again after "
                 + "\(recovery.accepted.seconds.fixed(1)) s, decided again after \(recovery.decided.seconds.fixed(1)) s")
         return seen
+    }
+
+    private static func answers(_ attempts: [Crowd.Attempt]) -> String {
+        Dictionary(grouping: attempts, by: \.status).sorted { $0.key < $1.key }
+            .map { "\($0.value.count) × \($0.key == 0 ? "nothing" : "\($0.key)")" }.joined(separator: ", ")
     }
 
     struct Recovery {

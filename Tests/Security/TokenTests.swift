@@ -54,10 +54,9 @@ import Testing
         }
     }
 
-    @Test func aTokenOfTheFutureIsRefusedBeyondTheClockSkew() throws {
-        #expect(try verifier.verify(try key.sign(claims: claims(issued: 59)), now: now).iat > 0)
-        let token = try key.sign(claims: claims(issued: 61))
-        #expect(throws: TokenError.notYetValid) { try verifier.verify(token, now: now) }
+    @Test func aClockThatIsBehindTurnsNobodyAway() throws {
+        let claims = claims(issued: 300)
+        #expect(try verifier.verify(try key.sign(claims: claims), now: now) == claims)
     }
 
     @Test func anotherIssuersTokenIsRefused() throws {
