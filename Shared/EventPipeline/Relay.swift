@@ -9,14 +9,15 @@ import Synchronization
 
 /// Writes state and outgoing records in one transaction and publishes them right after the commit.
 ///
-/// What is committed is published, by this instance or, if it dies, by another: a sweep takes over rows that stay.
+/// What is committed is published, by this instance or, if it dies, by another: a sweep takes over rows that stay. It
+/// also finds what this instance committed without hearing of it, because the connection broke before the answer.
 public final class Relay: Component {
     public let name = "relay"
 
     /// Committed records that wait to be sent take at most about this much memory; beyond it commands are refused.
     public static let waitingBytesMax = 64 << 20
-    /// A row of another instance that is older than this was left behind.
-    private static let leftBehindSeconds = 15
+    /// A row that is older than this and in nobody's hands was left behind.
+    private let leftBehindSeconds: Int
     private static let sweepSeconds = 5
     private static let forgetInterval = Duration.milliseconds(250)
 
@@ -34,16 +35,26 @@ public final class Relay: Component {
         var sequence: Int64 = 0
         var waiting: [(sequence: Int64, records: RecordBatch, report: StepReport)] = []
         var waitingBytes = 0
+        /// The first of those that are being sent.
+        var sending: Int64?
         /// Rows that are sent and still in the outbox.
         var published: [Int64] = []
         var publishing: Task<Void, Never>?
         var forgetting: Task<Void, Never>?
         var sweeping: Task<Void, Never>?
         var stopping = false
+
+        /// Older rows of this instance are not in its hands.
+        var oldestInHand: Int64 {
+            [waiting.lazy.map(\.sequence).min(), sending, published.min()].compactMap(\.self).min() ?? .max
+        }
     }
 
-    public init(_ context: ServiceContext) {
+    public convenience init(_ context: ServiceContext) { self.init(context, leftBehindSeconds: 15) }
+
+    init(_ context: ServiceContext, leftBehindSeconds: Int) {
         self.context = context
+        self.leftBehindSeconds = leftBehindSeconds
         origin = EventOrigin(service: context.serviceName, tracer: context.tracer)
         published = PublishedCounters(context.metrics)
         waitingBytes = context.metrics.gauge(
@@ -55,7 +66,7 @@ public final class Relay: Component {
 
     public func start() async throws {
         let clusterID = try await KafkaAdmin(context.kafka).clusterID()
-        try await takeOver(leftBehindSeconds: Self.leftBehindSeconds)
+        try await takeOver()
         state.withLock {
             $0.clusterID = clusterID
             $0.publishing = Task.detached { [self] in await publishForever() }
@@ -137,6 +148,7 @@ public final class Relay: Component {
         while true {
             let waiting = state.withLock { state in
                 let waiting = state.waiting
+                state.sending = waiting.lazy.map(\.sequence).min()
                 state.waiting = []
                 state.waitingBytes = 0
                 waitingBytes.set(0)
@@ -148,7 +160,10 @@ public final class Relay: Component {
             let began = context.tracer.isOn ? Tracer.now() : 0
             do {
                 try await context.producer.send(records)
-                state.withLock { $0.published.append(contentsOf: waiting.map(\.sequence)) }
+                state.withLock {
+                    $0.published.append(contentsOf: waiting.map(\.sequence))
+                    $0.sending = nil
+                }
                 for row in waiting {
                     published.add(row.report.published)
                     context.tracer.recordPublished(row.report.spans, start: began)
@@ -157,6 +172,7 @@ public final class Relay: Component {
                 context.log.warning("publishing will be tried again", ["component": name, "error": "\(error)"])
                 let stopping = state.withLock { state in
                     state.waiting.insert(contentsOf: waiting, at: 0)
+                    state.sending = nil
                     state.waitingBytes += waiting.reduce(0) { $0 + $1.records.bytes.count }
                     waitingBytes.set(Double(state.waitingBytes))
                     return state.stopping
@@ -191,7 +207,7 @@ public final class Relay: Component {
         while !Task.isCancelled {
             do {
                 try await Task.sleep(for: .seconds(Self.sweepSeconds))
-                try await takeOver(leftBehindSeconds: Self.leftBehindSeconds)
+                try await takeOver()
             } catch is CancellationError {
                 return
             } catch {
@@ -200,10 +216,11 @@ public final class Relay: Component {
         }
     }
 
-    /// Publishes rows of other instances that nobody sent. Locked while they are sent, so only one sweep does it.
-    private func takeOver(leftBehindSeconds: Int) async throws {
+    /// Publishes rows that nobody sent and nobody is about to send. Locked while they are sent, so only one sweep does it.
+    private func takeOver() async throws {
         let own = stream
         let left = Int64(leftBehindSeconds)
+        let oldestInHand = state.withLock { $0.oldestInHand }
         let producer = context.producer
         var found = 0
         repeat {
@@ -211,7 +228,7 @@ public final class Relay: Component {
                 let rows = try await transaction.query(
                     """
                     SELECT stream, sequence, records FROM outbox
-                    WHERE stream LIKE 'relay/%' AND stream <> \(own)
+                    WHERE stream LIKE 'relay/%' AND (stream <> \(own) OR sequence < \(oldestInHand))
                         AND created_at < now() - make_interval(secs => \(left)::bigint)
                     ORDER BY created_at, stream, sequence LIMIT 100 FOR UPDATE SKIP LOCKED
                     """)

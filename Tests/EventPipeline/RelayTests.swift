@@ -1,5 +1,4 @@
 // Commands: what they commit is published, by them or by whoever comes after.
-import EventPipeline
 import Foundation
 import JSON
 import Kafka
@@ -9,6 +8,8 @@ import ServiceKit
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import EventPipeline
 
 @Suite struct RelayTests {
     @Test func whatACommandCommitsIsPublishedAndTheOutboxIsEmptied() async throws {
@@ -60,6 +61,50 @@ import Testing
         #expect(try await fixture.owed(context) == 0)
         #expect(try await fixture.records(of: Topic.orders.name, context).count == 1)
         await relay.stop()
+    }
+
+    /// The caller is told that it failed, and comes again to find it done: nobody else would publish it.
+    @Test func whatWasCommittedAlthoughTheAnswerWasLostIsPublishedByTheSameInstance() async throws {
+        let fixture = try await Fixture()
+        let straight = try fixture.context()
+        for statement: SQL in [
+            "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END'",
+            """
+            CREATE CONSTRAINT TRIGGER late AFTER INSERT ON effects DEFERRABLE INITIALLY DEFERRED
+                FOR EACH ROW EXECUTE FUNCTION dawdle()
+            """,
+        ] { try await straight.postgres.execute(statement) }
+        let proxy = try FaultProxy(to: fixture.server.port)
+        defer { proxy.close() }
+        let dsn = fixture.database.dsn("reservation").replacing(":\(fixture.server.port)/", with: ":\(proxy.port)/")
+        let context = ServiceContext(
+            serviceName: straight.serviceName, instance: "relay", configuration: straight.configuration,
+            log: straight.log, metrics: straight.metrics,
+            postgres: try PostgresPool(
+                dsn: dsn, connectionsMax: 2, applicationName: "test", log: straight.log, metrics: straight.metrics),
+            kafka: straight.kafka, producer: straight.producer)
+        let relay = Relay(context, leftBehindSeconds: 1)
+        try await relay.start()
+        let order = fixture.order(1)
+        let command = Task {
+            try await relay.commit { step in
+                try await step.transaction.execute(
+                    "INSERT INTO effects (order_id, variant) VALUES (\(order.orderId), 'x')")
+                step.publish(.orders, key: order.buyerId, id: "\(order.orderId)", order)
+            }
+        }
+        try await fixture.until("the commit has begun") {
+            try await straight.postgres.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").count == 1
+        }
+        proxy.reset()
+        await #expect(throws: PostgresError.self) { try await command.value }
+        try await fixture.until("it is published") {
+            try await fixture.records(of: Topic.orders.name, straight).count == 1
+        }
+        try await fixture.until("the outbox is empty") { try await fixture.owed(straight) == 0 }
+        #expect(try await fixture.count(straight) == 1)
+        await relay.stop()
+        await context.postgres.close()
     }
 
     @Test func concurrentCommandsShareTransactionsAndEachGetsItsOwnAnswer() async throws {
