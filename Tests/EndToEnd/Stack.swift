@@ -167,15 +167,7 @@ struct Stack: Sendable {
     }
 
     /// Ends a program for good; `scripts/up` starts it again.
-    func stop(_ name: String) async throws {
-        let path = "\(folder)/run/\(name).supervisor"
-        let text = try String(contentsOfFile: path, encoding: .utf8)
-        guard let supervisor = text.split(separator: " ").first.flatMap({ Int32($0) }) else {
-            throw Ended.Failure(description: "\(name) does not run")
-        }
-        kill(supervisor, SIGTERM)
-        try await eventually { !FileManager.default.fileExists(atPath: path) }
-    }
+    func stop(_ name: String) async throws { try await run("\(Self.root)/scripts/down", [name]).requireSuccess() }
 
     func signal(_ name: String, _ signal: Int32) throws {
         guard let process = processNumber(name), kill(process, signal) == 0 else {

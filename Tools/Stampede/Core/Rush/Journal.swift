@@ -37,9 +37,7 @@ final class Journal: Sendable {
         var sent = 0
         /// Answered 202, or acknowledged by Kafka.
         var accepted = 0
-        /// Answered anything else for good.
-        var refused = 0
-        /// The same by the status that was answered.
+        /// Answered anything else for good, by the status that was answered.
         var refusedByStatus: [Int: Int] = [:]
         var listenersLost = 0
         /// First answers to orders, by what they said.
@@ -64,6 +62,7 @@ final class Journal: Sendable {
         var soldOutAt: Timestamp?
         var lastEventAt: Timestamp?
 
+        var refused: Int { refusedByStatus.values.reduce(0, +) }
         var decided: Int { reserved + waitlisted + rejected }
         /// Reserved, at first or from the waitlist, and neither paid nor let go.
         var awaitingPayment: Int { reserved + promoted - captured - released }
@@ -100,7 +99,6 @@ final class Journal: Sendable {
                 state.sent[entry.order] = Moment(entry.sentAt, since: noon)
                 state.counts.sent += 1
                 if let status = entry.refusal {
-                    state.counts.refused += 1
                     state.counts.refusedByStatus[status, default: 0] += 1
                     state.refusals.append(UInt32(clamping: entry.answeredAt.microseconds - entry.sentAt.microseconds))
                 } else {
