@@ -129,7 +129,7 @@ extension SeededRandom {
     mutating func line() -> OrderLine {
         OrderLine(
             orderId: id(), saleId: id(), batch: int(in: 1...Sale.batchesMax), variant: word(), buyerId: id(),
-            brandId: id())
+            brandId: id(), orderRevision: optional { $0.int(in: 1...9) })
     }
 }
 

@@ -9,9 +9,13 @@ public struct OrderLine: Hashable, Sendable, Codable {
     public let variant: String
     public let buyerId: AccountID
     public let brandId: BrandID
+    /// The place of the event in its order's life: 1 is the decision, every later change is one more. Events of one order
+    /// may arrive in another order than this; the greatest says what is so. Nil: the publisher was a version that did not number them.
+    public let orderRevision: Int?
 
     public init(
-        orderId: OrderID, saleId: SaleID, batch: Int, variant: String, buyerId: AccountID, brandId: BrandID
+        orderId: OrderID, saleId: SaleID, batch: Int, variant: String, buyerId: AccountID, brandId: BrandID,
+        orderRevision: Int? = 1
     ) {
         self.orderId = orderId
         self.saleId = saleId
@@ -19,6 +23,7 @@ public struct OrderLine: Hashable, Sendable, Codable {
         self.variant = variant
         self.buyerId = buyerId
         self.brandId = brandId
+        self.orderRevision = orderRevision
     }
 
     init(json: JSONValue) throws(JSONError) {
@@ -28,6 +33,7 @@ public struct OrderLine: Hashable, Sendable, Codable {
         variant = try json.variant()
         buyerId = try json.identifier("buyerId")
         brandId = try json.identifier("brandId")
+        orderRevision = try json.orderRevision()
     }
 
     func writeMembers(to writer: inout JSONWriter) {
@@ -37,6 +43,13 @@ public struct OrderLine: Hashable, Sendable, Codable {
         writer.field("variant", variant)
         writer.field("buyerId", buyerId)
         writer.field("brandId", brandId)
+        writer.field("orderRevision", optional: orderRevision)
+    }
+}
+
+extension JSONValue {
+    func orderRevision() throws(JSONError) -> Int? {
+        try optionalInteger("orderRevision", in: 1...Int64(Int32.max)).map { Int($0) }
     }
 }
 
