@@ -102,19 +102,15 @@ public final class Step {
     }
 
     /// Everything that goes out as it is, the dead letters last.
-    func packed() -> RecordBatch {
+    /// - Throws: `Unappliable` where an event is larger than what can be sent.
+    func packed() throws(Unappliable) -> RecordBatch {
+        if let bytes = encoder.oversized {
+            throw Unappliable(
+                reason: "what it publishes has \(bytes) bytes, more than the \(KafkaProducer.recordBytesMax) that can be sent")
+        }
         var packed = outgoing
         for (record, reason) in dead {
-            packed.append(
-                copyOf: record, topic: "\(record.topic).dead",
-                adding: [
-                    ("stampede-dead-reason", Array(reason.utf8)),
-                    ("stampede-dead-service", Array(origin.service.utf8)),
-                    ("stampede-dead-topic", Array(record.topic.utf8)),
-                    ("stampede-dead-partition", Array("\(record.partition)".utf8)),
-                    ("stampede-dead-offset", Array("\(record.offset)".utf8)),
-                    ("stampede-dead-time", now.textBytes),
-                ])
+            DeadLetterRecord(record: record, reason: reason).append(to: &packed, service: origin.service, now: now)
         }
         return packed
     }
@@ -169,9 +165,13 @@ final class PublishedCounters: Sendable {
 
     init(_ metrics: Metrics) { self.metrics = metrics }
 
-    func add(_ tally: PublishedTally) {
+    func add(_ tally: PublishedTally) { add(tally.counts.lazy.map { ($0.type, $0.count) }) }
+
+    func add(_ counts: [String: Int]) { add(counts.lazy.map { ($0.key, $0.value) }) }
+
+    private func add(_ counts: some Sequence<(String, Int)>) {
         known.withLock { known in
-            for (type, count) in tally.counts {
+            for (type, count) in counts {
                 let counter =
                     known[type]
                     ?? metrics.counter(
@@ -194,6 +194,8 @@ struct EventEncoder: Sendable {
     private var commonTime = Timestamp.distantPast
     private(set) var tally = PublishedTally()
     private(set) var spans: [PublishedSpan] = []
+    /// The size of a record that is larger than what can be sent.
+    private(set) var oversized: Int?
 
     init(_ origin: EventOrigin) { self.origin = origin }
 
@@ -209,6 +211,11 @@ struct EventEncoder: Sendable {
         let span = cause.map { $0.child(salt: TraceContext.salt(id)) }
         if let cause, let span, origin.tracer.records(span) {
             spans.append(PublishedSpan(context: span, cause: cause, topic: topic, type: Payload.type))
+        }
+        let before = records.bytes.count
+        defer {
+            let bytes = records.bytes.count - before
+            if bytes > KafkaProducer.recordBytesMax { oversized = bytes }
         }
         records.append(topic: topic.name, key: key, value: writer.bytes) { headers in
             headers.add(common)

@@ -358,7 +358,7 @@ private final class Membership {
         guard revocation?.partitions.contains(partition) != true else { return }
         do {
             let offset = try result.get()
-            let feed = try PartitionFeed(partition, handle: handle, bounds: bounds, taken: taken)
+            let feed = try PartitionFeed(partition, start: offset, handle: handle, bounds: bounds, taken: taken)
             // Librdkafka remembers a pause beyond the assignment in which it was asked for.
             feed.resume()
             if let error = assign(partition, from: offset ?? Int64(RD_KAFKA_OFFSET_BEGINNING)) { throw error }

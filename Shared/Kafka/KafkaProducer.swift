@@ -12,6 +12,11 @@ import Synchronization
 /// Two calls at the same time may interleave. Memory is bounded by `queueBytesMax`; a call that meets the bound waits,
 /// in turn with others, until deliveries have made room.
 public final class KafkaProducer: Sendable {
+    /// A record with its topic, key, value and headers, as `RecordBatch` packs it, is at most this large: within
+    /// `message.max.bytes` whatever the protocol adds.
+    public static let recordBytesMax = messageBytesMax - (64 << 10)
+    static let messageBytesMax = 4 << 20
+
     private let configuration: KafkaConfiguration
     private let queueBytesMax: Int
     private let log: Logger
@@ -138,7 +143,7 @@ private final class ProducerConnection: @unchecked Sendable {
                 "compression.codec": "lz4",
                 "linger.ms": "2",
                 "partitioner": "murmur2_random",
-                "message.max.bytes": "\(4 << 20)",
+                "message.max.bytes": "\(KafkaProducer.messageBytesMax)",
                 "message.timeout.ms": "30000",
                 "topic.metadata.propagation.max.ms": "10000",
                 "queue.buffering.max.kbytes": "\(kilobytes)",

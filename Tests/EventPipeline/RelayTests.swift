@@ -83,7 +83,7 @@ import Testing
             postgres: try PostgresPool(
                 dsn: dsn, connectionsMax: 2, applicationName: "test", log: straight.log, metrics: straight.metrics),
             kafka: straight.kafka, producer: straight.producer)
-        let relay = Relay(context, leftBehindSeconds: 1)
+        let relay = Relay(context)
         try await relay.start()
         let order = fixture.order(1)
         let command = Task {

@@ -101,7 +101,13 @@ extension ConsumedRecord {
         try await producer.send(topic: topic, key: [1], value: [2], headers: [("h", [3]), ("e", [])])
         let record = try #require(try await readAll(topic, 1, on: broker).first)
         var batch = RecordBatch()
-        batch.append(copyOf: record, topic: dead, adding: [("reason", [4])])
+        batch.append(
+            copyOf: record, topic: dead,
+            within: .init(keyBytesMax: 1000, valueBytesMax: 1000, headersMax: 100, headerBytesMax: 1000)
+        ) { cut in
+            #expect(cut == nil)
+            return [("reason", [4])]
+        }
         try await producer.send(batch)
         let passed = try #require(try await readAll(dead, 1, on: broker).first)
         #expect(passed.key == record.key)

@@ -24,6 +24,7 @@ public struct MessagingService: Service {
     public static let migrations = [
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
+        PipelineSchema.commands(number: 2),
     ]
 
     public static let topics: [Topic] = [

@@ -14,6 +14,7 @@ public struct PaymentService: Service {
     public static let migrations = [
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
+        PipelineSchema.commands(number: 2),
     ]
     public static let configurationKeys = [
         ConfigurationKey(
