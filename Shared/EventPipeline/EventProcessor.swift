@@ -138,22 +138,14 @@ public final class EventProcessor: Component {
     private func run(_ work: PartitionWork, _ consumer: GroupConsumer) async throws(KafkaError) {
         try await consumer.run(
             startOffset: { partition in
-                let next: Int64
-                do {
-                    // Asked for first: another instance may still move both.
-                    let committed = try await consumer.committed([partition])[partition]
-                    next = try await work.claim(partition.partition)
-                    try work.requireNotOlder(partition.partition, next, than: committed)
-                } catch let error as PostgresError where error.isUnavailable {
-                    throw NotYet(cause: error)
-                } catch let error as KafkaError {
-                    throw NotYet(cause: error)
-                }
-                work.stands(partition.partition, nil)
+                // Asked for first: another instance may still move both.
+                let committed = try await consumer.committed([partition])[partition]
+                let next = try await work.claim(partition.partition)
+                try work.requireNotOlder(partition.partition, next, than: committed)
                 return next == PipelineSchema.beginning ? nil : next
             },
             process: { feed in
-                await PartitionProcessor(work, feed) { consumer.commit([feed.partition: $0]) }.run()
+                try await PartitionProcessor(work, feed) { consumer.commit([feed.partition: $0]) }.run()
             },
             failed: { [self] in failed($0, $1) },
             revoked: { [self] partitions in
@@ -209,21 +201,16 @@ public final class EventProcessor: Component {
         }
     }
 
-    /// Postgres or Kafka could not be asked where a partition begins: no reason for it to stand still. The consumer asks
-    /// again.
-    private struct NotYet: Error, CustomStringConvertible {
-        let cause: any Error
-        var description: String { "\(cause)" }
-    }
-
     private func failed(_ partition: TopicPartition, _ error: any Error) {
         let details = [
             "processor": name, "topic": partition.topic, "partition": "\(partition.partition)", "error": "\(error)",
         ]
-        if error is NotYet { return context.log.warning("a partition's start will be tried again", details) }
+        guard case .fatal(let reason) = Fate(of: error) else {
+            return context.log.warning("a partition's start will be tried again", details)
+        }
         // It is asked again, and need not be said again.
         let isNew = state.withLock { state in
-            state.standing.updateValue("\(error)", forKey: partition.partition) == nil
+            state.standing.updateValue(reason, forKey: partition.partition) == nil
         }
         if isNew { context.log.error("a partition stands still until the cause is gone", details) }
     }

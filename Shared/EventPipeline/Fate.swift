@@ -45,6 +45,7 @@ enum Fate: Equatable, Sendable {
         case let error as RecipeError: self = .unappliable(error.description)
         case let error as PostgresError: self = Self.postgres(error)
         case let error as KafkaError: self = Self.kafka(error)
+        case let error as FeedFailed: self = .outage(error.reason)
         case is CancellationError: self = .outage("cancelled")
         default: self = .transient("\(error)")
         }
@@ -64,8 +65,9 @@ enum Fate: Equatable, Sendable {
         // Data, integrity, limits of the program: of the values.
         case "22", "23", "54": return .unappliable(error.description)
         // No such table or function, no right to it, no such schema: of the installation.
-        case "42", "3F", "28", "3D", "F0", "ST": return .fatal(
-            "\(error); bring schema and rights to what this version of the service expects")
+        case "42", "3F", "28", "3D", "F0", "ST":
+            return .fatal(
+                "\(error); bring schema and rights to what this version of the service expects")
         default: return .transient(error.description)
         }
     }

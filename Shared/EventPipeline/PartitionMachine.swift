@@ -81,6 +81,8 @@ struct PartitionMachine: Sendable {
 
     /// Why the partition stands still.
     private(set) var standing: String?
+    /// Why the partition's feed is of no use any more, once it has ended by that.
+    private(set) var failure: Fate?
     private(set) var last: Action = .claim
 
     /// Outbox rows that are acknowledged and still there.
@@ -237,10 +239,11 @@ struct PartitionMachine: Sendable {
     private mutating func failed(_ fate: Fate) -> Action {
         switch last {
         case .commit, .bury, .prepare: return applyingFailed(fate)
-        case .take:
-            // Whatever was fetched, it does not go on by itself.
-            forgetBatch()
-            return wait(fate, then: .claim)
+        case .take, .seek:
+            // The fetcher does not go on by itself: the group's consumer starts the partition anew.
+            failure = fate
+            isEnding = true
+            return sent.isEmpty ? .end : .clear(sent)
         case .clear where isEnding: return .end
         default: return wait(fate, then: last)
         }

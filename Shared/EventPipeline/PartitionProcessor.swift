@@ -28,6 +28,10 @@ final class PartitionProcessor {
     private var nextCommitToKafka = ContinuousClock.now
     /// What Kafka was told last.
     private var committedToKafka: Int64 = PipelineSchema.beginning
+    /// An offset that was stored, and at which the log went on: one that is stored later is not before it.
+    private var known: Int64 = PipelineSchema.beginning
+    /// The log has given records, or has none: where fetching goes on from is right.
+    private var hasFetched = false
     private var hasTurn = false
     private var hasBegun = false
 
@@ -72,19 +76,28 @@ final class PartitionProcessor {
         sender = RecordSender(producer: work.context.producer, service: work.context.serviceName, log: work.context.log)
     }
 
-    /// Returns when the partition goes. Whatever fails meanwhile ends in its fate.
-    func run() async {
+    /// Returns when the partition goes. Whatever fails meanwhile ends in its fate; only where fetching itself has failed
+    /// it throws, to be started anew.
+    func run() async throws {
         var action = machine.last
         while action != .end {
             let event = await perform(action)
             if case .failed(let fate) = event { tell(fate, of: action) }
             let stood = machine.standing
             action = machine.handle(event)
+            switch event {
+            case .taken, .committed: known = machine.next
+            default: break
+            }
             if machine.standing != stood { work.stands(partition, machine.standing) }
         }
         giveTurn()
-        work.stands(partition, nil)
         work.progress.ended(partition)
+        switch machine.failure {
+        case nil: work.stands(partition, nil)
+        case .fatal(let reason)?: throw Fatal(reason: reason)
+        case let fate?: throw FeedFailed(reason: fate.reason)
+        }
     }
 
     private func tell(_ fate: Fate, of action: PartitionMachine.Action) {
@@ -161,7 +174,7 @@ final class PartitionProcessor {
         // transaction costs the same for one event and for hundreds.
         if let nextTurn, records.count < work.recordsMax / 2 { try? await Task.sleep(until: nextTurn) }
         records = []
-        let mayIdle = isBounded || committedToKafka != machine.next
+        let mayIdle = isBounded || committedToKafka != machine.next || !hasFetched
         guard
             let batch = try await feed.next(
                 recordsMax: work.recordsMax, waitMilliseconds: mayIdle ? Self.idleMilliseconds : nil)
@@ -169,6 +182,8 @@ final class PartitionProcessor {
             commitToKafka()
             return .gone
         }
+        if !hasFetched { work.stands(partition, nil) }
+        hasFetched = true
         if batch.isEmpty {
             commitToKafka()
             return .idle
@@ -220,7 +235,7 @@ final class PartitionProcessor {
 
     private func claim() async throws -> Int64 {
         let stored = try await work.claim(partition)
-        try work.requireNotOlder(partition, stored, than: machine.next)
+        try work.requireNotOlder(partition, stored, than: known)
         return stored
     }
 
@@ -326,7 +341,8 @@ final class PartitionProcessor {
             try work.handler.render(batch, recipe: recipe, into: &outgoing)
         } catch {
             throw Fatal(
-                reason: "what was committed for \(stream) from offset \(batch.firstOffset) cannot be written as events by "
+                reason:
+                    "what was committed for \(stream) from offset \(batch.firstOffset) cannot be written as events by "
                     + "this version of \(work.context.serviceName), start the one that committed it: \(error)")
         }
         let began = tracer.isOn ? Tracer.now() : 0
@@ -399,6 +415,12 @@ final class PartitionProcessor {
         for await result in outcomes { return try result.get() }
         throw PartitionGone()
     }
+}
+
+/// Fetching failed in a way that passes.
+struct FeedFailed: Error, CustomStringConvertible {
+    let reason: String
+    var description: String { reason }
 }
 
 /// The partition is no longer this instance's.

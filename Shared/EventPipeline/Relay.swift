@@ -59,7 +59,8 @@ public final class Relay: Component {
 
     public func start() async throws {
         let clusterID = try await KafkaAdmin(context.kafka).clusterID()
-        let listener = try context.postgres.listen(channel) { [wakeup] in wakeup.yield() }
+        try await adoptOlderRows()
+        let listener = context.postgres.listen(channel) { [wakeup] in wakeup.yield() }
         state.withLock {
             $0.clusterID = clusterID
             $0.listening = listener
@@ -131,6 +132,21 @@ public final class Relay: Component {
         } else {
             tracer.recordTransaction(causes, start: began, end: Tracer.now())
         }
+    }
+
+    /// Versions before the publisher was one for all instances left their rows in a stream of each instance: those that
+    /// nobody has sent for a while are put into the one line.
+    private func adoptOlderRows() async throws {
+        try await context.postgres.execute(
+            """
+            WITH gone AS (
+                DELETE FROM outbox WHERE stream LIKE 'relay/%' AND created_at < now() - interval '15 seconds'
+                RETURNING cluster_id, records, created_at, stream, sequence
+            )
+            INSERT INTO outbox (stream, sequence, cluster_id, records)
+            SELECT \(PipelineSchema.commandStream), nextval('outbox_commands'), cluster_id, records
+            FROM (SELECT * FROM gone ORDER BY created_at, stream, sequence) AS ordered
+            """)
     }
 
     // MARK: The publisher
