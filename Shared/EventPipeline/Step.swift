@@ -104,9 +104,9 @@ public final class Step {
     /// Everything that goes out as it is, the dead letters last.
     /// - Throws: `Unappliable` where an event is larger than what can be sent.
     func packed() throws(Unappliable) -> RecordBatch {
-        if let bytes = encoder.oversized {
+        if !outgoing.recordsLarger(than: KafkaProducer.recordBytesMax).isEmpty {
             throw Unappliable(
-                reason: "what it publishes has \(bytes) bytes, more than the \(KafkaProducer.recordBytesMax) that can be sent")
+                reason: "an event that it publishes has more than the \(KafkaProducer.recordBytesMax) bytes that can be sent")
         }
         var packed = outgoing
         for (record, reason) in dead {
@@ -194,8 +194,6 @@ struct EventEncoder: Sendable {
     private var commonTime = Timestamp.distantPast
     private(set) var tally = PublishedTally()
     private(set) var spans: [PublishedSpan] = []
-    /// The size of a record that is larger than what can be sent.
-    private(set) var oversized: Int?
 
     init(_ origin: EventOrigin) { self.origin = origin }
 
@@ -211,11 +209,6 @@ struct EventEncoder: Sendable {
         let span = cause.map { $0.child(salt: TraceContext.salt(id)) }
         if let cause, let span, origin.tracer.records(span) {
             spans.append(PublishedSpan(context: span, cause: cause, topic: topic, type: Payload.type))
-        }
-        let before = records.bytes.count
-        defer {
-            let bytes = records.bytes.count - before
-            if bytes > KafkaProducer.recordBytesMax { oversized = bytes }
         }
         records.append(topic: topic.name, key: key, value: writer.bytes) { headers in
             headers.add(common)

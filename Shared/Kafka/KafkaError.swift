@@ -42,6 +42,11 @@ public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The client was closed before the call was done.
     public var isClosed: Bool { code == RD_KAFKA_RESP_ERR__DESTROY.rawValue }
 
+    /// A record that was taken out of the client's queue before it was acknowledged.
+    var isPurge: Bool {
+        code == RD_KAFKA_RESP_ERR__PURGE_QUEUE.rawValue || code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT.rawValue
+    }
+
     init(_ code: rd_kafka_resp_err_t, _ message: String? = nil, isFatal: Bool = false) {
         let meaning = rd_kafka_err2str(code).map { String(cString: $0) } ?? "error \(code.rawValue)"
         self.code = code.rawValue

@@ -305,6 +305,32 @@ extension RecordBatch {
         return counts
     }
 
+    /// What a record counts against `KafkaProducer.recordBytesMax`: what it takes on the wire at the most.
+    /// - Parameter headers: the bytes of all names and values.
+    public static func recordBytes(key: Int, value: Int, headers: Int, headerCount: Int) -> Int {
+        // Lengths, attributes, offset and time; of a header two lengths.
+        36 + key + value + headers + 10 * headerCount
+    }
+
+    /// The places, in the order of appending, of the records that count more than `bytesMax`.
+    public func recordsLarger(than bytesMax: Int) -> [Int] {
+        // A record counts 10 bytes and one a header more than it takes here, at the most.
+        guard bytes.count > bytesMax - 10 - Self.headersMax else { return [] }
+        return bytes.withUnsafeBytes { all in
+            var cursor = Cursor(all)
+            return (0..<count).filter { _ in
+                let record = cursor.next()
+                let end = all.baseAddress.unsafelyUnwrapped + cursor.position
+                // Names and values, and of each header two lengths and a NUL.
+                let packed = end - record.headers
+                let counted = Self.recordBytes(
+                    key: record.key?.count ?? 0, value: record.value?.count ?? 0,
+                    headers: packed - 9 * record.headerCount, headerCount: record.headerCount)
+                return counted > bytesMax
+            }
+        }
+    }
+
     /// A record where it lies in the buffer.
     struct Packed {
         let topic: UnsafePointer<CChar>
