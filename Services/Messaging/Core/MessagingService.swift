@@ -24,6 +24,7 @@ public struct MessagingService: Service {
     public static let migrations = [
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
+        Migration(number: 2, name: "order_place", sql: PackageResources._002_order_place_sql),
     ]
 
     public static let topics: [Topic] = [
