@@ -54,6 +54,21 @@ import Testing
         #expect(OrderChange.sets(folded).map(\.count) == [1, 1])
     }
 
+    /// Why the status's rank is order enough: in no life does it fall, so whatever comes last has the greatest.
+    @Test(
+        arguments: [
+            [.waitlisted, .reserved, .confirmed, .released, .refunded], [.reserved, .released, .refunded],
+            [.waitlisted, .rejected], [.waitlisted, .released], [.released], [.rejected], [.reserved, .confirmed],
+        ] as [[OrderStatus]])
+    func aLifeEndsTheSameInWhateverOrderItIsHeardOf(life: [OrderStatus]) {
+        #expect(zip(life, life.dropFirst()).allSatisfy { $0.rank < $1.rank })
+        var random = SeededRandom(seed: 1)
+        for _ in 0..<50 {
+            let heard = (life + life).shuffled(using: &random).map { OrderChange(line, $0, at: .distantPast) }
+            #expect(OrderChange.folded(heard).map(\.status) == [life[life.count - 1]])
+        }
+    }
+
     @Test func aRefundThatComesFirstTakesBatchAndVariantFromTheDecision() {
         let refund = PaymentRefunded(
             paymentId: PaymentID(high: 1, low: 9), orderId: line.orderId, saleId: line.saleId, buyerId: line.buyerId,
@@ -64,6 +79,25 @@ import Testing
         #expect(folded.first?.status == .refunded)
         #expect(folded.first?.batch == 1)
         #expect(folded.first?.variant == "a")
+    }
+}
+
+@Suite struct StoredSequencesTests {
+    @Test func numbersAreFoundByTheirOffsets() {
+        var stored = StoredSequences(firstOffset: 700, count: 4)
+        stored[701] = 12
+        stored[703] = 1
+        let read = StoredSequences(encoded: stored.encoded, offsets: [])
+        #expect(read == stored)
+        #expect((699...704).map { read[$0] } == [nil, nil, 12, nil, 1, nil])
+        #expect(StoredSequences(encoded: StoredSequences(firstOffset: 0, count: 1).encoded, offsets: [])[0] == nil)
+    }
+
+    @Test func whatTheFirstVersionLeftIsReadByPlace() {
+        let bytes = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0] as [UInt8]
+        let read = StoredSequences(encoded: bytes, offsets: [10, 12, 13])
+        #expect([10, 11, 12, 13].map { read[$0] } == [3, nil, nil, 260])
+        #expect(StoredSequences(encoded: [], offsets: [])[0] == nil)
     }
 }
 

@@ -60,6 +60,46 @@ import Testing
         await pool.close()
     }
 
+    @Test func anOvertakenWordOfAnOrderIsNotSaidBehindANewerOne() async throws {
+        let chat = try await Chat.shared()
+        let (brand, alice) = (try await chat.brand(), try await chat.person("alice"))
+        func news(_ kind: Notification.Kind, _ revision: Int?, _ order: OrderID) throws -> Notification {
+            Notification(
+                notificationId: .random(), kind: kind, brandId: brand.id, accountId: alice.id, saleId: .random(),
+                orderId: order, text: try #require(LocalizedText(["en": "\(kind) \(revision ?? 0)"])),
+                orderRevision: revision)
+        }
+        func texts() async throws -> [String] {
+            try await messages(chat, brand.id, alice).compactMap { $0["text"]?.string }
+        }
+        let (first, second): (OrderID, OrderID) = (.random(), .random())
+        // In one batch what is told of an order is told in the order of its life, whatever came first.
+        try await publish(
+            chat,
+            [
+                try news(.paid, 2, first), try news(.reserved, 1, second), try news(.reserved, 2, first),
+                try news(.waitlisted, 1, first),
+            ])
+        try await eventually("all are there") { try await texts().count == 4 }
+        #expect(try await texts() == ["waitlisted 1", "reserved 1", "reserved 2", "paid 2"])
+        // In a later one what is older than the last word is told nobody; what was not numbered is.
+        try await publish(
+            chat,
+            [
+                try news(.reserved, 2, first), try news(.refunded, 4, first), try news(.released, 4, first),
+                try news(.released, nil, first), try news(.paid, 1, second),
+            ])
+        try await eventually("the last is there") { try await texts().contains("paid 1") }
+        #expect(try await texts().dropFirst(4) == ["released 4", "refunded 4", "released 0", "paid 1"])
+        // The topic says it in the order of the conversation.
+        try await publish(chat, [try news(.released, 3, first), try news(.released, 2, second)])
+        try await eventually("the next is there") { try await texts().contains("released 2") }
+        #expect(try await texts().count == 9)
+        let sequence = try await chat.find(.messages, MessageSent.self) { message, _ in message.text == "paid 2" }
+            .sequence
+        #expect(sequence == 4)
+    }
+
     @Test func manyOfOneConversationInABatchAreNumberedWithoutAGap() async throws {
         let chat = try await Chat.shared()
         let brand = try await chat.brand()

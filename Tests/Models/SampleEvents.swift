@@ -75,23 +75,24 @@ let eventSamples: [any AnyEventSample] = [
     EventSample(topic: .payments) {
         PaymentCaptured(
             paymentId: $0.id(), orderId: $0.id(), saleId: $0.id(), buyerId: $0.id(), brandId: $0.id(),
-            amount: $0.money())
+            amount: $0.money(), orderRevision: $0.optional { $0.int(in: 1...9) })
     },
     EventSample(topic: .payments) {
         PaymentFailed(
             orderId: $0.id(), saleId: $0.id(), buyerId: $0.id(), brandId: $0.id(),
-            reason: $0.pick(PaymentFailed.Reason.allCases))
+            reason: $0.pick(PaymentFailed.Reason.allCases), orderRevision: $0.optional { $0.int(in: 1...9) })
     },
     EventSample(topic: .payments) {
         PaymentRefunded(
             paymentId: $0.id(), orderId: $0.id(), saleId: $0.id(), buyerId: $0.id(), brandId: $0.id(),
-            amount: $0.money(), reason: $0.pick(OrderReleased.Reason.allCases))
+            amount: $0.money(), reason: $0.pick(OrderReleased.Reason.allCases),
+            orderRevision: $0.optional { $0.int(in: 1...9) })
     },
     EventSample(topic: .notifications) {
         Notification(
             notificationId: $0.id(), kind: $0.pick(Notification.Kind.allCases), brandId: $0.id(),
             accountId: $0.optional { $0.id() }, saleId: $0.id(), orderId: $0.optional { $0.id() },
-            text: $0.localized())
+            text: $0.localized(), orderRevision: $0.optional { $0.int(in: 1...9) })
     },
     EventSample(topic: .messages) {
         MessageSent(

@@ -36,12 +36,50 @@ import Testing
                 .captured(
                     PaymentCaptured(
                         paymentId: payment, orderId: order, saleId: scenario.sale, buyerId: buyer,
-                        brandId: scenario.brand, amount: scenario.price))
+                        brandId: scenario.brand, amount: scenario.price, orderRevision: 1))
             ])
         #expect(settlement.ledger[.wallet(buyer, .cny)]?.balance == 100)
         #expect(settlement.ledger[.proceeds(scenario.brand, .cny, slot: 3)]?.balance == 199_900)
         #expect(settlement.addedOrders.map(\.state) == [.captured])
         #expect(settlement.addedOrders.first?.payment == payment)
+    }
+
+    @Test func everyAnswerBearsTheRevisionOfWhatItAnswers() throws {
+        func line(_ revision: Int?) -> OrderLine {
+            OrderLine(
+                orderId: order, saleId: scenario.sale, batch: 1, variant: "mi3-silver-16", buyerId: buyer,
+                brandId: scenario.brand, orderRevision: revision)
+        }
+        func revisions(_ settlement: Settlement) -> [Int?] {
+            settlement.answers.map { answer in
+                switch answer.event {
+                case .captured(let event): event.orderRevision
+                case .failed(let event): event.orderRevision
+                case .refunded(let event): event.orderRevision
+                }
+            }
+        }
+        // Promoted, paid by hand, confirmed by reservation and cancelled.
+        let promoted = OrderReserved(
+            line: line(2), price: scenario.price, holdUntil: scenario.holdUntil, promoted: true)
+        var settlement = Settlement(orders: [], accounts: scenario.accounts(buyer, holding: 200_000))
+        try settlement.reserved(promoted, at: scenario.noon, slot: 3, payment: payment, input: 0)
+        _ = try settlement.pay(order, by: buyer, at: scenario.noon, payment: payment, input: 1)
+        try settlement.released(
+            OrderReleased(line: line(4), reason: .cancelled), slot: 3, transfer: TransferID(high: 1, low: 1), input: 2)
+        #expect(settlement.summary == ["captured", "refunded cancelled"])
+        #expect(revisions(settlement) == [2, 4])
+        // What was reserved before it was released is old when it comes after.
+        try settlement.reserved(promoted, at: scenario.noon, slot: 3, payment: payment, input: 3)
+        #expect(settlement.answers.count == 2)
+        // A version that did not number events came before.
+        var unnumbered = Settlement(
+            orders: [], accounts: scenario.accounts(buyer, holding: 0), authorisations: scenario.authorisation(buyer))
+        try unnumbered.reserved(
+            OrderReserved(line: line(nil), price: scenario.price, holdUntil: scenario.holdUntil, promoted: false),
+            at: scenario.noon, slot: 3, payment: payment, input: 0)
+        #expect(unnumbered.summary == ["failed insufficientFunds"])
+        #expect(revisions(unnumbered) == [nil])
     }
 
     @Test func anOrderWithoutAnAuthorisationThatCoversItWaitsForItsBuyer() throws {

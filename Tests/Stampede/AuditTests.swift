@@ -128,6 +128,7 @@ import Testing
         Breach("a winner told twice", "told") { $0.orders.addTold(.toldReserved, to: id(1)) },
         Breach("a loser told that he won", "told") { $0.orders.addTold(.toldReserved, to: id(4)) },
         Breach("a notification that is no message", "delivered") { $0.told.add(notification(99)) },
+        Breach("an older word behind a newer one", "delivered") { $0.olderWords = 1 },
         Breach("another message than the notification", "delivered") {
             $0.told.add(notification(99))
             $0.messages.add(notification(98))
@@ -142,6 +143,14 @@ import Testing
         breach.breakIt(&evidence)
         let finding = try #require(Checks.findings(evidence).first { $0.name == breach.check })
         #expect(finding.wrong > 0)
+    }
+
+    @Test func whatANewerWordOvertookIsSaidAndIsNotWrong() throws {
+        var evidence = Self.goodSale()
+        evidence.overtaken = 2
+        let finding = try #require(Checks.findings(evidence).first { $0.name == "delivered" })
+        #expect((finding.examined, finding.wrong) == (9, 0))
+        #expect(finding.note.hasSuffix("2 overtaken"))
     }
 
     @Test func deadLettersAreShownAndAreNotWrong() throws {

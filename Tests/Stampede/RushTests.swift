@@ -39,6 +39,20 @@ import Testing
         #expect((counts.sent, counts.accepted, counts.refused, counts.reserved, counts.told) == (2, 1, 1, 1, 2))
     }
 
+    @Test func anOlderWordBehindANewerOneNeedNotBeSaid() {
+        let journal = journal(2)
+        func place(_ revision: Int, _ isOfPayment: Bool) -> OrderPlace {
+            OrderPlace(revision: revision, isOfPayment: isOfPayment)
+        }
+        journal.record(
+            [
+                .notified(order: 0, place: place(1, true)), .notified(order: 1, place: place(1, false)),
+                .notified(order: 0, place: place(1, false)), .notified(order: 1, place: nil),
+                .notified(order: 1, place: place(1, true)),
+            ], at: at(1))
+        #expect((journal.counts.notified, journal.counts.overtaken) == (5, 1))
+    }
+
     @Test func aSecondDecisionIsCountedAndChangesNothing() {
         let journal = journal(1)
         journal.record([.decided(order: 0, .reserved)], at: at(1))

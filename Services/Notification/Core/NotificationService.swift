@@ -12,6 +12,7 @@ public struct NotificationService: Service {
     public static let migrations = [
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
+        Migration(number: 2, name: "order_revision", sql: PackageResources._002_order_revision_sql),
     ]
 
     public let components: [any Component]

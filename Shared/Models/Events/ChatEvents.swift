@@ -8,6 +8,9 @@ public struct Notification: EventPayload {
 
     public enum Kind: String, Codable, Sendable, CaseIterable {
         case reserved, waitlisted, soldOut, paid, refunded, released
+
+        /// Whether it tells of an event of `payments`; else of `reservations`.
+        public var isOfPayment: Bool { self == .paid || self == .refunded }
     }
 
     /// Derived from the event that it tells of and its reader: told again, it is the same.
@@ -20,10 +23,12 @@ public struct Notification: EventPayload {
     public let orderId: OrderID?
     /// In the reader's language alone; a broadcast in all.
     public let text: LocalizedText
+    /// Of an order: that of the event which is told: see `OrderLine.orderRevision`.
+    public let orderRevision: Int?
 
     public init(
         notificationId: NotificationID, kind: Kind, brandId: BrandID, accountId: AccountID?, saleId: SaleID,
-        orderId: OrderID?, text: LocalizedText
+        orderId: OrderID?, text: LocalizedText, orderRevision: Int? = nil
     ) {
         self.notificationId = notificationId
         self.kind = kind
@@ -32,6 +37,13 @@ public struct Notification: EventPayload {
         self.saleId = saleId
         self.orderId = orderId
         self.text = text
+        self.orderRevision = orderRevision
+    }
+
+    /// The place in its order's life of what is told: the greater one is the later. Nil where it is not of an order, or
+    /// its publisher was a version that did not number events.
+    public var orderPlace: OrderPlace? {
+        orderId == nil ? nil : orderRevision.map { OrderPlace(revision: $0, isOfPayment: kind.isOfPayment) }
     }
 
     public init(json: JSONValue) throws(JSONError) {
@@ -42,6 +54,7 @@ public struct Notification: EventPayload {
         saleId = try json.identifier("saleId")
         orderId = try json.optionalIdentifier("orderId")
         text = try json.localizedText("text")
+        orderRevision = try json.orderRevision()
     }
 
     public func write(to writer: inout JSONWriter) {
@@ -53,6 +66,7 @@ public struct Notification: EventPayload {
             $0.field("saleId", saleId)
             $0.field("orderId", optional: orderId)
             $0.field("text", text)
+            $0.field("orderRevision", optional: orderRevision)
         }
     }
 }

@@ -11,9 +11,12 @@ public struct PaymentCaptured: EventPayload {
     public let buyerId: AccountID
     public let brandId: BrandID
     public let amount: Money
+    /// That of the reservation's event which this answers: see `OrderLine.orderRevision`.
+    public let orderRevision: Int?
 
     public init(
-        paymentId: PaymentID, orderId: OrderID, saleId: SaleID, buyerId: AccountID, brandId: BrandID, amount: Money
+        paymentId: PaymentID, orderId: OrderID, saleId: SaleID, buyerId: AccountID, brandId: BrandID, amount: Money,
+        orderRevision: Int? = nil
     ) {
         self.paymentId = paymentId
         self.orderId = orderId
@@ -21,6 +24,7 @@ public struct PaymentCaptured: EventPayload {
         self.buyerId = buyerId
         self.brandId = brandId
         self.amount = amount
+        self.orderRevision = orderRevision
     }
 
     public init(json: JSONValue) throws(JSONError) {
@@ -30,6 +34,7 @@ public struct PaymentCaptured: EventPayload {
         buyerId = try json.identifier("buyerId")
         brandId = try json.identifier("brandId")
         amount = try json.money("amount")
+        orderRevision = try json.orderRevision()
     }
 
     public func write(to writer: inout JSONWriter) {
@@ -40,6 +45,7 @@ public struct PaymentCaptured: EventPayload {
             $0.field("buyerId", buyerId)
             $0.field("brandId", brandId)
             $0.field("amount", amount)
+            $0.field("orderRevision", optional: orderRevision)
         }
     }
 }
@@ -61,13 +67,19 @@ public struct PaymentFailed: EventPayload {
     public let buyerId: AccountID
     public let brandId: BrandID
     public let reason: Reason
+    /// That of the reservation's event which this answers: see `OrderLine.orderRevision`.
+    public let orderRevision: Int?
 
-    public init(orderId: OrderID, saleId: SaleID, buyerId: AccountID, brandId: BrandID, reason: Reason) {
+    public init(
+        orderId: OrderID, saleId: SaleID, buyerId: AccountID, brandId: BrandID, reason: Reason,
+        orderRevision: Int? = nil
+    ) {
         self.orderId = orderId
         self.saleId = saleId
         self.buyerId = buyerId
         self.brandId = brandId
         self.reason = reason
+        self.orderRevision = orderRevision
     }
 
     public init(json: JSONValue) throws(JSONError) {
@@ -76,6 +88,7 @@ public struct PaymentFailed: EventPayload {
         buyerId = try json.identifier("buyerId")
         brandId = try json.identifier("brandId")
         reason = try json.choice("reason")
+        orderRevision = try json.orderRevision()
     }
 
     public func write(to writer: inout JSONWriter) {
@@ -85,6 +98,7 @@ public struct PaymentFailed: EventPayload {
             $0.field("buyerId", buyerId)
             $0.field("brandId", brandId)
             $0.field("reason", reason.rawValue)
+            $0.field("orderRevision", optional: orderRevision)
         }
     }
 }
@@ -100,10 +114,12 @@ public struct PaymentRefunded: EventPayload {
     public let brandId: BrandID
     public let amount: Money
     public let reason: OrderReleased.Reason
+    /// That of the reservation's event which this answers: see `OrderLine.orderRevision`.
+    public let orderRevision: Int?
 
     public init(
         paymentId: PaymentID, orderId: OrderID, saleId: SaleID, buyerId: AccountID, brandId: BrandID, amount: Money,
-        reason: OrderReleased.Reason
+        reason: OrderReleased.Reason, orderRevision: Int? = nil
     ) {
         self.paymentId = paymentId
         self.orderId = orderId
@@ -112,6 +128,7 @@ public struct PaymentRefunded: EventPayload {
         self.brandId = brandId
         self.amount = amount
         self.reason = reason
+        self.orderRevision = orderRevision
     }
 
     public init(json: JSONValue) throws(JSONError) {
@@ -122,6 +139,7 @@ public struct PaymentRefunded: EventPayload {
         brandId = try json.identifier("brandId")
         amount = try json.money("amount")
         reason = try json.choice("reason")
+        orderRevision = try json.orderRevision()
     }
 
     public func write(to writer: inout JSONWriter) {
@@ -133,6 +151,7 @@ public struct PaymentRefunded: EventPayload {
             $0.field("brandId", brandId)
             $0.field("amount", amount)
             $0.field("reason", reason.rawValue)
+            $0.field("orderRevision", optional: orderRevision)
         }
     }
 }

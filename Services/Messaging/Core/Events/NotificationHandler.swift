@@ -23,17 +23,25 @@ struct NotificationHandler: EventHandler {
                 posts.append(Self.post(event.value, at: event.time))
             }
         }
-        var sequences = try await MessageStorage.store(messages, in: step.transaction)
+        var sequences = try await MessageStorage.store(Self.inOrdersOfLife(messages), in: step.transaction)
         sequences.merge(try await BrandStorage.store(posts, in: step.transaction)) { first, _ in first }
         guard !sequences.isEmpty else { return }
-        step.publish(rendering: Self.recipe(events, sequences))
+        var recipe = StoredSequences(firstOffset: batch.firstOffset, count: Int(batch.nextOffset - batch.firstOffset))
+        for event in events {
+            // Taken out, so that a second event of the same notification is none.
+            guard let sequence = sequences.removeValue(forKey: Self.messageID(event.value)) else { continue }
+            recipe[event.offset] = sequence
+        }
+        step.publish(rendering: recipe.encoded)
     }
 
     func render(_ batch: EventBatch, recipe: [UInt8], into outgoing: inout Outgoing) throws {
         let events = batch.events(of: Notification.self)
-        let sequences = try Self.sequences(of: recipe, count: events.count)
+        let recipe = StoredSequences(encoded: recipe, offsets: events.map(\.offset))
         var conversations = ConversationCache()
-        for (event, sequence) in zip(events, sequences) where sequence > 0 {
+        // By their numbers, which is each conversation's order and each brand's.
+        let stored = events.compactMap { event in recipe[event.offset].map { (event: event, sequence: $0) } }
+        for (event, sequence) in stored.sorted(by: { $0.sequence < $1.sequence }) {
             let notification = event.value
             if let reader = notification.accountId {
                 let message = Self.message(notification, to: reader, at: event.time, &conversations)
@@ -49,6 +57,24 @@ struct NotificationHandler: EventHandler {
         }
     }
 
+    /// What a batch tells of one order, in the order of its life: reservations and payments are told side by side. All
+    /// else stays where it is.
+    static func inOrdersOfLife(_ messages: [NewMessage]) -> [NewMessage] {
+        var places: [OrderID: [Int]] = [:]
+        for (place, message) in messages.enumerated() where message.orderPlace != nil {
+            if let order = message.orderID { places[order, default: []].append(place) }
+        }
+        var sorted = messages
+        for places in places.values where places.count > 1 {
+            let news = places.map { messages[$0] }
+            let inOrder = news.enumerated().sorted {
+                ($0.element.orderPlace?.number ?? 0, $0.offset) < ($1.element.orderPlace?.number ?? 0, $1.offset)
+            }
+            for (place, message) in zip(places, inOrder) { sorted[place] = message.element }
+        }
+        return sorted
+    }
+
     private static func message(
         _ notification: Notification, to reader: AccountID, at time: Timestamp, _ conversations: inout ConversationCache
     ) -> NewMessage {
@@ -57,7 +83,7 @@ struct NotificationHandler: EventHandler {
             conversationID: conversations.conversation(notification.brandId, reader),
             senderID: notification.brandId, recipientID: reader, kind: .orderStatus,
             text: notification.text.text(for: "en"), saleID: notification.saleId, orderID: notification.orderId,
-            isNotification: true, sentAt: time)
+            orderPlace: notification.orderPlace, isNotification: true, sentAt: time)
     }
 
     private static func post(_ notification: Notification, at time: Timestamp) -> NewPost {
@@ -70,34 +96,6 @@ struct NotificationHandler: EventHandler {
     private static func messageID(_ notification: Notification) -> MessageID {
         MessageID(high: notification.notificationId.high, low: notification.notificationId.low)
     }
-
-    /// The number that each event of the batch was stored under, eight bytes each, little endian; zero for those that
-    /// were stored before.
-    private static func recipe(_ events: [Incoming<Notification>], _ sequences: [MessageID: Int64]) -> [UInt8] {
-        var rest = sequences
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(8 * events.count)
-        for event in events {
-            // Taken out, so that a second event of the same notification is none.
-            let sequence = rest.removeValue(forKey: messageID(event.value)) ?? 0
-            for shift in stride(from: 0, to: 64, by: 8) { bytes.append(UInt8(truncatingIfNeeded: sequence >> shift)) }
-        }
-        return bytes
-    }
-
-    private static func sequences(of recipe: [UInt8], count: Int) throws(RecipeMismatch) -> [Int64] {
-        guard recipe.count == 8 * count else { throw RecipeMismatch(bytes: recipe.count, events: count) }
-        return (0..<count).map { place in
-            (0..<8).reduce(0) { $0 | Int64(recipe[8 * place + $1]) << Int64(8 * $1) }
-        }
-    }
-}
-
-/// The input that is to be rendered is not the one that the recipe was written for.
-struct RecipeMismatch: Error, Sendable, CustomStringConvertible {
-    let bytes: Int
-    let events: Int
-    var description: String { "a recipe of \(bytes) bytes for \(events) events" }
 }
 
 /// The conversations of one brand's readers within a batch: each is derived once for the messages that follow each

@@ -12,6 +12,8 @@ struct NewMessage: Sendable, Equatable {
     let text: String
     let saleID: SaleID?
     let orderID: OrderID?
+    /// Where what it tells stands in the order's life.
+    var orderPlace: OrderPlace?
     let isNotification: Bool
     let sentAt: Timestamp
 
@@ -38,7 +40,8 @@ struct MessageStorage: Sendable {
     let postgres: PostgresPool
 
     /// Gives each message the next number of its conversation, in the order given, and stores it. Conversations that
-    /// do not exist yet are made. Messages that are stored already are left out: their IDs say so.
+    /// do not exist yet are made. Messages that are stored already are left out: their IDs say so. So are those that tell
+    /// of an order what a newer one overtook: one reader's notifications are stored by one transaction at a time.
     ///
     /// Three statements for any number of messages of any number of conversations, none with a join: the planner does
     /// not know how many there are, and a join that it took for small cost more than all the rest. The conversations'
@@ -52,11 +55,25 @@ struct MessageStorage: Sendable {
     ) async throws(PostgresError) -> [MessageID: Int64] {
         if messages.isEmpty { return [:] }
         let wanted = messages.map(\.messageID)
-        let stored: [MessageID] = try await transaction.query(
-            "SELECT message_id FROM messages WHERE message_id = ANY(\(wanted))"
-        ).column(0)
-        let known = Set(stored)
-        let new = known.isEmpty ? messages : messages.filter { !known.contains($0.messageID) }
+        var questions: [SQL] = ["SELECT message_id FROM messages WHERE message_id = ANY(\(wanted))"]
+        let orders = Set(messages.lazy.filter { $0.orderPlace != nil }.compactMap(\.orderID))
+        if !orders.isEmpty { questions.append(lastPlaces(of: orders)) }
+        let answers = try await transaction.pipeline(questions)
+        let known = Set(try answers[0].column(0, as: MessageID.self))
+        var told: [OrderID: Int64] = [:]
+        if !orders.isEmpty {
+            for row in answers[1] { told[try row.get(0)] = try row.get(1, as: Int64.self) }
+        }
+        let new =
+            known.isEmpty && told.isEmpty
+            ? messages
+            : messages.filter { message in
+                if known.contains(message.messageID) { return false }
+                guard let place = message.orderPlace, let last = message.orderID.flatMap({ told[$0] }) else {
+                    return true
+                }
+                return place.number >= last
+            }
         if new.isEmpty { return [:] }
         var next = try await reserveSequences(new, in: transaction)
 
@@ -77,17 +94,26 @@ struct MessageStorage: Sendable {
         let kinds = sorted.map(\.kind.rawValue)
         let bodies = sorted.map(\.text)
         let sales = sorted.map(\.saleID)
-        let orders = sorted.map(\.orderID)
+        let ofOrders = sorted.map(\.orderID)
         let notifications = sorted.map { $0.isNotification ? $0.messageID : nil }
         let times = sorted.map(\.sentAt)
+        let places = sorted.map { $0.orderPlace?.number }
         _ = try await transaction.execute(
             """
             INSERT INTO messages (conversation_id, sequence, message_id, sender_id, recipient_id, kind, body, sale_id,
-                order_id, notification_id, sent_at)
+                order_id, notification_id, sent_at, order_place)
             SELECT * FROM unnest(\(conversations), \(numbers), \(ids), \(senders), \(recipients), \(kinds), \(bodies),
-                \(sales), \(orders), \(notifications), \(times))
+                \(sales), \(ofOrders), \(notifications), \(times), \(places))
             """)
         return sequences
+    }
+
+    /// How far in its life each of the orders was told of.
+    private static func lastPlaces(of orders: Set<OrderID>) -> SQL {
+        """
+        SELECT order_id, max(order_place) FROM messages
+        WHERE order_id = ANY(\(orders.sorted())) AND order_place IS NOT NULL GROUP BY order_id
+        """
     }
 
     /// Locks the conversations, making those that do not exist, and moves each on by as many numbers as it has messages

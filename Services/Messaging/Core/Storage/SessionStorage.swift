@@ -50,19 +50,21 @@ struct SessionStorage: Sendable {
     static func refresh(
         digest: [UInt8], with next: [UInt8], at now: Timestamp, expiresAt: Timestamp, in transaction: Transaction
     ) async throws(PostgresError) -> Refresh {
-        guard
-            let row = try await transaction.query(
-                """
-                SELECT s.session_id, s.account_id, a.kind, t.used_at IS NOT NULL,
-                    s.ended_at IS NULL AND s.expires_at > \(now)
-                FROM refresh_tokens t
-                JOIN sessions s USING (session_id)
-                JOIN accounts a USING (account_id)
-                WHERE t.digest = \(digest)
-                FOR UPDATE OF t, s
-                """
-            ).first
-        else { return .unknown }
+        // The token first, then its session; what they say is read when both are held.
+        let rows = try await transaction.pipeline([
+            "SELECT session_id FROM refresh_tokens WHERE digest = \(digest) FOR UPDATE",
+            """
+            SELECT session_id FROM sessions
+            WHERE session_id = ANY(ARRAY(SELECT session_id FROM refresh_tokens WHERE digest = \(digest)))
+            ORDER BY session_id FOR UPDATE
+            """,
+            """
+            SELECT s.session_id, s.account_id, a.kind, t.used_at IS NOT NULL, s.ended_at IS NULL AND s.expires_at > \(now)
+            FROM refresh_tokens t JOIN sessions s USING (session_id) JOIN accounts a USING (account_id)
+            WHERE t.digest = \(digest)
+            """,
+        ])
+        guard let row = rows[2].first else { return .unknown }
         let session: SessionID = try row.get(0)
         if try row.get(3, as: Bool.self) {
             _ = try await transaction.execute(

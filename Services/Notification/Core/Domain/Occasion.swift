@@ -11,6 +11,8 @@ struct Occasion: Hashable, Sendable {
     let orderId: OrderID?
     /// The variant's code, where the event says it.
     let variant: String?
+    /// The event's place in the order's life.
+    let orderRevision: Int?
 
     enum What: Hashable, Sendable {
         case reserved(price: Money, holdUntil: Timestamp, promoted: Bool)
@@ -48,30 +50,31 @@ struct Occasion: Hashable, Sendable {
     init(_ event: SaleSoldOut) {
         self.init(
             .soldOut, brandId: event.brandId, accountId: nil, saleId: event.saleId, orderId: nil,
-            variant: event.variant)
+            variant: event.variant, orderRevision: nil)
     }
 
     init(_ event: PaymentCaptured) {
         self.init(
             .paid(event.amount), brandId: event.brandId, accountId: event.buyerId, saleId: event.saleId,
-            orderId: event.orderId, variant: nil)
+            orderId: event.orderId, variant: nil, orderRevision: event.orderRevision)
     }
 
     init(_ event: PaymentRefunded) {
         self.init(
             .refunded(event.amount, event.reason), brandId: event.brandId, accountId: event.buyerId,
             saleId: event.saleId,
-            orderId: event.orderId, variant: nil)
+            orderId: event.orderId, variant: nil, orderRevision: event.orderRevision)
     }
 
     private init(_ what: What, line: OrderLine) {
         self.init(
             what, brandId: line.brandId, accountId: line.buyerId, saleId: line.saleId, orderId: line.orderId,
-            variant: line.variant)
+            variant: line.variant, orderRevision: line.orderRevision)
     }
 
     private init(
-        _ what: What, brandId: BrandID, accountId: AccountID?, saleId: SaleID, orderId: OrderID?, variant: String?
+        _ what: What, brandId: BrandID, accountId: AccountID?, saleId: SaleID, orderId: OrderID?, variant: String?,
+        orderRevision: Int?
     ) {
         self.what = what
         self.brandId = brandId
@@ -79,6 +82,7 @@ struct Occasion: Hashable, Sendable {
         self.saleId = saleId
         self.orderId = orderId
         self.variant = variant
+        self.orderRevision = orderRevision
     }
 
     /// The same with its times cut to whole seconds: no text says more.
@@ -86,7 +90,7 @@ struct Occasion: Hashable, Sendable {
         guard case .reserved(let price, let holdUntil, let promoted) = what else { return self }
         return Occasion(
             .reserved(price: price, holdUntil: holdUntil.toTheSecond, promoted: promoted), brandId: brandId,
-            accountId: accountId, saleId: saleId, orderId: orderId, variant: variant)
+            accountId: accountId, saleId: saleId, orderId: orderId, variant: variant, orderRevision: orderRevision)
     }
 }
 

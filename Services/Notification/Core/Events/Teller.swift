@@ -53,7 +53,8 @@ struct Teller: EventHandler {
             let notification = Notification(
                 notificationId: id, kind: occasion.kind, brandId: occasion.brandId, accountId: occasion.accountId,
                 saleId: occasion.saleId, orderId: occasion.orderId,
-                text: texts.text(for: occasion, goods: goods[occasion.saleId], at: event.time, in: language))
+                text: texts.text(for: occasion, goods: goods[occasion.saleId], at: event.time, in: language),
+                orderRevision: occasion.orderRevision)
             outgoing.publish(
                 .notifications, key: occasion.accountId ?? occasion.brandId, id: id.description,
                 time: recipe.head.toldAt,

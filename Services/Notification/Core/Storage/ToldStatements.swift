@@ -6,11 +6,12 @@ enum ToldStatements {
     /// Notes what is told now and gives the identifiers that were not told before.
     static func insert(_ ids: [NotificationID], _ occasions: [Occasion], at now: Timestamp) -> SQL {
         """
-        INSERT INTO told (notification_id, kind, account_id, order_id, sale_id, told_at)
-        SELECT notification_id, kind, account_id, order_id, sale_id, \(now)
+        INSERT INTO told (notification_id, kind, account_id, order_id, sale_id, order_revision, told_at)
+        SELECT notification_id, kind, account_id, order_id, sale_id, order_revision, \(now)
         FROM unnest(\(ids), \(occasions.map(\.kind.rawValue)), \(occasions.map(\.accountId)),
-            \(occasions.map(\.orderId)), \(occasions.map(\.saleId)))
-            AS said (notification_id, kind, account_id, order_id, sale_id)
+            \(occasions.map(\.orderId)), \(occasions.map(\.saleId)),
+            \(occasions.map { $0.orderRevision.map(Int32.init) }))
+            AS said (notification_id, kind, account_id, order_id, sale_id, order_revision)
         ON CONFLICT (notification_id) DO NOTHING
         RETURNING notification_id
         """

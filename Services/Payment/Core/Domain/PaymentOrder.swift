@@ -24,6 +24,8 @@ struct PaymentOrder: Equatable, Sendable {
     var state: State
     /// The capture's transfer; there is one when, and only when, the state is `captured` or `refunded`.
     var payment: PaymentID?
+    /// That of the reservation's last event of it; its answers bear it. Nil: it came from a version without numbers.
+    var revision: Int?
 
     struct Due: Equatable, Sendable {
         let price: Money

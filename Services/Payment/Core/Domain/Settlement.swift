@@ -49,7 +49,8 @@ struct Settlement: Sendable {
     var changedOrders: [PaymentOrder] { changed.compactMap { orders[$0] }.sorted { $0.id < $1.id } }
 
     /// A unit is held for a buyer: pays it at once where a standing authorisation covers it, else waits to be paid by
-    /// hand. An order that is known already, be it released, stays as it is.
+    /// hand. An order that is known already, be it released, stays as it is: an order holds a unit once in its life, so
+    /// what comes of it after its release, or again, is old.
     ///
     /// - Parameters:
     ///   - time: the log's time of the event: at or after the end of the hold it is too late.
@@ -62,7 +63,8 @@ struct Settlement: Sendable {
         guard orders[line.orderId] == nil else { return }
         var order = PaymentOrder(
             id: line.orderId, sale: line.saleId, buyer: line.buyerId, brand: line.brandId,
-            due: PaymentOrder.Due(price: event.price, holdUntil: event.holdUntil), slot: slot, state: .payable)
+            due: PaymentOrder.Due(price: event.price, holdUntil: event.holdUntil), slot: slot, state: .payable,
+            revision: line.orderRevision)
         if isAuthorised(event) {
             if let reason = try capture(&order, event.price, isLate: time >= event.holdUntil, payment, input) {
                 order.state = .failed
@@ -70,7 +72,7 @@ struct Settlement: Sendable {
                     .failed(
                         PaymentFailed(
                             orderId: order.id, saleId: order.sale, buyerId: order.buyer, brandId: order.brand,
-                            reason: reason)),
+                            reason: reason, orderRevision: order.revision)),
                     input)
             }
         }
@@ -87,10 +89,11 @@ struct Settlement: Sendable {
         guard var order = orders[line.orderId] else {
             orders[line.orderId] = PaymentOrder(
                 id: line.orderId, sale: line.saleId, buyer: line.buyerId, brand: line.brandId, due: nil, slot: slot,
-                state: .released)
+                state: .released, revision: line.orderRevision)
             added.insert(line.orderId)
             return
         }
+        order.revision = [order.revision, line.orderRevision].compactMap(\.self).max()
         switch order.state {
         case .refunded, .released:
             return
@@ -106,7 +109,7 @@ struct Settlement: Sendable {
                 .refunded(
                     PaymentRefunded(
                         paymentId: payment, orderId: order.id, saleId: order.sale, buyerId: order.buyer,
-                        brandId: order.brand, amount: due.price, reason: event.reason)),
+                        brandId: order.brand, amount: due.price, reason: event.reason, orderRevision: order.revision)),
                 input)
         }
         store(order)
@@ -161,7 +164,7 @@ struct Settlement: Sendable {
             .captured(
                 PaymentCaptured(
                     paymentId: payment, orderId: order.id, saleId: order.sale, buyerId: order.buyer,
-                    brandId: order.brand, amount: price)),
+                    brandId: order.brand, amount: price, orderRevision: order.revision)),
             input)
         return nil
     }

@@ -3,8 +3,11 @@ import Models
 import Postgres
 
 enum LedgerStatements {
-    /// Plans once, for arrays of any length: a plan made for one array would be made anew for each.
-    static let planOnce: SQL = "SET LOCAL plan_cache_mode = force_generic_plan"
+    /// Plans once, for arrays of any length: a plan made for one array would be made anew for each. And by index: at noon
+    /// every table is new, and what was planned while it was small is kept.
+    static let planOnce: SQL = """
+        SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)
+        """
 
     /// The database's clock at this statement, not at the transaction's beginning.
     static let clock: SQL = "SELECT clock_timestamp()"
@@ -24,16 +27,18 @@ enum LedgerStatements {
 
     /// Locks the wallets of `buyers`, in every currency, the brands' proceeds in `slot`, and the proceeds that a refund
     /// of `orders` comes from.
+    ///
+    /// By the row's own columns alone: a row that another transaction is updating is looked at again after the wait, and
+    /// beside a union it would find no partner then and count as missing. Where the refunds come from is asked first.
     static func lockAccounts(buyers: Set<AccountID>, brands: Set<BrandID>, slot: Int32, orders: Set<OrderID>) -> SQL {
         """
         SELECT ledger_account_id, owner_id, kind::text, currency, slot, balance FROM accounts
-        WHERE (owner_id, kind, slot) IN (
-            SELECT owner, 'wallet'::account_kind, 0 FROM unnest(\(buyers.sorted())) AS owner
-            UNION ALL
-            SELECT owner, 'proceeds', \(slot) FROM unnest(\(Array(brands))) AS owner
-            UNION ALL
-            SELECT brand_id, 'proceeds', slot FROM orders WHERE order_id = ANY(\(Array(orders)))
-        )
+        WHERE (owner_id = ANY(\(buyers.sorted())) AND kind = 'wallet' AND slot = 0)
+            OR (owner_id = ANY(\(brands.sorted())) AND kind = 'proceeds' AND slot = \(slot))
+            OR ledger_account_id = ANY(ARRAY(
+                SELECT proceeds.ledger_account_id FROM orders JOIN accounts AS proceeds
+                    ON (proceeds.owner_id, proceeds.kind, proceeds.slot) = (orders.brand_id, 'proceeds', orders.slot)
+                WHERE order_id = ANY(\(orders.sorted()))))
         ORDER BY ledger_account_id FOR UPDATE
         """
     }
@@ -42,11 +47,9 @@ enum LedgerStatements {
     static func lockForTopUp(owners: Set<AccountID>, currencies: Set<String>) -> SQL {
         """
         SELECT ledger_account_id, owner_id, kind::text, currency, slot, balance FROM accounts
-        WHERE (owner_id, kind, slot) IN (
-            SELECT owner, 'wallet'::account_kind, 0 FROM unnest(\(Array(owners))) AS owner
-            UNION ALL
-            SELECT \(AccountID.bank), 'bank', 0
-        ) AND (kind <> 'bank' OR currency = ANY(\(Array(currencies))))
+        WHERE (owner_id = ANY(\(owners.sorted())) AND kind = 'wallet' AND slot = 0)
+            OR (owner_id = \(AccountID.bank) AND kind = 'bank' AND slot = 0
+                AND currency = ANY(\(currencies.sorted())))
         ORDER BY ledger_account_id FOR UPDATE
         """
     }

@@ -6,7 +6,9 @@ enum OrderStatements {
     /// Locks those of the orders that are known.
     static func lock(_ orders: Set<OrderID>) -> SQL {
         """
-        SELECT order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, amount, currency, slot, state::text
+        SELECT
+            order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, amount, currency, slot, state::text,
+            order_revision
         FROM orders WHERE order_id = ANY(\(Array(orders))) ORDER BY order_id FOR UPDATE
         """
     }
@@ -25,7 +27,8 @@ enum OrderStatements {
         }
         return PaymentOrder(
             id: try row.get(0), sale: try row.get(1), buyer: try row.get(2), brand: try row.get(3), due: due,
-            slot: try row.get(8), state: try row.choice(9), payment: try row.get(4))
+            slot: try row.get(8), state: try row.choice(9), payment: try row.get(4),
+            revision: try row.get(10, as: Int32?.self).map { Int($0) })
     }
 
     /// Writes orders that were not known when the transaction began. If another transaction was first with one of them,
@@ -34,16 +37,19 @@ enum OrderStatements {
         """
         WITH written AS (
             INSERT INTO orders (
-                order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, amount, currency, slot, state)
+                order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, amount, currency, slot, state,
+                order_revision)
             SELECT
                 order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, amount, currency, slot,
-                state::order_state
+                state::order_state, order_revision
             FROM unnest(
                 \(orders.map(\.id)), \(orders.map(\.sale)), \(orders.map(\.buyer)), \(orders.map(\.brand)),
                 \(orders.map(\.payment)), \(orders.map(\.due?.holdUntil)), \(orders.map(\.due?.price.amount)),
-                \(orders.map(\.due?.price.currency.code)), \(orders.map(\.slot)), \(orders.map(\.state.rawValue))
+                \(orders.map(\.due?.price.currency.code)), \(orders.map(\.slot)), \(orders.map(\.state.rawValue)),
+                \(orders.map { $0.revision.map(Int32.init) })
             ) AS new (
-                order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, amount, currency, slot, state)
+                order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, amount, currency, slot, state,
+                order_revision)
             ORDER BY order_id
             ON CONFLICT DO NOTHING
             RETURNING 1
@@ -55,9 +61,10 @@ enum OrderStatements {
     /// Moves locked orders to their next state.
     static func update(_ orders: [PaymentOrder]) -> SQL {
         """
-        UPDATE orders SET state = next.state::order_state, payment_id = next.payment_id
-        FROM unnest(\(orders.map(\.id)), \(orders.map(\.state.rawValue)), \(orders.map(\.payment)))
-            AS next (order_id, state, payment_id)
+        UPDATE orders SET
+            state = next.state::order_state, payment_id = next.payment_id, order_revision = next.order_revision
+        FROM unnest(\(orders.map(\.id)), \(orders.map(\.state.rawValue)), \(orders.map(\.payment)),
+            \(orders.map { $0.revision.map(Int32.init) })) AS next (order_id, state, payment_id, order_revision)
         WHERE orders.order_id = next.order_id
         """
     }
@@ -86,7 +93,7 @@ enum OrderStatements {
         """
         SELECT
             orders.order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, orders.amount, orders.currency, slot,
-            state::text, created_at
+            state::text, order_revision, created_at
         FROM transfers JOIN orders ON orders.payment_id = transfers.transfer_id AND orders.order_id = transfers.order_id
         WHERE transfers.transfer_id = \(payment) AND transfers.kind = 'capture'
             AND (buyer_id = \(reader) OR brand_id = \(reader))

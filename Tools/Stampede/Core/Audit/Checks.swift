@@ -243,10 +243,13 @@ enum Checks {
         if evidence.broadcasts != evidence.posts {
             wrong.append("\(evidence.broadcasts.count.grouped) broadcasts, \(evidence.posts.count.grouped) posts")
         }
+        if evidence.olderWords > 0 { wrong.append("\(evidence.olderWords.grouped) messages behind newer ones") }
+        let overtaken = evidence.overtaken == 0 ? "" : ", \(evidence.overtaken.grouped) overtaken"
         return Finding(
-            "delivered", "every notification is one message in the chat",
-            examined: evidence.told.count + evidence.broadcasts.count, wrong: wrong.count,
-            note: "\(evidence.messages.count.grouped) messages, \(evidence.posts.count.grouped) posts", examples: wrong)
+            "delivered", "every notification is one message in the chat, none behind a newer one of its order",
+            examined: evidence.told.count + evidence.overtaken + evidence.broadcasts.count, wrong: wrong.count,
+            note: "\(evidence.messages.count.grouped) messages, \(evidence.posts.count.grouped) posts\(overtaken)",
+            examples: wrong)
     }
 
     /// Not wrong in itself: a broken record is where it belongs. Worth a look all the same.

@@ -64,7 +64,12 @@ struct Evidence: Sendable {
     /// What the confirmed orders cost, by reservation's prices.
     var confirmedAmount: Int64 = 0
 
+    /// Without those that were overtaken.
     var told = IdentifierSum()
+    /// Told when the chat had said something newer of the same order: no message.
+    var overtaken = 0
+    /// Messages that tell of an order what is older than what the message before them told.
+    var olderWords = 0
     var messages = IdentifierSum()
     var broadcasts = IdentifierSum()
     var posts = IdentifierSum()

@@ -346,6 +346,16 @@ struct Gathering: Sendable {
             WHERE message_id > \(after) AND notification_id IS NOT NULL ORDER BY message_id LIMIT \(Int64(Self.pageRows))
             """
         }
+        let older = try await query(
+            .messaging,
+            """
+            SELECT count(*) FROM (
+                SELECT order_place < lag(order_place) OVER (PARTITION BY order_id ORDER BY conversation_id, sequence)
+                    AS is_older
+                FROM messages WHERE order_place IS NOT NULL
+            ) w WHERE is_older
+            """)
+        evidence.olderWords = try older.first?.get(0) ?? 0
         evidence.posts = try await sum(.messaging) { after in
             """
             SELECT message_id FROM posts
@@ -437,9 +447,10 @@ struct Gathering: Sendable {
             let rows = try await query(
                 .notification,
                 """
-                SELECT notification_id, kind::text, order_id, account_id IS NULL FROM told
+                SELECT notification_id, kind::text, order_id, account_id IS NULL, order_revision FROM told
                 WHERE notification_id > \(last) ORDER BY notification_id LIMIT \(Int64(Self.pageRows))
                 """)
+            var told: [Told] = []
             for row in rows {
                 last = try row.get(0)
                 let kind: String = try row.get(1)
@@ -448,12 +459,50 @@ struct Gathering: Sendable {
                 if isBroadcast {
                     evidence.broadcasts.add(last)
                 } else {
-                    evidence.told.add(last)
+                    told.append(Told(id: last, order: order, kind: kind, revision: try row.get(4)))
                     if let order, let fact = kinds[kind] { evidence.orders.addTold(fact, to: order) }
                 }
             }
+            let overtaken = try await overtaken(told)
+            evidence.overtaken += overtaken.count
+            for one in told where !overtaken.contains(one.id) { evidence.told.add(one.id) }
             if rows.count < Self.pageRows { return }
         }
+    }
+
+    private struct Told {
+        let id: NotificationID
+        let order: OrderID?
+        let kind: String
+        let revision: Int32?
+
+        var place: OrderPlace? {
+            guard let revision, let kind = Notification.Kind(rawValue: kind) else { return nil }
+            return OrderPlace(revision: Int(revision), isOfPayment: kind.isOfPayment)
+        }
+    }
+
+    /// Those that are no message, because the chat has a newer one of the same order.
+    private func overtaken(_ told: [Told]) async throws -> Set<NotificationID> {
+        let ids = told.map(\.id)
+        let stored = Set(
+            try await query(.messaging, "SELECT message_id FROM messages WHERE message_id = ANY(\(ids))")
+                .column(0, as: NotificationID.self))
+        let missing = told.filter { !stored.contains($0.id) && $0.place != nil }
+        if missing.isEmpty { return [] }
+        var newest: [OrderID: Int64] = [:]
+        for row in try await query(
+            .messaging,
+            """
+            SELECT order_id, max(order_place) FROM messages
+            WHERE order_id = ANY(\(Array(Set(missing.compactMap(\.order))))) AND order_place IS NOT NULL GROUP BY order_id
+            """)
+        { newest[try row.get(0)] = try row.get(1, as: Int64.self) }
+        return Set(
+            missing.filter { one in
+                guard let place = one.place, let last = one.order.flatMap({ newest[$0] }) else { return false }
+                return place.number < last
+            }.map(\.id))
     }
 
     private func readCatalog(_ evidence: inout Evidence) async throws {

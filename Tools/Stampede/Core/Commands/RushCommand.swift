@@ -149,7 +149,7 @@ struct RushCommand: Command {
             if counts.sent == plan.orders { try await sending.value }
             let isDone =
                 counts.sent == plan.orders && counts.decided >= counts.accepted && counts.awaitingPayment == 0
-                && counts.notified >= counts.tellings && counts.told >= counts.notified
+                && counts.notified >= counts.tellings && counts.told >= counts.notified - counts.overtaken
                 && counts.posts >= counts.broadcasts && counts.confirmed >= counts.captured - counts.refunded
                 // A phone that was let go is on its way to whoever waits.
                 && (counts.captured - counts.refunded == plan.units || counts.promoted == counts.waitlisted)

@@ -65,7 +65,7 @@ struct Followers: Sendable {
             if type.elementsEqual(Types.failed) { return .paymentFailed }
             return type.elementsEqual(Types.refunded) ? .refunded : nil
         case .notifications:
-            if buyer(record) != nil { return .notified }
+            if let buyer = buyer(record) { return .notified(order: buyer, place: place(body, parser)) }
             return isOfSale(body, parser) ? .broadcast : nil
         case .messages: return message(type, body, parser)
         default: return nil
@@ -103,6 +103,11 @@ struct Followers: Sendable {
 
     private func buyer(_ record: ConsumedRecord) -> Int? {
         record.key.flatMap { AccountID(text: $0) }.flatMap { buyers.number(of: $0) }
+    }
+
+    private func place(_ body: ByteView, _ parser: JSONParser) -> OrderPlace? {
+        let notification = try? parser.parse(body) { (json) throws(JSONError) in try Notification(json: json) }
+        return notification?.orderPlace
     }
 
     private func isOfSale(_ body: ByteView, _ parser: JSONParser) -> Bool {

@@ -29,6 +29,8 @@ final class Journal: Sendable {
         /// Microseconds from the order to its refusal, as they came.
         var refusals: [UInt32] = []
         var outcome: [Outcome]
+        /// How far in its life each order was told of, by the topic `notifications`; 0: nothing yet.
+        var notified: [UInt16]
         var heard: Set<UInt64> = []
         var counts = Counts()
     }
@@ -54,6 +56,8 @@ final class Journal: Sendable {
         var released = 0
         /// Notifications to one reader, and those that became a message.
         var notified = 0
+        /// Notifications behind a newer one of the same order: the chat need not say them any more.
+        var overtaken = 0
         var told = 0
         /// Broadcasts, and those that became a post.
         var broadcasts = 0
@@ -79,7 +83,7 @@ final class Journal: Sendable {
         state = Mutex(
             State(
                 sent: never, accepted: never, decided: never, firstTold: never, lastTold: never, seenLive: never,
-                outcome: Array(repeating: .undecided, count: orders)))
+                outcome: Array(repeating: .undecided, count: orders), notified: Array(repeating: 0, count: orders)))
     }
 
     var counts: Counts { state.withLock { $0.counts } }
@@ -117,7 +121,9 @@ final class Journal: Sendable {
         case promoted
         case confirmed, released
         case captured, paymentFailed, refunded
-        case notified, broadcast
+        /// - Parameter place: what is told, in the order's life.
+        case notified(order: Int, place: OrderPlace?)
+        case broadcast
         case told(order: Int)
         case posted
         case soldOut(at: Timestamp)
@@ -223,7 +229,11 @@ extension Journal.State {
         case .captured: counts.captured += 1
         case .paymentFailed: counts.paymentFailed += 1
         case .refunded: counts.refunded += 1
-        case .notified: counts.notified += 1
+        case .notified(let order, let place):
+            counts.notified += 1
+            guard let place = place.map({ UInt16(clamping: $0.number) }) else { return }
+            if place < notified[order] { counts.overtaken += 1 }
+            notified[order] = max(notified[order], place)
         case .broadcast: counts.broadcasts += 1
         case .told(let order):
             counts.told += 1
