@@ -27,6 +27,7 @@ public struct CatalogService: Service {
             keys,
             relay,
             EventProcessor(context, name: "reservations", topic: .reservations, handler: SoldOutHandler()),
+            EventProcessor(context, name: "sales-readback", topic: .sales, handler: SaleReadback()),
             PipelineWatch(context),
         ]
         routes = CatalogRoutes(desk: desk, verifier: keys.verifier).all
