@@ -1,7 +1,7 @@
 # Every verb is a script; `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run up down status build test lint format bench chaos compose-test clean
+.PHONY: help run up down status build test simulate lint format bench chaos compose-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -26,6 +26,9 @@ build: ## the executables, in release mode
 
 test: ## every test (FILTER=KafkaTests: those that match)
 	@scripts/test
+
+simulate: ## the pipeline against seeded faults, without I/O (SEEDS=10000; SEED=: one, with what happened)
+	@scripts/simulate
 
 lint: ## style, without changing anything
 	@scripts/lint

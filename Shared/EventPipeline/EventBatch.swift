@@ -60,8 +60,8 @@ public struct EventBatch: Sendable {
         _ step: Step, only types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?
     ) -> [Incoming<Value>] {
         let events = scan(types, reader) { step.dead($0, reason: $1) }
-        counters.read.add(records.count)
-        counters.skipped.add(records.count - events.count)
+        step.count(counters.read, records.count)
+        step.count(counters.skipped, records.count - events.count)
         if tracing.tracer.isOn {
             for event in events {
                 if let span = ConsumedSpan(event.record, tracing) { step.consumed.append(span) }

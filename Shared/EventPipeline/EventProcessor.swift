@@ -30,7 +30,11 @@ public final class EventProcessor: Component {
         var consumer: GroupConsumer?
         var run: Task<Void, Never>?
         var watching: Task<Void, Never>?
-        var stoppedPartitions: Set<TopicPartition> = []
+        var isStopping = false
+        /// The consumer ended by an error and is made anew.
+        var failure: String?
+        /// Why partitions stand still.
+        var standing: [Int32: String] = [:]
     }
 
     /// How often the broker is asked where the logs end.
@@ -55,59 +59,98 @@ public final class EventProcessor: Component {
         self.prefetchBytesMax = prefetchBytesMax
     }
 
-    /// False while a partition of this instance stands still.
+    /// False while the group cannot be consumed, or a partition of this instance stands still.
     public var isReady: Bool {
-        state.withLock { $0.run != nil && $0.stoppedPartitions.isEmpty }
+        state.withLock { $0.run != nil && $0.failure == nil && $0.standing.isEmpty }
+    }
+
+    /// Why it is not ready.
+    public var detail: String? {
+        state.withLock { state in
+            state.failure
+                ?? state.standing.min { $0.key < $1.key }.map { "\(topic.name) [\($0.key)] stands still: \($0.value)" }
+        }
     }
 
     public func start() async throws {
         let clusterID = try await KafkaAdmin(context.kafka).clusterID()
         let work = PartitionWork(
             processor: name, topic: topic, clusterID: clusterID, recordsMax: recordsMax, pace: pace,
-            handler: handler, context: context)
-        let group = work.tracing.group
-        let consumer = try GroupConsumer(
-            context.kafka, group: group, topics: [topic.name], queueBytesMaxPerPartition: prefetchBytesMax,
-            log: context.log, metrics: context.metrics)
+            handler: handler, context: context,
+            stands: { [weak self] partition, reason in self?.state.withLock { $0.standing[partition] = reason } })
+        let consumer = try makeConsumer(work)
         try await check(work, consumer)
-        let run = Task.detached { [self] in
-            do {
-                try await consumer.run(
-                    startOffset: { partition in
-                        let next: Int64
-                        do {
-                            // Asked for first: another instance may still move both.
-                            let committed = try await consumer.committed([partition])[partition]
-                            next = try await work.claim(partition.partition)
-                            try work.requireNotOlder(partition.partition, next, than: committed)
-                        } catch let error as PostgresError where error.isUnavailable {
-                            throw NotYet(cause: error)
-                        } catch let error as KafkaError {
-                            throw NotYet(cause: error)
-                        }
-                        self.state.withLock { _ = $0.stoppedPartitions.remove(partition) }
-                        return next == PipelineSchema.beginning ? nil : next
-                    },
-                    process: { feed in
-                        let partition = PartitionProcessor(work, feed) { consumer.commit([feed.partition: $0]) }
-                        try await partition.run()
-                    },
-                    failed: { self.failed($0, $1) },
-                    revoked: { partitions in
-                        self.state.withLock { $0.stoppedPartitions.subtract(partitions) }
-                    })
-            } catch {
-                context.log.error("the consumer has ended", ["processor": name, "error": "\(error)"])
-            }
-            state.withLock { $0.run = nil }
-        }
-        let watching = Task.detached { [self] in await watch(work.progress, consumer) }
+        let run = Task.detached { [self] in await consume(work, with: consumer) }
+        let watching = Task.detached { [self] in await watch(work.progress) }
         state.withLock {
             $0.consumer = consumer
             $0.run = run
             $0.watching = watching
         }
-        tell(work.progress, group: group)
+        tell(work.progress, group: work.tracing.group)
+    }
+
+    private func makeConsumer(_ work: PartitionWork) throws(KafkaError) -> GroupConsumer {
+        try GroupConsumer(
+            context.kafka, group: work.tracing.group, topics: [topic.name],
+            queueBytesMaxPerPartition: prefetchBytesMax, log: context.log, metrics: context.metrics)
+    }
+
+    /// Until `stop`: a consumer that ends by an error is followed by another.
+    private func consume(_ work: PartitionWork, with first: GroupConsumer) async {
+        var consumer = first
+        var backoff = Backoff()
+        while true {
+            let began = ContinuousClock.now
+            do {
+                try await run(work, consumer)
+                if state.withLock({ $0.isStopping }) { return }
+                throw Fatal(reason: "the consumer has ended by itself")
+            } catch {
+                if state.withLock({ $0.isStopping }) { return }
+                state.withLock {
+                    $0.failure = "\(error)"
+                    $0.standing = [:]
+                }
+                context.log.error(
+                    "the consumer has ended and will be started again", ["processor": name, "error": "\(error)"])
+            }
+            if ContinuousClock.now - began > .seconds(60) { backoff.reset() }
+            while true {
+                try? await Task.sleep(for: backoff.next())
+                if state.withLock({ $0.isStopping }) { return }
+                do {
+                    consumer = try makeConsumer(work)
+                    break
+                } catch {
+                    context.log.warning("no consumer yet", ["processor": name, "error": "\(error)"])
+                }
+            }
+            let isStopping = state.withLock { state in
+                state.failure = nil
+                state.consumer = consumer
+                return state.isStopping
+            }
+            if isStopping { return await consumer.close() }
+        }
+    }
+
+    private func run(_ work: PartitionWork, _ consumer: GroupConsumer) async throws(KafkaError) {
+        try await consumer.run(
+            startOffset: { partition in
+                // Asked for first: another instance may still move both.
+                let committed = try await consumer.committed([partition])[partition]
+                let next = try await work.claim(partition.partition)
+                try work.requireNotOlder(partition.partition, next, than: committed)
+                return next == PipelineSchema.beginning ? nil : next
+            },
+            process: { feed in
+                try await PartitionProcessor(work, feed) { consumer.commit([feed.partition: $0]) }.run()
+            },
+            failed: { [self] in failed($0, $1) },
+            revoked: { [self] partitions in
+                state.withLock { for partition in partitions { $0.standing[partition.partition] = nil } }
+            })
     }
 
     /// Before anything of the service acts on what its schema says, whoever gets the partitions then.
@@ -122,7 +165,10 @@ public final class EventProcessor: Component {
     }
 
     public func stop() async {
-        let (consumer, run, watching) = state.withLock { ($0.consumer, $0.run, $0.watching) }
+        let (consumer, run, watching) = state.withLock {
+            $0.isStopping = true
+            return ($0.consumer, $0.run, $0.watching)
+        }
         watching?.cancel()
         await watching?.value
         await consumer?.close()
@@ -144,8 +190,9 @@ public final class EventProcessor: Component {
         ) { progress.oldestSeconds(now: now()) }
     }
 
-    private func watch(_ progress: Progress, _ consumer: GroupConsumer) async {
+    private func watch(_ progress: Progress) async {
         while (try? await Task.sleep(for: Self.watchInterval)) != nil {
+            guard let consumer = state.withLock({ $0.consumer }) else { continue }
             let own = progress.own.map { TopicPartition(topic: topic.name, partition: $0) }
             if own.isEmpty { continue }
             let found = await consumer.watermarks(own)
@@ -154,20 +201,17 @@ public final class EventProcessor: Component {
         }
     }
 
-    /// Postgres or Kafka could not be asked where a partition begins: no reason for it to stand still. The consumer asks
-    /// again.
-    private struct NotYet: Error, CustomStringConvertible {
-        let cause: any Error
-        var description: String { "\(cause)" }
-    }
-
     private func failed(_ partition: TopicPartition, _ error: any Error) {
         let details = [
             "processor": name, "topic": partition.topic, "partition": "\(partition.partition)", "error": "\(error)",
         ]
-        if error is NotYet { return context.log.warning("a partition's start will be tried again", details) }
+        guard case .fatal(let reason) = Fate(of: error) else {
+            return context.log.warning("a partition's start will be tried again", details)
+        }
         // It is asked again, and need not be said again.
-        let isNew = state.withLock { $0.stoppedPartitions.insert(partition).inserted }
-        if isNew { context.log.error("a partition has stopped", details) }
+        let isNew = state.withLock { state in
+            state.standing.updateValue(reason, forKey: partition.partition) == nil
+        }
+        if isNew { context.log.error("a partition stands still until the cause is gone", details) }
     }
 }

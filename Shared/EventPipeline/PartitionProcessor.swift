@@ -1,95 +1,9 @@
-// One partition's events, applied exactly once: offset, effect and outbox in one transaction, published after it.
+// One partition's events, applied exactly once: carries out what `PartitionMachine` decides.
 import Kafka
 import Models
 import Observability
 import Postgres
 import ServiceKit
-
-/// What all partitions of a processor have in common.
-struct PartitionWork: Sendable {
-    let processor: String
-    let topic: Topic
-    let clusterID: String
-    let recordsMax: Int
-    let pace: Duration
-    let handler: any EventHandler
-    let context: ServiceContext
-    let origin: EventOrigin
-    let counters: EventCounters
-    let published: PublishedCounters
-    let tracing: ConsumerTracing
-    let batchSeconds: Histogram
-    let progress = Progress()
-    /// Partitions that are worked on at a time: batches and their answers are what takes memory.
-    let turns = Turns(Self.turnsMax)
-
-    private static let turnsMax = 4
-
-    init(
-        processor: String, topic: Topic, clusterID: String, recordsMax: Int, pace: Duration,
-        handler: any EventHandler, context: ServiceContext
-    ) {
-        self.processor = processor
-        self.topic = topic
-        self.clusterID = clusterID
-        self.recordsMax = recordsMax
-        self.pace = pace
-        self.handler = handler
-        self.context = context
-        counters = EventCounters(context.metrics, processor: processor, topic: topic)
-        origin = EventOrigin(service: context.serviceName, tracer: context.tracer)
-        tracing = ConsumerTracing(context.tracer, group: "\(context.serviceName).\(processor)")
-        published = PublishedCounters(context.metrics)
-        batchSeconds = context.metrics.histogram(
-            "stampede_batch_seconds", help: "From taking a batch to the last acknowledgement of what it published",
-            labels: ["processor": processor], buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5])
-    }
-
-    /// The stored offset, `PipelineSchema.beginning` where nothing of this cluster's partition was processed yet.
-    func claim(_ partition: Int32) async throws(PostgresError) -> Int64 {
-        let rows = try await context.postgres.query(
-            "SELECT claim_partition(\(processor), \(topic.name), \(partition), \(clusterID))")
-        return try rows[0].get(0)
-    }
-
-    /// Kafka's copies of the offsets are written after the stored ones: where one is ahead, the database has gone back
-    /// in time.
-    func requireNotOlder(than committed: [TopicPartition: Int64]) async throws {
-        let rows = try await context.postgres.query(
-            """
-            SELECT partition, next_offset FROM consumer_offsets
-            WHERE processor = \(processor) AND topic = \(topic.name) AND cluster_id = \(clusterID)
-            """)
-        var stored: [Int32: Int64] = [:]
-        for row in rows { stored[try row.get(0)] = try row.get(1, as: Int64.self) }
-        for (partition, offset) in committed.sorted(by: { $0.key < $1.key }) {
-            try requireNotOlder(
-                partition.partition, stored[partition.partition] ?? PipelineSchema.beginning, than: offset)
-        }
-    }
-
-    /// - Parameter known: an offset that was stored once.
-    func requireNotOlder(_ partition: Int32, _ stored: Int64, than known: Int64?) throws(OlderSchema) {
-        guard let known, stored < known else { return }
-        throw OlderSchema(
-            service: context.serviceName, topic: topic, partition: partition, stored: stored, known: known)
-    }
-}
-
-/// The service would apply once more what it has applied and published already, and not always in the same way.
-struct OlderSchema: Error, CustomStringConvertible {
-    let service: String
-    let topic: Topic
-    let partition: Int32
-    let stored: Int64
-    let known: Int64
-
-    var description: String {
-        "the schema \(service) is older than what the service has published: it goes on with offset \(max(0, stored)) of "
-            + "\(topic.name) [\(partition)], but everything before \(known) was applied already; see docs/backup.md, "
-            + "\"A schema that came back older\""
-    }
-}
 
 /// The processing of one partition while it is assigned to this instance. One task runs it.
 final class PartitionProcessor {
@@ -98,15 +12,28 @@ final class PartitionProcessor {
     private let tellKafka: (Int64) -> Void
     private let partition: Int32
     private let stream: String
-    /// Where the partition's offset stands in the database.
-    private var next: Int64 = PipelineSchema.beginning
-    /// The outbox still holds rows that are published.
-    private var outboxIsStale = false
-    /// When the next batch may be taken if it is not a large one.
-    private var nextTurn = ContinuousClock.now
+    private let sender: RecordSender
+
+    private var machine: PartitionMachine
+    /// The records at hand.
+    private var records: [ConsumedRecord] = []
+    /// What was committed last, and the records that it came from.
+    private var outcome: (made: Outcome, from: EventBatch)?
+    /// The rows that were found in the outbox.
+    private var leftovers: [Int64: Leftover] = [:]
+    private var preparation: (@Sendable () async throws -> Void)?
+    /// When the next batch may be taken if the last was not a large one.
+    private var nextTurn: ContinuousClock.Instant?
+    private var batchTaken: ContinuousClock.Instant?
     private var nextCommitToKafka = ContinuousClock.now
     /// What Kafka was told last.
     private var committedToKafka: Int64 = PipelineSchema.beginning
+    /// An offset that was stored, and at which the log went on: one that is stored later is not before it.
+    private var known: Int64 = PipelineSchema.beginning
+    /// The log has given records, or has none: where fetching goes on from is right.
+    private var hasFetched = false
+    private var hasTurn = false
+    private var hasBegun = false
 
     private var log: Logger { work.context.log }
     private var tracer: Tracer { work.tracing.tracer }
@@ -120,158 +47,234 @@ final class PartitionProcessor {
     private static let commitToKafkaInterval = Duration.seconds(1)
     /// Dead letters of one transaction that are told in the log; all of them are counted.
     private static let deadLoggedMax = 10
-    /// Times that a batch may collide with what another partition or instance wrote meanwhile.
-    private static let conflictsMax = 5
-
-    init(_ work: PartitionWork, _ feed: PartitionFeed, commitToKafka: @escaping (Int64) -> Void) {
-        self.work = work
-        self.feed = feed
-        tellKafka = commitToKafka
-        partition = feed.partition.partition
-        stream = "\(work.processor)/\(work.topic.name)/\(partition)"
-    }
-
-    /// Returns when the partition goes. Throws when it must stand still: its log no longer holds the stored offset, or the
-    /// database has gone back in time.
-    func run() async throws {
-        defer { work.progress.ended(partition) }
-        do {
-            next = try await stored()
-            work.progress.began(partition, next: next)
-            try await publishLeftovers()
-            while let batch = try await feed.next(
-                recordsMax: work.recordsMax,
-                waitMilliseconds: outboxIsStale || committedToKafka != next ? Self.idleMilliseconds : nil)
-            {
-                if batch.isEmpty {
-                    commitToKafka()
-                    if outboxIsStale { try await clearOutbox() }
-                } else {
-                    try await take(batch)
-                    if batch.count < work.recordsMax / 2 { try await waitForTurn() }
-                }
-            }
-            commitToKafka()
-            if outboxIsStale { try await clearOutbox() }
-        } catch is PartitionGone {
-            // What is not applied comes again, to whoever has the partition then.
-        }
-    }
-
-    /// The first event after a pause is applied at once; under load a batch gathers what comes within the pace, because a
-    /// transaction costs the same for one event and for hundreds.
-    private func waitForTurn() async throws {
-        try? await Task.sleep(until: nextTurn)
-    }
-
-    private func commitToKafka() {
-        tellKafka(next)
-        committedToKafka = next
-    }
-
-    private func take(_ batch: ConsumedBatch) async throws {
-        let started = ContinuousClock.now
-        nextTurn = started + work.pace
-        work.progress.took(partition, firstAt: Timestamp(milliseconds: batch.first?.timestamp ?? 0))
-        do {
-            try await work.turns.take { try await apply(Array(batch)[...]) }
-            if started >= nextCommitToKafka {
-                commitToKafka()
-                nextCommitToKafka = started + Self.commitToKafkaInterval
-            }
-            work.batchSeconds.observe(ContinuousClock.now - started)
-            work.progress.applied(partition, next: next)
-        } catch is Superseded {
-            log.warning(
-                "another instance has taken this partition over", ["processor": work.processor, "stream": stream])
-            next = try await stored()
-            work.progress.applied(partition, next: next)
-            try await feed.seek(to: max(next, 0))
-        }
-    }
-
-    /// Applies the records in as many transactions as the handler cuts them into, and in halves when one of them cannot be
-    /// applied, until that one is found.
-    private func apply(_ records: ArraySlice<ConsumedRecord>) async throws {
-        var rest = records
-        while let first = rest.first {
-            let batch = EventBatch(
-                topic: work.topic, records: rest, counters: work.counters, tracing: work.tracing)
-            let outcome: Outcome
-            do {
-                outcome = try await commit(batch) { try await self.work.handler.apply(batch, $0) }
-            } catch let error as Unappliable {
-                if rest.count > 1 {
-                    let middle = rest.startIndex + rest.count / 2
-                    try await apply(rest[..<middle])
-                    return try await apply(rest[middle...])
-                }
-                log.error(
-                    "a record cannot be applied and goes to the dead letters",
-                    ["stream": stream, "offset": "\(first.offset)", "error": error.reason])
-                outcome = try await commit(batch) { $0.dead(first, reason: error.reason) }
-            }
-            next = outcome.nextOffset
-            let applied = batch.prefix(before: outcome.nextOffset)
-            try await publish(outcome, applied)
-            rest = rest.dropFirst(applied.count)
-        }
-    }
-
-    // MARK: The transaction
+    /// How long a batch that was committed is read again before that counts as failed.
+    private static let rereadMilliseconds = 10_000
 
     private struct Outcome {
         var records = RecordBatch()
         var report = StepReport()
         var recipe: [UInt8]?
         var nextOffset: Int64
-        /// The commit's answer was lost, but its offset is there: what it published is in the outbox.
-        var isRecovered = false
+
+        var owes: Bool { !records.isEmpty || recipe != nil }
     }
 
-    /// Runs `body` in a transaction that also moves the offset and fills the outbox; again and again while what it needs
-    /// is away.
-    private func commit(_ batch: EventBatch, _ body: (Step) async throws -> Void) async throws -> Outcome {
-        var backoff = Backoff()
-        var conflicts = 0
-        var preparations = 0
-        while true {
-            let obstacle: any Error
-            do {
-                let began = tracer.isOn ? Tracer.now() : 0
-                let outcome = try await attempt(batch, body)
-                committed(outcome.report, began)
-                return outcome
-            } catch let again as TryAgain {
-                preparations += 1
-                // Others may take away what was prepared; they make progress then.
-                if preparations > TryAgain.promptMax { try await pause(&backoff) }
-                do {
-                    try await again.preparation()
-                    continue
-                } catch {
-                    obstacle = error
-                }
-            } catch let error as PostgresError {
-                if error.sqlState == PipelineSchema.supersededState { throw Superseded() }
-                if error.isUniqueViolation, conflicts < Self.conflictsMax {
-                    // Another partition, or another instance, wrote the same key meanwhile: now it can be seen.
-                    conflicts += 1
-                    continue
-                }
-                if error.isOfTheData { throw Unappliable(reason: error.description) }
-                obstacle = error
-            } catch {
-                obstacle = error
+    private struct Leftover {
+        let clusterID: String
+        let records: RecordBatch
+        let recipe: [UInt8]?
+        let nextOffset: Int64?
+    }
+
+    init(_ work: PartitionWork, _ feed: PartitionFeed, commitToKafka: @escaping (Int64) -> Void) {
+        self.work = work
+        self.feed = feed
+        tellKafka = commitToKafka
+        machine = PartitionMachine(fetchesFrom: feed.start ?? PipelineSchema.beginning)
+        partition = feed.partition.partition
+        stream = "\(work.processor)/\(work.topic.name)/\(partition)"
+        sender = RecordSender(producer: work.context.producer, service: work.context.serviceName, log: work.context.log)
+    }
+
+    /// Returns when the partition goes. Whatever fails meanwhile ends in its fate; only where fetching itself has failed
+    /// it throws, to be started anew.
+    func run() async throws {
+        var action = machine.last
+        while action != .end {
+            let event = await perform(action)
+            if case .failed(let fate) = event { tell(fate, of: action) }
+            let stood = machine.standing
+            action = machine.handle(event)
+            switch event {
+            case .taken, .committed: known = machine.next
+            default: break
             }
-            log.warning("a batch will be tried again", ["stream": stream, "error": "\(obstacle)"])
-            try await pause(&backoff)
-            // The commit may have happened before the connection broke.
-            let stands = try await stored()
-            if stands == next { continue }
-            guard stands > batch.firstOffset, stands <= batch.nextOffset else { throw Superseded() }
-            return Outcome(nextOffset: stands, isRecovered: true)
+            if machine.standing != stood { work.stands(partition, machine.standing) }
         }
+        giveTurn()
+        work.progress.ended(partition)
+        switch machine.failure {
+        case nil: work.stands(partition, nil)
+        case .fatal(let reason)?: throw Fatal(reason: reason)
+        case let fate?: throw FeedFailed(reason: fate.reason)
+        }
+    }
+
+    private func tell(_ fate: Fate, of action: PartitionMachine.Action) {
+        let details = ["stream": stream, "error": fate.reason]
+        switch fate {
+        case .unappliable: log.debug("a run of records cannot be applied", details)
+        case .outage, .transient: log.warning("a batch will be tried again", details)
+        case .fatal where machine.standing != nil: break
+        case .fatal: log.error("the partition stands still until the cause is gone", details)
+        }
+    }
+
+    private func perform(_ action: PartitionMachine.Action) async -> PartitionMachine.Event {
+        do {
+            switch action {
+            case .claim: return .claimed(try await claim())
+            case .load: return .loaded(try await load())
+            case .seek(let offset):
+                try await feed.seek(to: offset == PipelineSchema.beginning ? nil : offset)
+                return .sought
+            case .take(let isBounded): return try await take(isBounded)
+            case .commit(let run, let expected, let forget):
+                return try await commit(batch(run), expected, forget) { [work] batch, step in
+                    try await work.handler.apply(batch, step)
+                }
+            case .bury(let index, let reason, let expected, let forget):
+                let record = records[index]
+                log.error(
+                    "a record cannot be applied and goes to the dead letters",
+                    ["stream": stream, "offset": "\(record.offset)", "error": reason])
+                return try await commit(batch(index..<index + 1), expected, forget) { _, step in
+                    step.dead(record, reason: reason)
+                }
+            case .prepare:
+                try await preparation?()
+                return .prepared
+            case .send:
+                try await sendOutcome()
+                return .sent
+            case .sendLeftover(let row):
+                try await sendLeftover(row)
+                return .sent
+            case .clear(let rows):
+                try await postgres.execute("DELETE FROM outbox WHERE stream = \(stream) AND sequence = ANY(\(rows))")
+                return .cleared
+            case .rest(let duration):
+                giveTurn()
+                await feed.waitForEnd(atMost: duration)
+                return isGone ? .gone : .rested
+            case .end: return .gone
+            }
+        } catch let error as TryAgain {
+            preparation = error.preparation
+            return .unprepared
+        } catch is PartitionGone {
+            return .gone
+        } catch let error as PostgresError where error.sqlState == PipelineSchema.supersededState {
+            log.warning(
+                "another instance has taken this partition over", ["processor": work.processor, "stream": stream])
+            return .superseded
+        } catch {
+            return .failed(Fate(of: error))
+        }
+    }
+
+    private var isGone: Bool { feed.hasEnded || Task.isCancelled }
+
+    // MARK: Records
+
+    private func take(_ isBounded: Bool) async throws -> PartitionMachine.Event {
+        giveTurn()
+        finishBatch()
+        // The first event after a pause is applied at once; under load a batch gathers what comes within the pace, because a
+        // transaction costs the same for one event and for hundreds.
+        if let nextTurn, records.count < work.recordsMax / 2 { try? await Task.sleep(until: nextTurn) }
+        records = []
+        let mayIdle = isBounded || committedToKafka != machine.next || !hasFetched
+        guard
+            let batch = try await feed.next(
+                recordsMax: work.recordsMax, waitMilliseconds: mayIdle ? Self.idleMilliseconds : nil)
+        else {
+            commitToKafka()
+            return .gone
+        }
+        if !hasFetched { work.stands(partition, nil) }
+        hasFetched = true
+        if batch.isEmpty {
+            commitToKafka()
+            return .idle
+        }
+        let now = ContinuousClock.now
+        batchTaken = now
+        nextTurn = now + work.pace
+        work.progress.took(partition, firstAt: Timestamp(milliseconds: batch.first?.timestamp ?? 0))
+        records = Array(batch)
+        await takeTurn()
+        return .taken(records.map(\.offset))
+    }
+
+    private func finishBatch() {
+        guard let batchTaken else { return }
+        self.batchTaken = nil
+        if batchTaken >= nextCommitToKafka {
+            commitToKafka()
+            nextCommitToKafka = batchTaken + Self.commitToKafkaInterval
+        }
+        work.batchSeconds.observe(ContinuousClock.now - batchTaken)
+        work.progress.applied(partition, next: machine.next)
+        outcome = nil
+    }
+
+    private func commitToKafka() {
+        guard machine.next != PipelineSchema.beginning else { return }
+        tellKafka(machine.next)
+        committedToKafka = machine.next
+    }
+
+    private func batch(_ run: Range<Int>) -> EventBatch {
+        EventBatch(topic: work.topic, records: records[run], counters: work.counters, tracing: work.tracing)
+    }
+
+    /// Batches and their answers are what takes memory: only so many partitions of a processor work at a time.
+    private func takeTurn() async {
+        if hasTurn { return }
+        await work.turns.enter()
+        hasTurn = true
+    }
+
+    private func giveTurn() {
+        if hasTurn { work.turns.leave() }
+        hasTurn = false
+    }
+
+    // MARK: The transaction
+
+    private func claim() async throws -> Int64 {
+        let stored = try await work.claim(partition)
+        try work.requireNotOlder(partition, stored, than: known)
+        return stored
+    }
+
+    /// Runs `body` in a transaction that also moves the offset, fills the outbox and takes out of it what is acknowledged.
+    private func commit(
+        _ batch: EventBatch, _ expected: Int64, _ forget: [Int64], _ body: (EventBatch, Step) async throws -> Void
+    ) async throws -> PartitionMachine.Event {
+        await takeTurn()
+        let began = tracer.isOn ? Tracer.now() : 0
+        let outcome = try await postgres.transaction { transaction in
+            let step = Step(transaction: transaction, now: work.context.now(), origin: work.origin)
+            try await body(batch, step)
+            let outcome = Outcome(
+                records: try step.packed(), report: step.report, recipe: step.recipe,
+                nextOffset: step.stopOffset ?? batch.nextOffset)
+            var last: [SQL] = [
+                """
+                SELECT advance_offset(\(work.processor), \(work.topic.name), \(partition), \(work.clusterID), \(expected),
+                    \(outcome.nextOffset))
+                """
+            ]
+            if !forget.isEmpty {
+                last.append("DELETE FROM outbox WHERE stream = \(stream) AND sequence = ANY(\(forget))")
+            }
+            if outcome.owes {
+                last.append(
+                    """
+                    INSERT INTO outbox (stream, sequence, cluster_id, records, recipe, next_offset)
+                    VALUES (\(stream), \(batch.firstOffset), \(work.clusterID), \(outcome.records.bytes),
+                        \(outcome.recipe as [UInt8]?), \(outcome.nextOffset))
+                    """)
+            }
+            transaction.finish(last)
+            return outcome
+        }
+        committed(outcome.report, began)
+        let applied = batch.prefix(before: outcome.nextOffset)
+        self.outcome = (outcome, applied)
+        return .committed(.init(next: outcome.nextOffset, count: applied.count, owes: outcome.owes))
     }
 
     private func committed(_ report: StepReport, _ began: Int64) {
@@ -298,88 +301,66 @@ final class PartitionProcessor {
         tracer.recordTransaction(spans.map(\.context), start: began, end: end)
     }
 
-    private func attempt(_ batch: EventBatch, _ body: (Step) async throws -> Void) async throws -> Outcome {
-        try await postgres.transaction { transaction in
-            let step = Step(transaction: transaction, now: work.context.now(), origin: work.origin)
-            try await body(step)
-            let outcome = Outcome(
-                records: step.packed(), report: step.report, recipe: step.recipe,
-                nextOffset: step.stopOffset ?? batch.nextOffset)
-            var last: [SQL] = [
-                """
-                SELECT advance_offset(\(work.processor), \(work.topic.name), \(partition), \(work.clusterID), \(next),
-                    \(outcome.nextOffset))
-                """
-            ]
-            if outboxIsStale {
-                last.append("DELETE FROM outbox WHERE stream = \(stream) AND sequence < \(batch.firstOffset)")
-            }
-            if !outcome.records.isEmpty || outcome.recipe != nil {
-                last.append(
-                    """
-                    INSERT INTO outbox (stream, sequence, cluster_id, records, recipe, next_offset)
-                    VALUES (\(stream), \(batch.firstOffset), \(work.clusterID), \(outcome.records.bytes), \(outcome.recipe as [UInt8]?),
-                        \(outcome.nextOffset))
-                    """)
-            }
-            transaction.finish(last)
-            return outcome
-        }
-    }
-
-    /// Where the database has it now, which is never before where this instance left it.
-    private func stored() async throws -> Int64 {
-        let stored = try await untilItWorks { () throws in try await self.work.claim(self.partition) }
-        try work.requireNotOlder(partition, stored, than: next)
-        return stored
-    }
-
     // MARK: The outbox
 
-    private func publish(_ outcome: Outcome, _ batch: EventBatch) async throws {
-        if outcome.isRecovered { return try await publishLeftovers() }
-        outboxIsStale = false
-        if !outcome.records.isEmpty {
-            let began = tracer.isOn ? Tracer.now() : 0
-            try await send(outcome.records)
-            work.published.add(outcome.report.published)
-            tracer.recordPublished(outcome.report.spans, start: began)
+    /// What an earlier owner of the partition, or this one before a fault, committed and may not have sent.
+    private func load() async throws -> [Int64] {
+        let rows = try await postgres.query(
+            """
+            SELECT sequence, cluster_id, records, recipe, next_offset FROM outbox
+            WHERE stream = \(stream) ORDER BY sequence
+            """)
+        leftovers = [:]
+        var order: [Int64] = []
+        for row in rows {
+            let sequence: Int64 = try row.get(0)
+            order.append(sequence)
+            leftovers[sequence] = Leftover(
+                clusterID: try row.get(1), records: try RecordBatch(bytes: row.get(2)), recipe: try row.get(3),
+                nextOffset: try row.get(4))
         }
-        if let recipe = outcome.recipe { try await sendRendered(batch, recipe) }
-        outboxIsStale = !outcome.records.isEmpty || outcome.recipe != nil
+        if !hasBegun { work.progress.began(partition, next: machine.next) }
+        hasBegun = true
+        return order
+    }
+
+    private func sendOutcome() async throws {
+        guard let (made, batch) = outcome else { return }
+        if !made.records.isEmpty {
+            let began = tracer.isOn ? Tracer.now() : 0
+            try await deliver(made.records)
+            work.published.add(made.report.published)
+            tracer.recordPublished(made.report.spans, start: began)
+        }
+        if let recipe = made.recipe { try await sendRendered(batch, recipe) }
     }
 
     private func sendRendered(_ batch: EventBatch, _ recipe: [UInt8]) async throws {
         var outgoing = Outgoing(origin: work.origin)
-        try work.handler.render(batch, recipe: recipe, into: &outgoing)
+        do {
+            try work.handler.render(batch, recipe: recipe, into: &outgoing)
+        } catch {
+            throw Fatal(
+                reason:
+                    "what was committed for \(stream) from offset \(batch.firstOffset) cannot be written as events by "
+                    + "this version of \(work.context.serviceName), start the one that committed it: \(error)")
+        }
         let began = tracer.isOn ? Tracer.now() : 0
-        try await send(outgoing.records)
+        try await deliver(outgoing.records)
         work.published.add(outgoing.published)
         tracer.recordPublished(outgoing.spans, start: began)
     }
 
-    /// Publishes what an earlier owner of the partition, or this one before a fault, committed and may not have sent.
-    private func publishLeftovers() async throws {
-        let rows = try await untilItWorks { () throws in
-            try await self.postgres.query(
-                """
-                SELECT sequence, cluster_id, records, recipe, next_offset FROM outbox
-                WHERE stream = \(self.stream) ORDER BY sequence
-                """)
+    private func sendLeftover(_ sequence: Int64) async throws {
+        guard let row = leftovers[sequence] else { return }
+        try await deliver(row.records)
+        guard let recipe = row.recipe, let end = row.nextOffset else { return }
+        guard row.clusterID == work.clusterID else {
+            return log.error(
+                "answers to records of a broker that is gone cannot be published: their input is gone with it",
+                ["stream": stream, "first_offset": "\(sequence)", "next_offset": "\(end)"])
         }
-        for row in rows {
-            try await send(try RecordBatch(bytes: row.get(2)))
-            guard let recipe: [UInt8] = try row.get(3) else { continue }
-            let (first, end): (Int64, Int64) = (try row.get(0), try row.get(4))
-            guard try row.get(1, as: String.self) == work.clusterID else {
-                log.error(
-                    "answers to records of a broker that is gone cannot be published: their input is gone with it",
-                    ["stream": stream, "first_offset": "\(first)", "next_offset": "\(end)"])
-                continue
-            }
-            try await sendRendered(try await reread(from: first, to: end), recipe)
-        }
-        outboxIsStale = !rows.isEmpty
+        try await sendRendered(try await reread(from: sequence, to: end), recipe)
     }
 
     /// The records of a committed batch, read from the log again.
@@ -389,70 +370,58 @@ final class PartitionProcessor {
             log: log, metrics: work.context.metrics)
         var records: [ConsumedRecord] = []
         var position = first
-        while position < end, let batches = try await reader.next(recordsMax: work.recordsMax) {
-            for record in batches.joined() where record.offset < end { records.append(record) }
-            position = batches.map(\.nextOffset).max() ?? position
+        do {
+            while position < end,
+                let batches = try await reader.next(
+                    recordsMax: work.recordsMax, waitMilliseconds: Self.rereadMilliseconds)
+            {
+                for record in batches.joined() where record.offset < end { records.append(record) }
+                position = batches.map(\.nextOffset).max() ?? position
+                if batches.isEmpty {
+                    if reader.isAtEnd { break }
+                    throw Fatal(
+                        reason: "\(work.topic.name) [\(partition)] gave nothing from offset \(position) on for "
+                            + "\(Self.rereadMilliseconds / 1000) s: see whether the broker serves it")
+                }
+            }
+        } catch {
+            await reader.close()
+            throw error
         }
         await reader.close()
         return EventBatch(
             topic: work.topic, records: records[...], counters: work.counters, tracing: work.tracing)
     }
 
-    /// Nothing more to do: forgets what is published.
-    private func clearOutbox() async throws {
-        _ = try await untilItWorks { () throws in
-            try await self.postgres.execute("DELETE FROM outbox WHERE stream = \(self.stream)")
-        }
-        outboxIsStale = false
-    }
-
-    // MARK: Waiting for what is away
-
-    private func send(_ records: RecordBatch) async throws {
-        if records.isEmpty { return }
-        try await untilItWorks { () throws in try await self.work.context.producer.send(records) }
-    }
-
-    /// Ends with `PartitionGone` when the partition goes before the work is done.
-    private func untilItWorks<Result>(_ body: () async throws -> Result) async throws -> Result {
-        var backoff = Backoff()
-        while true {
+    /// Sends, and gives up waiting, not the work, when the partition goes: what is under way may still arrive, and is in
+    /// the outbox.
+    private func deliver(_ records: RecordBatch) async throws {
+        if isGone { throw PartitionGone() }
+        let (outcomes, outcome) = AsyncStream.makeStream(
+            of: Result<Void, any Error>.self, bufferingPolicy: .bufferingOldest(1))
+        Task { [sender] in
             do {
-                return try await body()
+                try await sender.send(records)
+                outcome.yield(.success(()))
             } catch {
-                log.warning("will be tried again", ["stream": stream, "error": "\(error)"])
-                try await pause(&backoff)
+                outcome.yield(.failure(error))
             }
         }
-    }
-
-    private func pause(_ backoff: inout Backoff) async throws {
-        if feed.hasEnded || Task.isCancelled { throw PartitionGone() }
-        try? await backoff.wait()
-        if feed.hasEnded || Task.isCancelled { throw PartitionGone() }
+        let ending = Task { [feed] in
+            await feed.waitForEnd()
+            outcome.yield(.failure(PartitionGone()))
+        }
+        defer { ending.cancel() }
+        for await result in outcomes { return try result.get() }
+        throw PartitionGone()
     }
 }
 
-/// Another instance has moved the partition's offset.
-private struct Superseded: Error {}
+/// Fetching failed in a way that passes.
+struct FeedFailed: Error, CustomStringConvertible {
+    let reason: String
+    var description: String { reason }
+}
 
 /// The partition is no longer this instance's.
 private struct PartitionGone: Error {}
-
-/// The batch fails whenever it is tried.
-private struct Unappliable: Error { let reason: String }
-
-/// Waits longer with every failure: 50 ms to 5 s.
-struct Backoff {
-    private var milliseconds = 50
-
-    mutating func wait() async throws {
-        try await Task.sleep(for: .milliseconds(milliseconds))
-        milliseconds = min(milliseconds * 2, 5000)
-    }
-}
-
-extension PostgresError {
-    /// The values are at fault (classes 22, 23 and 54 of SQLSTATE): no retry helps, and another record may do well.
-    fileprivate var isOfTheData: Bool { ["22", "23", "54"].contains(sqlState.prefix(2)) }
-}

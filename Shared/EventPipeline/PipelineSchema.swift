@@ -5,6 +5,15 @@ public enum PipelineSchema {
     /// Goes first in a service's list of migrations.
     public static let migration = Migration(number: 0, name: "event_pipeline", sql: sql)
 
+    /// What commands publish, in the order of their commits. Goes into the list of every service that has a `Relay`.
+    /// - Parameter number: the next in the service's list.
+    public static func commands(number: Int) -> Migration {
+        Migration(number: number, name: "event_pipeline_commands", sql: commandsSQL)
+    }
+
+    /// The outbox stream of commands; its rows are numbered by `outbox_commands`.
+    static let commandStream = "commands"
+
     /// SQLSTATE that `advance_offset` raises when another instance has moved the offset: this batch is not ours.
     static let supersededState = "ST001"
 
@@ -61,6 +70,36 @@ public enum PipelineSchema {
                 RAISE EXCEPTION 'partition % of % has moved on without this instance of %', n, t, p
                     USING ERRCODE = 'ST001';
             END IF;
+        END
+        $$;
+        """
+
+    private static let commandsSQL = """
+        -- The order of commands in the outbox. A transaction takes its number behind all its locks: two that change the same
+        -- thing are numbered in the order of their commits.
+        CREATE SEQUENCE outbox_commands;
+
+        -- Who publishes what commands leave in the outbox. A lease, so that nobody does when its holder is gone.
+        CREATE TABLE publishers (
+            name text PRIMARY KEY,
+            holder text NOT NULL,
+            expires_at timestamptz NOT NULL
+        ) WITH (fillfactor = 50);
+
+        -- Takes the lease where it is free, keeps it where it is the caller's; whether the caller has it. An end that lies
+        -- further ahead than any lease was given for comes from a clock that was put back.
+        CREATE FUNCTION hold_publisher(n text, h text, seconds integer) RETURNS boolean LANGUAGE plpgsql AS $$
+        DECLARE
+            present timestamptz := clock_timestamp();
+            term interval := make_interval(secs => seconds);
+        BEGIN
+            PERFORM FROM publishers
+            WHERE name = n AND holder = h AND expires_at BETWEEN present + term / 2 AND present + term;
+            IF FOUND THEN RETURN true; END IF;
+            INSERT INTO publishers AS p VALUES (n, h, present + term)
+            ON CONFLICT (name) DO UPDATE SET holder = h, expires_at = present + term
+            WHERE p.holder = h OR p.expires_at NOT BETWEEN present AND present + term;
+            RETURN FOUND;
         END
         $$;
         """

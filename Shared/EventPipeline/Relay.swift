@@ -1,4 +1,4 @@
-// Publishes what commands that came by HTTP committed: woken by the commit, not by a clock.
+// Publishes what commands committed, in the order of their commits: carries out what `PublisherMachine` decides.
 import HTTP
 import Kafka
 import Models
@@ -7,122 +7,118 @@ import Postgres
 import ServiceKit
 import Synchronization
 
-/// Writes state and outgoing records in one transaction and publishes them right after the commit.
-///
-/// What is committed is published, by this instance or, if it dies, by another: a sweep takes over rows that stay. It
-/// also finds what this instance committed without hearing of it, because the connection broke before the answer.
+/// Writes state and outgoing records in one transaction; the service's one publisher, in whichever instance it is at the
+/// moment, sends them right after the commit. It is woken by commits, and looks by itself for what it was not woken for.
 public final class Relay: Component {
     public let name = "relay"
 
-    /// Committed records that wait to be sent take at most about this much memory; beyond it commands are refused.
+    /// Records that are committed and not sent take at most about this many bytes of the outbox; beyond it commands are
+    /// refused.
     public static let waitingBytesMax = 64 << 20
-    /// A row that is older than this and in nobody's hands was left behind.
-    private let leftBehindSeconds: Int
-    private static let sweepSeconds = 5
-    private static let forgetInterval = Duration.milliseconds(250)
+    /// What one look takes out of the outbox at most.
+    private static let rowsMax = 500
+    private static let bytesMax = 4 << 20
 
     private let context: ServiceContext
     private let origin: EventOrigin
+    private let sender: RecordSender
     private let published: PublishedCounters
     private let waitingBytes: Gauge
-    private let stream: String
+    private let channel: String
+    private let holder: String
     private let state = Mutex(State())
     private let wakeups: AsyncStream<Void>
     private let wakeup: AsyncStream<Void>.Continuation
 
     private struct State {
         var clusterID = ""
-        var sequence: Int64 = 0
-        var waiting: [(sequence: Int64, records: RecordBatch, report: StepReport)] = []
+        var isLeading = false
+        var isStopping = false
+        var standing: String?
+        /// What the outbox held at the last look, and what was committed here since.
         var waitingBytes = 0
-        /// The first of those that are being sent.
-        var sending: Int64?
-        /// Rows that are sent and still in the outbox.
-        var published: [Int64] = []
         var publishing: Task<Void, Never>?
-        var forgetting: Task<Void, Never>?
-        var sweeping: Task<Void, Never>?
-        var stopping = false
-
-        /// Older rows of this instance are not in its hands.
-        var oldestInHand: Int64 {
-            [waiting.lazy.map(\.sequence).min(), sending, published.min()].compactMap(\.self).min() ?? .max
-        }
+        var listening: PostgresListener?
     }
 
-    public convenience init(_ context: ServiceContext) { self.init(context, leftBehindSeconds: 15) }
-
-    init(_ context: ServiceContext, leftBehindSeconds: Int) {
+    public init(_ context: ServiceContext) {
         self.context = context
-        self.leftBehindSeconds = leftBehindSeconds
         origin = EventOrigin(service: context.serviceName, tracer: context.tracer)
+        sender = RecordSender(producer: context.producer, service: context.serviceName, log: context.log)
         published = PublishedCounters(context.metrics)
         waitingBytes = context.metrics.gauge(
-            "stampede_relay_waiting_bytes", help: "Committed records of commands that wait to be sent")
-        // Unique per start: the running number begins anew.
-        stream = "relay/\(context.newID(of: MessageKind.self))"
+            "stampede_relay_waiting_bytes", help: "Records of commands that are committed and not known to be sent")
+        channel = "stampede_\(context.serviceName)_outbox"
+        // Of this start: what an earlier one of the same name held is not ours.
+        holder = "\(context.instance)/\(context.newID(of: MessageKind.self))"
         (wakeups, wakeup) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
+    public var isReady: Bool { state.withLock { $0.publishing != nil && $0.standing == nil } }
+    public var detail: String? { state.withLock { $0.standing } }
+
     public func start() async throws {
         let clusterID = try await KafkaAdmin(context.kafka).clusterID()
-        try await takeOver()
+        try await adoptOlderRows()
+        let listener = context.postgres.listen(channel) { [wakeup] in wakeup.yield() }
         state.withLock {
             $0.clusterID = clusterID
-            $0.publishing = Task.detached { [self] in await publishForever() }
-            $0.forgetting = Task.detached { [self] in await forgetForever() }
-            $0.sweeping = Task.detached { [self] in await sweepForever() }
+            $0.listening = listener
+            $0.publishing = Task.detached { [self] in await publish() }
         }
     }
 
-    /// Waits until what is committed is sent; what cannot be sent stays in the outbox.
+    /// Sends what can be sent at once; the rest stays in the outbox for the next publisher.
     public func stop() async {
-        let (publishing, forgetting, sweeping) = state.withLock {
-            $0.stopping = true
-            return ($0.publishing, $0.forgetting, $0.sweeping)
+        let (publishing, listening) = state.withLock {
+            $0.isStopping = true
+            return ($0.publishing, $0.listening)
         }
-        sweeping?.cancel()
         wakeup.finish()
         await publishing?.value
-        forgetting?.cancel()
-        await forgetting?.value
-        await sweeping?.value
+        await listening?.close()
     }
 
     /// Runs `body` in a transaction; what the step publishes is sent after the commit.
-    /// - Throws: `Overloaded` when too much waits to be sent, or what the body or the transaction throws.
+    /// - Throws: `Overloaded` when too much waits to be sent, `Unpublishable` for an event that is too large, or what the
+    ///   body or the transaction throws.
     public func commit<Result: Sendable>(
         _ body: @escaping @Sendable (Step) async throws -> Result
     ) async throws -> Result {
-        let (sequence, clusterID, full) = state.withLock {
-            $0.sequence += 1
-            return ($0.sequence, $0.clusterID, $0.waitingBytes > Self.waitingBytesMax)
+        let (clusterID, isLeading, isFull) = state.withLock {
+            ($0.clusterID, $0.isLeading, $0.waitingBytes > Self.waitingBytesMax)
         }
-        if full { throw Overloaded() }
+        if isFull { throw Overloaded() }
         let began = context.tracer.isOn ? Tracer.now() : 0
-        let (result, records, report) = try await context.postgres.transaction { transaction in
+        let (result, bytes, report) = try await context.postgres.transaction { transaction in
             let step = Step(transaction: transaction, now: self.context.now(), origin: self.origin)
             let result = try await body(step)
-            let records = step.packed()
+            let records: RecordBatch
+            do throws(Unappliable) {
+                records = try step.packed()
+            } catch {
+                throw Unpublishable(reason: error.reason)
+            }
             if !records.isEmpty {
-                transaction.finish([
+                // Last: behind every lock of the transaction, so that the numbers of one key are in the order of commits.
+                transaction.finish(
                     """
                     INSERT INTO outbox (stream, sequence, cluster_id, records)
-                    VALUES (\(self.stream), \(sequence), \(clusterID), \(records.bytes))
-                    """
-                ])
+                    VALUES (\(PipelineSchema.commandStream), nextval('outbox_commands'), \(clusterID), \(records.bytes))
+                    """)
+                if !isLeading { transaction.finish("SELECT pg_notify(\(self.channel), '')") }
             }
-            return (result, records, step.report)
+            return (result, records.bytes.count, step.report)
         }
         report.count()
         if context.tracer.isOn { trace(report, began) }
-        if !records.isEmpty {
+        if bytes > 0 {
             state.withLock {
-                $0.waiting.append((sequence, records, report))
-                $0.waitingBytes += records.bytes.count
+                $0.waitingBytes += bytes
                 waitingBytes.set(Double($0.waitingBytes))
             }
-            wakeup.yield()
+            context.tracer.recordPublished(report.spans, start: began)
+            if isLeading { wakeup.yield() }
         }
         return result
     }
@@ -138,118 +134,136 @@ public final class Relay: Component {
         }
     }
 
-    private func publishForever() async {
-        for await _ in wakeups { await publishWaiting() }
-        await publishWaiting()
+    /// Versions before the publisher was one for all instances left their rows in a stream of each instance: those that
+    /// nobody has sent for a while are put into the one line.
+    private func adoptOlderRows() async throws {
+        try await context.postgres.execute(
+            """
+            WITH gone AS (
+                DELETE FROM outbox WHERE stream LIKE 'relay/%' AND created_at < now() - interval '15 seconds'
+                RETURNING cluster_id, records, created_at, stream, sequence
+            )
+            INSERT INTO outbox (stream, sequence, cluster_id, records)
+            SELECT \(PipelineSchema.commandStream), nextval('outbox_commands'), cluster_id, records
+            FROM (SELECT * FROM gone ORDER BY created_at, stream, sequence) AS ordered
+            """)
     }
 
-    private func publishWaiting() async {
-        var backoff = Backoff()
-        while true {
-            let waiting = state.withLock { state in
-                let waiting = state.waiting
-                state.sending = waiting.lazy.map(\.sequence).min()
-                state.waiting = []
-                state.waitingBytes = 0
-                waitingBytes.set(0)
-                return waiting
+    // MARK: The publisher
+
+    private func publish() async {
+        var machine = PublisherMachine()
+        var rows: [Int64: RecordBatch] = [:]
+        var action = machine.last
+        while action != .end {
+            let event = await perform(action, &rows)
+            if case .failed(let fate) = event {
+                let details = ["component": name, "error": fate.reason]
+                if case .fatal = fate {
+                    if machine.standing == nil {
+                        context.log.error("nothing is published until the cause is gone", details)
+                    }
+                } else {
+                    context.log.warning("publishing will be tried again", details)
+                }
             }
-            if waiting.isEmpty { return }
-            var records = RecordBatch()
-            for row in waiting { records.append(contentsOf: row.records) }
-            let began = context.tracer.isOn ? Tracer.now() : 0
-            do {
-                try await context.producer.send(records)
-                state.withLock {
-                    $0.published.append(contentsOf: waiting.map(\.sequence))
-                    $0.sending = nil
-                }
-                for row in waiting {
-                    published.add(row.report.published)
-                    context.tracer.recordPublished(row.report.spans, start: began)
-                }
-            } catch {
-                context.log.warning("publishing will be tried again", ["component": name, "error": "\(error)"])
-                let stopping = state.withLock { state in
-                    state.waiting.insert(contentsOf: waiting, at: 0)
-                    state.sending = nil
-                    state.waitingBytes += waiting.reduce(0) { $0 + $1.records.bytes.count }
-                    waitingBytes.set(Double(state.waitingBytes))
-                    return state.stopping
-                }
-                // What is not sent now is in the outbox: the next instance sends it.
-                if stopping { return }
-                try? await backoff.wait()
+            action = machine.handle(event)
+            state.withLock {
+                $0.isLeading = machine.isLeading
+                $0.standing = machine.standing
             }
         }
     }
 
-    /// Takes what is sent out of the outbox, many rows at a time: nobody waits for that.
-    private func forgetForever() async {
-        repeat {
-            try? await Task.sleep(for: Self.forgetInterval)
-            let published = state.withLock { state in
-                defer { state.published = [] }
-                return state.published
-            }
-            if published.isEmpty { continue }
-            do {
-                try await context.postgres.execute(
-                    "DELETE FROM outbox WHERE stream = \(stream) AND sequence = ANY(\(published))")
-            } catch {
-                context.log.warning("the outbox will be cleared later", ["component": name, "error": "\(error)"])
-                state.withLock { $0.published.append(contentsOf: published) }
-            }
-        } while !Task.isCancelled
-    }
-
-    private func sweepForever() async {
-        while !Task.isCancelled {
-            do {
-                try await Task.sleep(for: .seconds(Self.sweepSeconds))
-                try await takeOver()
-            } catch is CancellationError {
-                return
-            } catch {
-                context.log.warning("the sweep will be tried again", ["component": name, "error": "\(error)"])
-            }
-        }
-    }
-
-    /// Publishes rows that nobody sent and nobody is about to send. Locked while they are sent, so only one sweep does it.
-    private func takeOver() async throws {
-        let own = stream
-        let left = Int64(leftBehindSeconds)
-        let oldestInHand = state.withLock { $0.oldestInHand }
-        let producer = context.producer
-        var found = 0
-        repeat {
-            found = try await context.postgres.transaction { transaction in
-                let rows = try await transaction.query(
-                    """
-                    SELECT stream, sequence, records FROM outbox
-                    WHERE stream LIKE 'relay/%' AND (stream <> \(own) OR sequence < \(oldestInHand))
-                        AND created_at < now() - make_interval(secs => \(left)::bigint)
-                    ORDER BY created_at, stream, sequence LIMIT 100 FOR UPDATE SKIP LOCKED
-                    """)
-                if rows.isEmpty { return 0 }
+    private func perform(
+        _ action: PublisherMachine.Action, _ rows: inout [Int64: RecordBatch]
+    ) async -> PublisherMachine.Event {
+        do {
+            switch action {
+            case .look(let forget): return .looked(try await look(forget, &rows))
+            case .send(let numbers):
                 var records = RecordBatch()
-                var streams: [String] = []
-                var sequences: [Int64] = []
-                for row in rows {
-                    streams.append(try row.get(0, as: String.self))
-                    sequences.append(try row.get(1, as: Int64.self))
-                    records.append(contentsOf: try RecordBatch(bytes: row.get(2, as: [UInt8].self)))
+                for number in numbers { if let row = rows[number] { records.append(contentsOf: row) } }
+                try await sender.send(records)
+                published.add(records.counts(ofHeader: "ce_type"))
+                return .sent
+            case .wait(let duration): return await wait(duration) ? .ending : .woken
+            case .rest(let duration):
+                try? await Task.sleep(for: duration)
+                return state.withLock { $0.isStopping } ? .ending : .rested
+            case .release(let forget):
+                try await context.postgres.transaction { transaction in
+                    transaction.finish([
+                        self.delete(forget),
+                        "DELETE FROM publishers WHERE name = \(PipelineSchema.commandStream) AND holder = \(self.holder)",
+                        "SELECT pg_notify(\(self.channel), '')",
+                    ])
                 }
-                try await producer.send(records)
-                transaction.finish([
-                    """
-                    DELETE FROM outbox WHERE (stream, sequence) IN (SELECT * FROM unnest(\(streams), \(sequences)))
-                    """
-                ])
-                return rows.count
+                return .released
+            case .end: return .released
             }
-        } while found > 0
+        } catch {
+            return .failed(Fate(of: error))
+        }
+    }
+
+    /// True when this instance ends.
+    private func wait(_ duration: Duration) async -> Bool {
+        let alarm = Task { [wakeup] in
+            try? await Task.sleep(for: duration)
+            if !Task.isCancelled { wakeup.yield() }
+        }
+        defer { alarm.cancel() }
+        for await _ in wakeups { break }
+        return state.withLock { $0.isStopping }
+    }
+
+    private func delete(_ rows: [Int64]) -> SQL {
+        "DELETE FROM outbox WHERE stream = \(PipelineSchema.commandStream) AND sequence = ANY(\(rows))"
+    }
+
+    private func look(
+        _ forget: [Int64], _ rows: inout [Int64: RecordBatch]
+    ) async throws -> PublisherMachine.Look {
+        let stream = PipelineSchema.commandStream
+        let (holder, delete) = (holder, delete(forget))
+        let found = try await context.postgres.transaction { transaction in
+            try await transaction.pipeline([
+                // Who sees a row after a crash that was deleted before it sends it again, in its place before all that
+                // came later: nothing to wait for the disk for.
+                "SET LOCAL synchronous_commit = off",
+                delete,
+                "SELECT hold_publisher(\(stream), \(holder), \(Int32(PublisherMachine.leaseSeconds)))",
+                "SELECT coalesce(sum(octet_length(records)), 0)::bigint FROM outbox WHERE stream = \(stream)",
+                """
+                SELECT sequence, records FROM (
+                    SELECT sequence, records, sum(octet_length(records)) OVER (ORDER BY sequence) AS upto
+                    FROM (SELECT sequence, records FROM outbox WHERE stream = \(stream)
+                        ORDER BY sequence LIMIT \(Int64(Self.rowsMax))) AS first
+                ) AS counted
+                WHERE upto - octet_length(records) < \(Int64(Self.bytesMax))
+                    AND EXISTS (SELECT FROM publishers WHERE name = \(stream) AND holder = \(holder))
+                ORDER BY sequence
+                """,
+            ])
+        }
+        let waiting = Int(try found[3][0].get(0, as: Int64.self))
+        state.withLock {
+            $0.waitingBytes = waiting
+            waitingBytes.set(Double(waiting))
+        }
+        rows = [:]
+        guard try found[2][0].get(0, as: Bool.self) else { return .follows }
+        var numbers: [Int64] = []
+        var bytes = 0
+        for row in found[4] {
+            let number: Int64 = try row.get(0)
+            let records = try RecordBatch(bytes: row.get(1))
+            numbers.append(number)
+            bytes += records.bytes.count
+            rows[number] = records
+        }
+        return .leads(numbers, more: bytes < waiting)
     }
 }
 
@@ -258,4 +272,11 @@ public struct Overloaded: ProblemConvertible, Sendable, CustomStringConvertible 
     public init() {}
     public var problem: Problem { .unavailable(retryAfterSeconds: 1, "More is waiting than the service takes on.") }
     public var description: String { "more is waiting than the service takes on; try again shortly" }
+}
+
+/// What a command would publish cannot be sent. Answered 422; nothing was changed.
+public struct Unpublishable: ProblemConvertible, Sendable, CustomStringConvertible {
+    public let reason: String
+    public var problem: Problem { .unprocessable("The event that this would publish is too large.") }
+    public var description: String { reason }
 }

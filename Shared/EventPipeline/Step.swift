@@ -102,19 +102,15 @@ public final class Step {
     }
 
     /// Everything that goes out as it is, the dead letters last.
-    func packed() -> RecordBatch {
+    /// - Throws: `Unappliable` where an event is larger than what can be sent.
+    func packed() throws(Unappliable) -> RecordBatch {
+        if !outgoing.recordsLarger(than: KafkaProducer.recordBytesMax).isEmpty {
+            throw Unappliable(
+                reason: "an event that it publishes has more than the \(KafkaProducer.recordBytesMax) bytes that can be sent")
+        }
         var packed = outgoing
         for (record, reason) in dead {
-            packed.append(
-                copyOf: record, topic: "\(record.topic).dead",
-                adding: [
-                    ("stampede-dead-reason", Array(reason.utf8)),
-                    ("stampede-dead-service", Array(origin.service.utf8)),
-                    ("stampede-dead-topic", Array(record.topic.utf8)),
-                    ("stampede-dead-partition", Array("\(record.partition)".utf8)),
-                    ("stampede-dead-offset", Array("\(record.offset)".utf8)),
-                    ("stampede-dead-time", now.textBytes),
-                ])
+            DeadLetterRecord(record: record, reason: reason).append(to: &packed, service: origin.service, now: now)
         }
         return packed
     }
@@ -169,9 +165,13 @@ final class PublishedCounters: Sendable {
 
     init(_ metrics: Metrics) { self.metrics = metrics }
 
-    func add(_ tally: PublishedTally) {
+    func add(_ tally: PublishedTally) { add(tally.counts.lazy.map { ($0.type, $0.count) }) }
+
+    func add(_ counts: [String: Int]) { add(counts.lazy.map { ($0.key, $0.value) }) }
+
+    private func add(_ counts: some Sequence<(String, Int)>) {
         known.withLock { known in
-            for (type, count) in tally.counts {
+            for (type, count) in counts {
                 let counter =
                     known[type]
                     ?? metrics.counter(

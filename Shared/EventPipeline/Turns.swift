@@ -12,10 +12,8 @@ final class Turns: Sendable {
 
     init(_ count: Int) { state = Mutex(State(free: count)) }
 
-    /// Runs `body` when it is its turn.
-    func take<Result>(
-        caller: isolated (any Actor)? = #isolation, _ body: () async throws -> Result
-    ) async rethrows -> Result {
+    /// Returns when it is the caller's turn; `leave` must follow.
+    func enter() async {
         await withCheckedContinuation { continuation in
             let isNow = state.withLock { state in
                 guard state.free > 0 else {
@@ -27,16 +25,16 @@ final class Turns: Sendable {
             }
             if isNow { continuation.resume() }
         }
-        defer {
-            let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
-                guard !state.line.isEmpty else {
-                    state.free += 1
-                    return nil
-                }
-                return state.line.removeFirst()
+    }
+
+    func leave() {
+        let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            guard !state.line.isEmpty else {
+                state.free += 1
+                return nil
             }
-            next?.resume()
+            return state.line.removeFirst()
         }
-        return try await body()
+        next?.resume()
     }
 }

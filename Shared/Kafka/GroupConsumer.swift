@@ -12,8 +12,9 @@ public final class GroupConsumer: Sendable {
     private let configuration: KafkaConfiguration
     private let topics: [String]
     private let bounds: FetchBounds
-    private let handle: KafkaHandle
-    private let queue: KafkaQueue
+    private let fixed: [String: String]
+    /// Replaced once at the most, by one with a longer session.
+    private let client: Mutex<GroupClient>
     private let revokeTimeoutSeconds: Double
     private let log: Logger
     private let taken: Counter
@@ -23,9 +24,16 @@ public final class GroupConsumer: Sendable {
 
     private enum Lifecycle { case new, running, closed }
 
+    /// A member that is lost is missed after its session; each sends a sign of life several times within one. Librdkafka
+    /// looks twice a second whether it is time for that.
+    private static let session = ["session.timeout.ms": "4000", "heartbeat.interval.ms": "400"]
+    /// What every broker takes that says nothing else by `group.min.session.timeout.ms`.
+    private static let longSession = ["session.timeout.ms": "6000", "heartbeat.interval.ms": "400"]
+
     /// - Parameters:
-    ///   - instanceID: makes the member static: restarted within the session's time-out it gets the same partitions
-    ///     without a rebalance. Unique in the group.
+    ///   - instanceID: makes the member static: started again within the session's time-out, after a crash, it gets the
+    ///     same partitions without a rebalance. Unique in the group: of two members with one ID the older is expelled, and
+    ///     its `run` throws. Letters, digits, '.', '_' and '-'.
     ///   - queueBytesMaxPerPartition: how much memory what is fetched ahead of one partition may take: by default about
     ///     3,000 small records.
     ///   - revokeTimeoutSeconds: how long a revoked partition waits for `process` to return before the next owner gets
@@ -42,26 +50,27 @@ public final class GroupConsumer: Sendable {
             "enable.partition.eof": "false",
             "partition.assignment.strategy": "cooperative-sticky",
         ]
-        if let instanceID { fixed["group.instance.id"] = instanceID }
+        if let instanceID {
+            guard instanceID.utf8.count <= 249, instanceID.wholeMatch(of: #/[A-Za-z0-9_-][A-Za-z0-9._-]*/#) != nil
+            else {
+                throw .invalid(
+                    "group.instance.id '\(instanceID)': expected letters, digits, '.', '_' and '-', 249 at most")
+            }
+            fixed["group.instance.id"] = instanceID
+        }
+        let log = log.with(["group": group])
         let bounds = FetchBounds(queueBytesMax: queueBytesMaxPerPartition, configuration)
-        var defaults = bounds.properties
-        defaults["session.timeout.ms"] = "6000"
-        defaults["heartbeat.interval.ms"] = "1500"
-        // A topic that is made after this consumer has started is found within this time.
-        defaults["topic.metadata.refresh.interval.ms"] = "10000"
+        let client = try GroupClient(configuration, fixed: fixed, session: Self.session, bounds: bounds, log: log)
         self.configuration = configuration
         self.topics = topics
         self.bounds = bounds
+        self.fixed = fixed
         self.revokeTimeoutSeconds = revokeTimeoutSeconds
-        self.log = log.with(["group": group])
+        self.log = log
         taken = metrics.counter(
             "kafka_records_consumed_total", help: "Records given to a partition's processor", labels: ["group": group])
-        handle = try KafkaHandle(
-            RD_KAFKA_CONSUMER, configuration, fixed: fixed, defaults: defaults,
-            events: RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR, log: self.log)
-        rd_kafka_poll_set_consumer(handle.pointer)
-        queue = try KafkaQueue(rd_kafka_queue_get_consumer(handle.pointer), of: handle)
-        mailbox = Mailbox(queue.wakeup)
+        mailbox = Mailbox(client.queue.wakeup)
+        self.client = Mutex(client)
     }
 
     /// Consumes until `close`, or until the task is cancelled. To be called once.
@@ -71,12 +80,13 @@ public final class GroupConsumer: Sendable {
     /// only after `process` has returned (or `revokeTimeoutSeconds` have passed). A member that the group has expelled
     /// learns of it as soon as it runs again, and its feeds end in the same way.
     ///
-    /// An error of `startOffset` is reported through `failed`, and asked again with back-off. An error of `process` is
-    /// reported and pauses that partition alone, until `retry` or until it goes to another member. `revoked` is told of
-    /// what has gone.
+    /// When `startOffset` or `process` fails, or `process` returns although the partition is still this member's, `failed`
+    /// is told, and after a pause (0.2 s, longer with every failure, 5 s at the most) the partition begins anew with
+    /// `startOffset`; the other partitions go on meanwhile. `revoked` is told of what has gone.
     ///
-    /// Throws when the topics cannot be subscribed to, or when the client is beyond repair (another member with the same
-    /// `instanceID`).
+    /// Returns after `close`. Throws when the topics cannot be subscribed to, or when the client is beyond repair, as when
+    /// another member came with the same `instanceID`: all feeds have ended then, and the way on is a new consumer, after a
+    /// pause, for as long as the cause lasts.
     public func run(
         startOffset: @escaping @Sendable (TopicPartition) async throws -> Int64?,
         process: @escaping @Sendable (PartitionFeed) async throws -> Void,
@@ -92,40 +102,55 @@ public final class GroupConsumer: Sendable {
             lifecycle.withLock { $0 = .closed }
             finished.open()
         }
-        try subscribe()
-        let membership = Membership(
-            handle: handle, queue: queue, mailbox: mailbox, bounds: bounds, taken: taken, log: log,
-            revokeTimeout: .milliseconds(Int(revokeTimeoutSeconds * 1_000)),
-            serveInterval: .milliseconds(
-                (configuration.properties["max.poll.interval.ms"].flatMap { Int($0) } ?? 300_000) / 2),
-            startOffset: startOffset, process: process, failed: failed, revoked: revoked)
-        let mailbox = mailbox
-        let fatal = await withTaskCancellationHandler {
-            await membership.run()
-        } onCancel: {
-            mailbox.post(.close)
+        while true {
+            let client = client.withLock { $0 }
+            try subscribe(client.handle)
+            let membership = Membership(
+                handle: client.handle, queue: client.queue, mailbox: mailbox, bounds: bounds, taken: taken, log: log,
+                revokeTimeout: .milliseconds(Int(revokeTimeoutSeconds * 1_000)),
+                serveInterval: .milliseconds(
+                    (configuration.properties["max.poll.interval.ms"].flatMap { Int($0) } ?? 300_000) / 2),
+                startOffset: startOffset, process: process, failed: failed, revoked: revoked)
+            let mailbox = mailbox
+            let end = await withTaskCancellationHandler {
+                await membership.run()
+            } onCancel: {
+                mailbox.post(.close)
+            }
+            switch end {
+            case .asked: return
+            case .broken(let error): throw error
+            case .sessionRefused(let error): try lengthenSession(error)
+            }
         }
-        if let fatal { throw fatal }
     }
 
-    /// Starts a partition again whose `process` has failed: asks `startOffset` anew. Does nothing for others.
-    public func retry(_ partition: TopicPartition) { mailbox.post(.retry(partition)) }
-
-    /// Tells Kafka how far this member has come, for lag tools, autoscalers and `committed`. Does not wait.
-    public func commit(_ offsets: [TopicPartition: Int64]) {
-        guard !offsets.isEmpty else { return }
-        let list = rd_kafka_topic_partition_list_new(Int32(clamping: offsets.count))
-        defer { rd_kafka_topic_partition_list_destroy(list) }
-        for (partition, offset) in offsets {
-            rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition).pointee.offset = offset
+    /// A broker's `group.min.session.timeout.ms` is 6 s unless somebody has changed it.
+    private func lengthenSession(_ refusal: KafkaError) throws(KafkaError) {
+        let long = Self.longSession
+        guard configuration.properties["session.timeout.ms"] == nil, !client.withLock({ $0.session == long }) else {
+            throw refusal
         }
-        let code = rd_kafka_commit(handle.pointer, list, 1)
-        if code != RD_KAFKA_RESP_ERR_NO_ERROR { log.debug("Kafka commit", ["error": "\(KafkaError(code))"]) }
+        log.warning(
+            "the broker takes no session as short as asked for: a lost instance is missed later",
+            [
+                "asked_ms": Self.session["session.timeout.ms"] ?? "", "used_ms": long["session.timeout.ms"] ?? "",
+                "to_change": "group.min.session.timeout.ms on the broker",
+            ])
+        let longer = try GroupClient(configuration, fixed: fixed, session: long, bounds: bounds, log: log)
+        mailbox.signal(through: longer.queue.wakeup)
+        client.withLock { $0 = longer }
+    }
+
+    /// Tells Kafka how far this member has come, for lag tools, autoscalers and `committed`. Does not wait. Partitions that
+    /// are not this member's are left out.
+    public func commit(_ offsets: [TopicPartition: Int64]) {
+        if !offsets.isEmpty { mailbox.post(commit: offsets) }
     }
 
     /// What the group's members have told by `commit`; without the partitions of which nobody has told anything.
     public func committed(_ partitions: [TopicPartition]) async throws(KafkaError) -> [TopicPartition: Int64] {
-        let handle = handle
+        let handle = client.withLock { $0.handle }
         return try await blocking { () throws(KafkaError) in
             try handle.committed(partitions, timeoutMilliseconds: 5_000)
         }
@@ -134,7 +159,7 @@ public final class GroupConsumer: Sendable {
     /// The first offset that each partition's log holds, and the one that its next record gets. What no broker tells
     /// within a second each is left out.
     public func watermarks(_ partitions: [TopicPartition]) async -> [TopicPartition: (low: Int64, high: Int64)] {
-        let handle = handle
+        let handle = client.withLock { $0.handle }
         let found = try? await blocking { () throws(KafkaError) in
             var found: [TopicPartition: (low: Int64, high: Int64)] = [:]
             for partition in partitions {
@@ -159,7 +184,7 @@ public final class GroupConsumer: Sendable {
         await finished.wait()
     }
 
-    private func subscribe() throws(KafkaError) {
+    private func subscribe(_ handle: KafkaHandle) throws(KafkaError) {
         let list = rd_kafka_topic_partition_list_new(Int32(clamping: topics.count))
         defer { rd_kafka_topic_partition_list_destroy(list) }
         for topic in topics { rd_kafka_topic_partition_list_add(list, topic, -1) }
@@ -171,30 +196,68 @@ public final class GroupConsumer: Sendable {
     }
 }
 
+/// A consumer of librdkafka and the queue on which it tells what happens.
+private struct GroupClient: Sendable {
+    let handle: KafkaHandle
+    let queue: KafkaQueue
+    let session: [String: String]
+
+    init(
+        _ configuration: KafkaConfiguration, fixed: [String: String], session: [String: String], bounds: FetchBounds,
+        log: Logger
+    ) throws(KafkaError) {
+        var defaults = bounds.properties.merging(session) { $1 }
+        // A topic that is made after this consumer has started is found within this time.
+        defaults["topic.metadata.refresh.interval.ms"] = "10000"
+        handle = try KafkaHandle(
+            RD_KAFKA_CONSUMER, configuration, fixed: fixed, defaults: defaults,
+            events: RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR, log: log)
+        rd_kafka_poll_set_consumer(handle.pointer)
+        queue = try KafkaQueue(rd_kafka_queue_get_consumer(handle.pointer), of: handle)
+        self.session = session
+    }
+}
+
 /// What the membership's loop is told by other tasks.
 private enum Note: Sendable {
     case start(TopicPartition, token: UInt64, Result<Int64?, any Error>)
     case ended(TopicPartition, token: UInt64, (any Error)?)
-    case retry(TopicPartition)
     case close
 }
 
 /// Bounded by what posts: at most one note a partition and task, and what callers ask.
 private final class Mailbox: Sendable {
-    private let notes = Mutex<[Note]>([])
-    private let wakeup: Wakeup
-
-    init(_ wakeup: Wakeup) { self.wakeup = wakeup }
-
-    func post(_ note: Note) {
-        notes.withLock { $0.append(note) }
-        wakeup.signal()
+    private struct State {
+        var notes: [Note] = []
+        var commits: [TopicPartition: Int64] = [:]
+        var wakeup: Wakeup
     }
 
-    func take() -> [Note] {
-        notes.withLock { notes in
-            defer { notes = [] }
-            return notes
+    private let state: Mutex<State>
+
+    init(_ wakeup: Wakeup) { state = Mutex(State(wakeup: wakeup)) }
+
+    /// From now on this is what wakes the reader.
+    func signal(through wakeup: Wakeup) { state.withLock { $0.wakeup = wakeup } }
+
+    func post(_ note: Note) {
+        state.withLock { state in
+            state.notes.append(note)
+            return state.wakeup
+        }.signal()
+    }
+
+    func post(commit offsets: [TopicPartition: Int64]) {
+        state.withLock { state in
+            state.commits.merge(offsets) { $1 }
+            return state.wakeup
+        }.signal()
+    }
+
+    func take() -> (notes: [Note], commits: [TopicPartition: Int64]) {
+        state.withLock { state in
+            defer { (state.notes, state.commits) = ([], [:]) }
+            return (state.notes, state.commits)
         }
     }
 }
@@ -207,11 +270,9 @@ private final class Membership {
             case waiting
             /// `startOffset` was asked.
             case starting
-            /// `startOffset` failed and is asked again.
+            /// `startOffset` or `process` failed: it begins anew.
             case retrying(at: ContinuousClock.Instant)
-            case running
-            /// `process` has returned or failed while the partition was ours.
-            case stopped
+            case running(since: ContinuousClock.Instant)
         }
 
         /// Tells this assignment's tasks from those of an earlier one.
@@ -221,6 +282,25 @@ private final class Membership {
         var isAssigned = false
         var feed: PartitionFeed?
         var task: Task<Void, Never>?
+
+        /// 0.2 s, 0.4 s, … 5 s
+        mutating func retryLater() {
+            failures += 1
+            phase = .retrying(at: .now + .milliseconds(min(100 << min(failures, 6), 5_000)))
+        }
+    }
+
+    /// How the loop ends.
+    enum End {
+        case asked
+        case broken(KafkaError)
+        case sessionRefused(KafkaError)
+    }
+
+    private enum Closing {
+        /// The group has not heard yet that this member goes.
+        case leaving
+        case closing
     }
 
     /// The answer that librdkafka waits for.
@@ -248,8 +328,11 @@ private final class Membership {
     private var leftBehind: [TopicPartition: UInt64] = [:]
     private var revocation: Revocation?
     private var tokens: UInt64 = 0
-    private var closing: ContinuousClock.Instant?
-    private var fatal: KafkaError?
+    /// What has run for so long and fails is not what failed before.
+    private static let soundDuration = Duration.seconds(30)
+    private var closing: (step: Closing, deadline: ContinuousClock.Instant)?
+    private var end = End.asked
+    private var commits: Commits
 
     init(
         handle: KafkaHandle, queue: KafkaQueue, mailbox: Mailbox, bounds: FetchBounds, taken: Counter, log: Logger,
@@ -271,26 +354,32 @@ private final class Membership {
         self.process = process
         self.failed = failed
         self.revoked = revoked
+        commits = Commits(handle, queue, log)
     }
 
-    /// Returns when the group was left; with an error when the client is beyond repair.
-    func run() async -> KafkaError? {
+    /// Returns when the group was left, or the client is beyond repair.
+    func run() async -> End {
         while true {
-            for note in mailbox.take() { read(note) }
+            let (notes, offsets) = mailbox.take()
+            // First: a partition that goes is told of before it does.
+            commits.add(offsets)
+            commits.send { slots[$0]?.isAssigned == true }
+            for note in notes { read(note) }
             // Also counts as this member's sign of life for `max.poll.interval.ms`.
             while let event = rd_kafka_queue_poll(queue.pointer, 0) {
                 handle(event)
                 rd_kafka_event_destroy(event)
             }
             let now = ContinuousClock.now
-            retryStarts(now)
             completeRevocation(now)
+            retryStarts(now)
             if let closing {
-                if rd_kafka_consumer_closed(handle.pointer) != 0 { break }
-                if now > closing {
+                if closing.step == .closing, rd_kafka_consumer_closed(handle.pointer) != 0 { break }
+                if now > closing.deadline {
                     log.error("Kafka consumer did not leave its group in time")
                     break
                 }
+                if closing.step == .leaving, revocation == nil, !isMember { finishClosing() }
             }
             _ = await queue.wakeup.wait(milliseconds: milliseconds(until: nextDeadline(now), from: now))
         }
@@ -299,7 +388,7 @@ private final class Membership {
             slot.task?.cancel()
             log.warning("Kafka partition ended with its consumer", ["partition": "\(partition)"])
         }
-        return fatal
+        return end
     }
 
     // MARK: What happens
@@ -308,13 +397,6 @@ private final class Membership {
         switch note {
         case .start(let partition, let token, let result): started(partition, token, result)
         case .ended(let partition, let token, let error): ended(partition, token, error)
-        case .retry(let partition):
-            guard var slot = slots[partition], case .stopped = slot.phase else { return }
-            // Librdkafka would go on where it was: take the partition out and in again at the new offset.
-            if slot.isAssigned { unassign([partition]) }
-            slot = Slot(token: slot.token, phase: .starting)
-            slots[partition] = slot
-            ask(partition)
         case .close: close()
         }
     }
@@ -332,11 +414,16 @@ private final class Membership {
             let error = KafkaError(
                 rd_kafka_event_error(event), rd_kafka_event_error_string(event).map { String(cString: $0) },
                 isFatal: rd_kafka_event_error_is_fatal(event) != 0)
-            log.warning("Kafka consumer", ["error": "\(error)"])
-            if error.isFatal {
-                fatal = fatal ?? handle.fatalError ?? error
-                close()
+            if error.code == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT.rawValue {
+                return close(.sessionRefused(error))
             }
+            if error.isFatal {
+                let cause = handle.fatalError ?? error
+                log.error("Kafka consumer failed for good", ["error": "\(cause)"])
+                return close(.broken(cause))
+            }
+            log.warning("Kafka consumer", ["error": "\(error)"])
+        case RD_KAFKA_EVENT_OFFSET_COMMIT: commits.answered(event)
         default: break
         }
     }
@@ -358,7 +445,7 @@ private final class Membership {
         guard revocation?.partitions.contains(partition) != true else { return }
         do {
             let offset = try result.get()
-            let feed = try PartitionFeed(partition, handle: handle, bounds: bounds, taken: taken)
+            let feed = try PartitionFeed(partition, start: offset, handle: handle, bounds: bounds, taken: taken)
             // Librdkafka remembers a pause beyond the assignment in which it was asked for.
             feed.resume()
             if let error = assign(partition, from: offset ?? Int64(RD_KAFKA_OFFSET_BEGINNING)) { throw error }
@@ -373,16 +460,12 @@ private final class Membership {
             }
             slot.feed = feed
             slot.isAssigned = true
-            slot.failures = 0
-            slot.phase = .running
+            slot.phase = .running(since: .now)
             log.info(
                 "Kafka partition started",
                 ["partition": "\(partition)", "offset": offset.map { "\($0)" } ?? "beginning"])
         } catch {
-            slot.failures += 1
-            // 0.2 s, 0.4 s, … 6.4 s
-            let backoff = Duration.milliseconds(100 << min(slot.failures, 6))
-            slot.phase = .retrying(at: .now + backoff)
+            slot.retryLater()
             failed(partition, error)
         }
         slots[partition] = slot
@@ -395,18 +478,23 @@ private final class Membership {
             if let slot = slots[partition], case .waiting = slot.phase { ask(partition) }
             return
         }
-        guard let slot = slots[partition], slot.token == token else { return }
-        slots[partition]?.phase = .stopped
-        slots[partition]?.task = nil
-        if revocation?.waitingFor.remove(partition) != nil {
+        guard var slot = slots[partition], slot.token == token else { return }
+        slot.task = nil
+        slot.feed?.end()
+        if case .running(let since) = slot.phase, since < .now - Self.soundDuration { slot.failures = 0 }
+        slot.retryLater()
+        slots[partition] = slot
+        if revocation?.waitingFor.remove(partition) != nil || closing != nil {
             if let error { failed(partition, error) }
             return
         }
-        if closing == nil {
-            slot.feed?.pause()
-            log.warning("Kafka partition stopped", ["partition": "\(partition)", "error": error.map { "\($0)" } ?? ""])
-        }
-        if let error { failed(partition, error) }
+        // What is fetched until it begins anew would be dropped.
+        slot.feed?.pause()
+        let why =
+            error
+            ?? KafkaError(RD_KAFKA_RESP_ERR__STATE, "\(partition): its processing ended although it is this member's")
+        log.warning("Kafka partition begins anew", ["partition": "\(partition)", "error": "\(why)"])
+        failed(partition, why)
     }
 
     private func revoke(_ partitions: [TopicPartition], areLost: Bool) {
@@ -441,11 +529,31 @@ private final class Membership {
         self.revocation = nil
     }
 
-    private func close() {
+    /// Librdkafka's own way of closing can end before it has said good-bye (then the others wait for the session's end),
+    /// and a static member never says it. So the subscription goes first, which takes the partitions back and leaves the
+    /// group, and the rest is closed when that is done.
+    private func close(_ end: End = .asked) {
         guard closing == nil else { return }
-        closing = .now + revokeTimeout + .seconds(10)
+        self.end = end
+        closing = (.leaving, .now + revokeTimeout + .seconds(10))
         for slot in slots.values { slot.feed?.end() }
-        // Revokes what is assigned, as any rebalance does, and leaves.
+        guard case .asked = end else { return finishClosing() }
+        let code = rd_kafka_unsubscribe(handle.pointer)
+        if code != RD_KAFKA_RESP_ERR_NO_ERROR {
+            log.warning("Kafka consumer's leaving", ["error": "\(KafkaError(code))"])
+            finishClosing()
+        }
+    }
+
+    /// Whether the group knows this member, as far as librdkafka knows.
+    private var isMember: Bool {
+        guard let id = rd_kafka_memberid(handle.pointer) else { return false }
+        defer { rd_kafka_mem_free(handle.pointer, id) }
+        return id.pointee != 0
+    }
+
+    private func finishClosing() {
+        closing?.step = .closing
         if let error = rd_kafka_consumer_close_queue(handle.pointer, queue.pointer) {
             log.warning("Kafka consumer's close", ["error": "\(KafkaError(consuming: error))"])
         }
@@ -468,9 +576,19 @@ private final class Membership {
         }
     }
 
+    /// While librdkafka waits for the answer to a revocation, it would take any unassignment for that.
     private func retryStarts(_ now: ContinuousClock.Instant) {
+        guard revocation == nil, closing == nil else { return }
         for (partition, slot) in slots {
-            if case .retrying(let at) = slot.phase, at <= now { ask(partition) }
+            guard case .retrying(let at) = slot.phase, at <= now else { continue }
+            // Librdkafka would go on where it was: take the partition out, and in again at the new offset.
+            if slot.isAssigned {
+                unassign([partition])
+                slot.feed?.discard()
+                slots[partition]?.feed = nil
+                slots[partition]?.isAssigned = false
+            }
+            ask(partition)
         }
     }
 
@@ -515,11 +633,14 @@ private final class Membership {
     private func nextDeadline(_ now: ContinuousClock.Instant) -> ContinuousClock.Instant {
         var next = now + serveInterval
         if let revocation { next = min(next, revocation.deadline) }
-        for slot in slots.values {
-            if case .retrying(let at) = slot.phase { next = min(next, at) }
+        if let again = commits.nextAt { next = min(next, again) }
+        if revocation == nil, closing == nil {
+            for slot in slots.values {
+                if case .retrying(let at) = slot.phase { next = min(next, at) }
+            }
         }
-        // Librdkafka has no event for "closed".
-        if closing != nil { next = min(next, now + .milliseconds(50)) }
+        // Librdkafka has no event for "left" and "closed".
+        if closing != nil { next = min(next, now + .milliseconds(20)) }
         return next
     }
 

@@ -27,11 +27,25 @@ public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
             || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART.rawValue
     }
 
+    /// The broker knows who asks and does not let them: the client's principal lacks a right.
+    public var isNotAuthorised: Bool { Self.refusals.contains(code) }
+
+    private static let refusals: Set<Int32> = Set(
+        [
+            RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+            RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
+        ].map(\.rawValue))
+
     /// A record is larger than the client or the broker takes.
     public var isRecordTooLarge: Bool { code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE.rawValue }
 
     /// The client was closed before the call was done.
     public var isClosed: Bool { code == RD_KAFKA_RESP_ERR__DESTROY.rawValue }
+
+    /// A record that was taken out of the client's queue before it was acknowledged.
+    var isPurge: Bool {
+        code == RD_KAFKA_RESP_ERR__PURGE_QUEUE.rawValue || code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT.rawValue
+    }
 
     init(_ code: rd_kafka_resp_err_t, _ message: String? = nil, isFatal: Bool = false) {
         let meaning = rd_kafka_err2str(code).map { String(cString: $0) } ?? "error \(code.rawValue)"

@@ -9,11 +9,15 @@ import Synchronization
 /// An idempotent producer: every record is acknowledged by all in-sync replicas, none is written twice, and the records
 /// of one call keep their order within a partition.
 ///
+/// A record is sent until it is acknowledged or refused, however long the broker is away: one that gave up by itself,
+/// before others with its key, would leave behind them the next time. `close` ends the waiting.
+///
 /// Two calls at the same time may interleave. Memory is bounded by `queueBytesMax`; a call that meets the bound waits,
 /// in turn with others, until deliveries have made room.
 public final class KafkaProducer: Sendable {
     private let configuration: KafkaConfiguration
     private let queueBytesMax: Int
+    private let giveUpSeconds: Int?
     private let log: Logger
     private let counters: ProducerCounters
     /// Replaced when librdkafka declares it beyond repair; nil once closed.
@@ -21,19 +25,31 @@ public final class KafkaProducer: Sendable {
 
     /// - Parameter queueBytesMax: about how much memory waiting records may take. Librdkafka needs some 700 bytes for a
     ///   record with CloudEvents headers besides its key and value, so the number of records is bounded, too.
+    /// - Parameter giveUpSeconds: after so long without an acknowledgement a call fails: for a program that then ends.
     public init(
-        _ configuration: KafkaConfiguration, log: Logger, metrics: Metrics, queueBytesMax: Int = 32 << 20
+        _ configuration: KafkaConfiguration, log: Logger, metrics: Metrics, queueBytesMax: Int = 32 << 20,
+        giveUpSeconds: Int? = nil
     ) throws(KafkaError) {
         self.configuration = configuration
         self.queueBytesMax = queueBytesMax
+        self.giveUpSeconds = giveUpSeconds
+        recordBytesMax = configuration.properties["message.max.bytes"].flatMap { Int($0) } ?? Self.recordBytesMax
         self.log = log
         counters = ProducerCounters(metrics)
         connection = Mutex(
-            try ProducerConnection(configuration, queueBytesMax: queueBytesMax, counters: counters, log: log))
+            try ProducerConnection(
+                configuration, queueBytesMax: queueBytesMax, giveUpSeconds: giveUpSeconds, counters: counters, log: log)
+        )
         metrics.observed("kafka_producer_queue_records", help: "Records that wait for their acknowledgement") {
             [weak self] in self.map { Double($0.queuedRecords) }
         }
     }
+
+    /// The largest record that `send` takes, as `RecordBatch.recordBytes` counts: alone in a batch, which has a head of 61
+    /// bytes, it fits into the 4 MiB that topics take.
+    public static let recordBytesMax = (4 << 20) - 61
+    /// The same, unless `message.max.bytes` was configured.
+    public let recordBytesMax: Int
 
     /// Records that were given to `send` and are neither acknowledged nor failed.
     private var queuedRecords: Int {
@@ -46,8 +62,10 @@ public final class KafkaProducer: Sendable {
 
     /// Returns when every record has been acknowledged.
     ///
-    /// When some are not (refused, too large, or not acknowledged within `message.timeout.ms`), throws the first error
-    /// after the fate of all is known.
+    /// When some were refused, as too large for example, throws the first error after the fate of all is known; the others
+    /// are sent all the same. `RecordBatch.recordsLarger(than: recordBytesMax)` says beforehand which are too large.
+    /// Throws also when the producer is closed meanwhile (`isClosed`) or is beyond repair (`isFatal`: the next call begins
+    /// with a new connection); what was not acknowledged by then may or may not be in the log.
     public func send(_ batch: RecordBatch) async throws(KafkaError) {
         guard !batch.isEmpty else { return }
         _ = try await current().send(batch)
@@ -89,7 +107,7 @@ public final class KafkaProducer: Sendable {
             guard let cause = present.handle.fatalError else { return present }
             log.warning("Kafka producer failed for good; making a new one", ["error": "\(cause)"])
             let new = try ProducerConnection(
-                configuration, queueBytesMax: queueBytesMax, counters: counters, log: log)
+                configuration, queueBytesMax: queueBytesMax, giveUpSeconds: giveUpSeconds, counters: counters, log: log)
             replaced = present
             connection = new
             return new
@@ -128,7 +146,8 @@ private final class ProducerConnection: @unchecked Sendable {
     private static let recordBytes = 700
 
     init(
-        _ configuration: KafkaConfiguration, queueBytesMax: Int, counters: ProducerCounters, log: Logger
+        _ configuration: KafkaConfiguration, queueBytesMax: Int, giveUpSeconds: Int?, counters: ProducerCounters,
+        log: Logger
     ) throws(KafkaError) {
         let kilobytes = max(queueBytesMax >> 10, 4 << 10)
         handle = try KafkaHandle(
@@ -138,8 +157,8 @@ private final class ProducerConnection: @unchecked Sendable {
                 "compression.codec": "lz4",
                 "linger.ms": "2",
                 "partitioner": "murmur2_random",
-                "message.max.bytes": "\(4 << 20)",
-                "message.timeout.ms": "30000",
+                "message.max.bytes": "\(KafkaProducer.recordBytesMax)",
+                "message.timeout.ms": "\((giveUpSeconds ?? 0) * 1_000)",
                 "topic.metadata.propagation.max.ms": "10000",
                 "queue.buffering.max.kbytes": "\(kilobytes)",
                 "queue.buffering.max.messages": "\(max(1_000, queueBytesMax / (Self.recordBytes + 200)))",
@@ -258,6 +277,8 @@ private final class ProducerConnection: @unchecked Sendable {
                 let error = KafkaError(
                     rd_kafka_event_error(event), text, isFatal: rd_kafka_event_error_is_fatal(event) != 0)
                 log.warning("Kafka producer", ["error": "\(error)"])
+                // Nothing more of this client is sent: who waits is told, and comes again with the next one.
+                if error.isFatal { purge() }
             default: break
             }
             rd_kafka_event_destroy(event)
@@ -282,7 +303,9 @@ private final class ProducerConnection: @unchecked Sendable {
             if message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR {
                 let text = rd_kafka_message_errstr(message).map { String(cString: $0) }
                 let topic = message.pointee.rkt.flatMap { rd_kafka_topic_name($0) }.map { String(cString: $0) } ?? ""
-                Delivery.of(opaque)?.ended(1, error: KafkaError(message.pointee.err, "\(topic): \(text ?? "")"))
+                let error = KafkaError(message.pointee.err, "\(topic): \(text ?? "")")
+                Delivery.of(opaque)?.ended(
+                    1, error: error.isPurge ? handle.fatalError ?? .closed("the producer") : error)
                 counters.failed.add(1)
                 continue
             }
@@ -315,10 +338,12 @@ private final class ProducerConnection: @unchecked Sendable {
         Task.detached { [self] in await close(timeoutMilliseconds: 0) }
     }
 
+    private func purge() {
+        rd_kafka_purge(handle.pointer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
+    }
+
     private func stop() {
-        if rd_kafka_outq_len(handle.pointer) > 0 {
-            rd_kafka_purge(handle.pointer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
-        }
+        if rd_kafka_outq_len(handle.pointer) > 0 { purge() }
         isStopping.store(true, ordering: .releasing)
         rd_kafka_queue_yield(reports)
     }

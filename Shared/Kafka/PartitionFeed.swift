@@ -15,6 +15,8 @@ public final class PartitionFeed: Sendable {
     }
 
     public let partition: TopicPartition
+    /// The offset of its first record; nil: the beginning of the log.
+    public let start: Int64?
     private let queue: KafkaQueue
     private let handle: KafkaHandle
     private let taken: Counter
@@ -28,9 +30,10 @@ public final class PartitionFeed: Sendable {
     public static let recordsMax = 100_000
 
     init(
-        _ partition: TopicPartition, handle: KafkaHandle, bounds: FetchBounds, taken: Counter
+        _ partition: TopicPartition, start: Int64?, handle: KafkaHandle, bounds: FetchBounds, taken: Counter
     ) throws(KafkaError) {
         self.partition = partition
+        self.start = start
         prefetch = Prefetch(handle, bounds)
         self.handle = handle
         self.taken = taken
@@ -79,9 +82,10 @@ public final class PartitionFeed: Sendable {
     /// Goes on after `pause` with the record after the last that `next` gave.
     public func resume() { withList { rd_kafka_resume_partitions(handle.pointer, $0) } }
 
-    /// Makes `next` go on from `offset`.
-    public func seek(to offset: Int64) async throws(KafkaError) {
+    /// Makes `next` go on from `offset`; nil: from the first that the log holds.
+    public func seek(to target: Int64?) async throws(KafkaError) {
         let (partition, handle) = (partition, handle)
+        let offset = target ?? Int64(RD_KAFKA_OFFSET_BEGINNING)
         try await blocking { () throws(KafkaError) in
             let list = rd_kafka_topic_partition_list_new(1)
             defer { rd_kafka_topic_partition_list_destroy(list) }
@@ -107,6 +111,20 @@ public final class PartitionFeed: Sendable {
 
     /// Whether the partition has gone: what waits for something on its behalf should stop.
     public var hasEnded: Bool { state.withLock { $0.hasEnded } }
+
+    /// Returns when the partition has gone, the task was cancelled, or the time is over.
+    public func waitForEnd(atMost duration: Duration? = nil) async {
+        let deadline = duration.map { ContinuousClock.now + $0 }
+        while !hasEnded, !Task.isCancelled {
+            guard let deadline else {
+                _ = await queue.wakeup.wait()
+                continue
+            }
+            let left = (deadline - ContinuousClock.now) / .milliseconds(1)
+            if left <= 0 { return }
+            _ = await queue.wakeup.wait(milliseconds: Int(left.rounded(.up)))
+        }
+    }
 
     /// Frees what was fetched and nobody will read.
     func discard() {

@@ -15,6 +15,7 @@
 //              per header: u32 length of the name, u32 length of the value, name, NUL, value
 //
 // Names are followed by a NUL because librdkafka takes them as C strings: sending copies nothing but the record itself.
+import Glibc
 
 /// Records to send, in order. Appending allocates only when the buffer grows; sending reads the buffer in place.
 public struct RecordBatch: Sendable, Equatable {
@@ -124,13 +125,50 @@ public struct RecordBatch: Sendable, Equatable {
         }
     }
 
-    /// Passes a consumed record on: key, value and headers as they came, then `adding`.
-    public mutating func append(copyOf record: ConsumedRecord, topic: String, adding: [(String, [UInt8])] = []) {
-        append(topic: topic, key: record.key?.bytes, value: record.value?.bytes) { writer in
+    /// How much of a consumed record is passed on.
+    public struct CopyBounds: Sendable {
+        public let keyBytesMax: Int
+        public let valueBytesMax: Int
+        public let headersMax: Int
+        /// Names and values together.
+        public let headerBytesMax: Int
+
+        public init(keyBytesMax: Int, valueBytesMax: Int, headersMax: Int, headerBytesMax: Int) {
+            self.keyBytesMax = keyBytesMax
+            self.valueBytesMax = valueBytesMax
+            self.headersMax = headersMax
+            self.headerBytesMax = headerBytesMax
+        }
+    }
+
+    /// Passes a consumed record on: the beginnings of key and value and the first headers, as far as the bounds go, and
+    /// then `adding`, which is told what did not fit: nothing, or a text that names it.
+    public mutating func append(
+        copyOf record: ConsumedRecord, topic: String, within bounds: CopyBounds,
+        adding: (_ cut: String?) -> [(String, [UInt8])]
+    ) {
+        let (key, value) = (record.key?.bytes, record.value?.bytes)
+        append(
+            topic: topic, key: key.map { UnsafeRawBufferPointer(rebasing: $0.prefix(bounds.keyBytesMax)) },
+            value: value.map { UnsafeRawBufferPointer(rebasing: $0.prefix(bounds.valueBytesMax)) }
+        ) { writer in
+            var (kept, all, bytes) = (0, 0, 0)
             record.forEachHeader { name, value in
+                all += 1
+                bytes += name.count + (value?.count ?? 0)
+                guard kept < bounds.headersMax, bytes <= bounds.headerBytesMax else { return }
+                kept += 1
                 writer.add(name, value ?? UnsafeRawBufferPointer(start: nil, count: 0))
             }
-            for (name, value) in adding { writer.add(name, value) }
+            var cut: [String] = []
+            if let key, key.count > bounds.keyBytesMax {
+                cut.append("the first \(bounds.keyBytesMax) of \(key.count) bytes of the key")
+            }
+            if let value, value.count > bounds.valueBytesMax {
+                cut.append("the first \(bounds.valueBytesMax) of \(value.count) bytes of the value")
+            }
+            if kept < all { cut.append("\(kept) of \(all) headers") }
+            for (name, value) in adding(cut.isEmpty ? nil : cut.joined(separator: ", ")) { writer.add(name, value) }
         }
         withExtendedLifetime(record) {}
     }
@@ -242,6 +280,55 @@ extension RecordBatch {
             }
         }
         return records
+    }
+
+    /// How many records carry each value of a header. Those without it are not counted.
+    public func counts(ofHeader name: String) -> [String: Int] {
+        var counts: [String: Int] = [:]
+        var last: (value: [UInt8], text: String)?
+        bytes.withUnsafeBytes { all in
+            var cursor = Cursor(all)
+            for _ in 0..<count {
+                let record = cursor.next()
+                var rest = record.headers
+                for _ in 0..<record.headerCount {
+                    let header = Cursor.header(&rest)
+                    guard strcmp(header.name, name) == 0 else { continue }
+                    if last?.value.elementsEqual(header.value) != true {
+                        last = (Array(header.value), String(decoding: header.value, as: UTF8.self))
+                    }
+                    if let last { counts[last.text, default: 0] += 1 }
+                    break
+                }
+            }
+        }
+        return counts
+    }
+
+    /// What a record counts against `KafkaProducer.recordBytesMax`: what it takes on the wire at the most.
+    /// - Parameter headers: the bytes of all names and values.
+    public static func recordBytes(key: Int, value: Int, headers: Int, headerCount: Int) -> Int {
+        // Lengths, attributes, offset and time; of a header two lengths.
+        36 + key + value + headers + 10 * headerCount
+    }
+
+    /// The places, in the order of appending, of the records that count more than `bytesMax`.
+    public func recordsLarger(than bytesMax: Int) -> [Int] {
+        // A record counts 10 bytes and one a header more than it takes here, at the most.
+        guard bytes.count > bytesMax - 10 - Self.headersMax else { return [] }
+        return bytes.withUnsafeBytes { all in
+            var cursor = Cursor(all)
+            return (0..<count).filter { _ in
+                let record = cursor.next()
+                let end = all.baseAddress.unsafelyUnwrapped + cursor.position
+                // Names and values, and of each header two lengths and a NUL.
+                let packed = end - record.headers
+                let counted = Self.recordBytes(
+                    key: record.key?.count ?? 0, value: record.value?.count ?? 0,
+                    headers: packed - 9 * record.headerCount, headerCount: record.headerCount)
+                return counted > bytesMax
+            }
+        }
     }
 
     /// A record where it lies in the buffer.

@@ -28,6 +28,8 @@ final class Connection {
     var lease = Lease.shared(0)
     var socketToken: Int?
     var connectTimer: Int?
+    /// Called when notifications of a channel that the session listens to have arrived.
+    var onNotify: (() -> Void)?
 
     private let libpq: LibPQ
     private let loop: EventLoop
@@ -272,6 +274,17 @@ final class Connection {
             }
             if isBroken { return fail() }
         }
+        takeNotifications()
+    }
+
+    /// libpq keeps them until they are asked for.
+    private func takeNotifications() {
+        var isNotified = false
+        while let notification = PQnotifies(libpq.connection) {
+            PQfreemem(notification)
+            isNotified = true
+        }
+        if isNotified { onNotify?() }
     }
 
     /// Keeps the step's first error, and forgets a prepared statement that the server no longer accepts.

@@ -14,11 +14,11 @@ actor ConnectionPool {
 
     typealias Answer<Value> = (Result<Value, PostgresError>) -> Void
 
-    private let settings: ConnectionSettings
-    private let options: PostgresOptions
+    let settings: ConnectionSettings
+    let options: PostgresOptions
     private let connectionsMax: Int
-    private let log: Logger
-    private let metrics: PostgresMetrics
+    let log: Logger
+    let metrics: PostgresMetrics
 
     private var connections: [Int: Connection] = [:]
     private var nextID = 0
@@ -26,7 +26,9 @@ actor ConnectionPool {
     private var waiterTimer: Int?
     private var silenceTimer: Int?
     private var transactions: [Int: TransactionState] = [:]
-    private var isClosing = false
+    /// Each with a connection of its own, which is none of `connections`.
+    var listeners: [Int: ListenerState] = [:]
+    var isClosing = false
     private var closeWaiters: [() -> Void] = []
 
     // After a failed attempt to connect, the next one waits a little longer each time.
@@ -489,9 +491,7 @@ actor ConnectionPool {
         connectFailures += 1
         if isClosing { closeIdle() }
         guard retryTimer == nil, !isClosing else { return }
-        let bound = min(options.reconnectMax, options.reconnectMin * (1 << min(connectFailures - 1, 16)))
-        // Spread, so that many programs do not come back in the same instant.
-        retryTimer = loop.addTimer(after: bound * Double.random(in: 0.5...1)) { [weak self] in
+        retryTimer = loop.addTimer(after: options.reconnectPause(afterFailures: connectFailures)) { [weak self] in
             self?.assumeIsolated { pool in
                 pool.retryTimer = nil
                 pool.openConnections()
@@ -543,6 +543,7 @@ actor ConnectionPool {
 
     private func takeNobody() {
         isClosing = true
+        stopListening()
         for waiter in waiters.removeAll(where: { _ in true }) { waiter.answer(.failure(Self.closed)) }
         if let retryTimer { loop.cancel(timer: retryTimer) }
         if let waiterTimer { loop.cancel(timer: waiterTimer) }

@@ -28,6 +28,12 @@ public struct PostgresOptions: Sendable {
     public var closeMax: Duration = .seconds(10)
 
     public init() {}
+
+    /// How long to wait before the next attempt to connect. Spread, so that many programs do not come back in the same
+    /// instant.
+    func reconnectPause(afterFailures count: Int) -> Duration {
+        min(reconnectMax, reconnectMin * (1 << min(max(count, 1) - 1, 16))) * Double.random(in: 0.5...1)
+    }
 }
 
 /// What a transaction sees of others: Postgres's own levels.
@@ -51,7 +57,7 @@ public enum TransactionIsolation: Sendable {
 public final class PostgresPool: Sendable {
     let core: ConnectionPool
     let log: Logger
-    private let transactionIDs = Atomic<Int>(0)
+    private let ids = Atomic<Int>(0)
 
     /// - Parameters:
     ///   - dsn: anything libpq understands, with every option of it (`sslmode=verify-full`, several hosts, …). A
@@ -101,7 +107,7 @@ public final class PostgresPool: Sendable {
         _ body: (Transaction) async throws -> R
     ) async throws -> R {
         let transaction = Transaction(
-            pool: core, id: transactionIDs.wrappingAdd(1, ordering: .relaxed).newValue, begin: level.begin, log: log)
+            pool: core, id: newID(), begin: level.begin, log: log)
         let value: R
         do {
             value = try await body(transaction)
@@ -125,6 +131,9 @@ public final class PostgresPool: Sendable {
     public func close() async {
         await core.call { pool, _, done in pool.close { done(()) } }
     }
+
+    /// Names a transaction or a listener.
+    func newID() -> Int { ids.wrappingAdd(1, ordering: .relaxed).newValue }
 
     private func run(_ sql: SQL) async -> Result<Rows, PostgresError> {
         await core.call { pool, caller, answer in pool.run(sql, for: caller, answer) }

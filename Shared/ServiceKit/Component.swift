@@ -18,8 +18,12 @@ public protocol Component: Sendable {
 
     /// Whether it does its work now. While one component is not, the service says that it is not ready.
     var isReady: Bool { get }
+
+    /// Why it is not ready, where it can say so: for health.
+    var detail: String? { get }
 }
 
 extension Component {
     public var isReady: Bool { true }
+    public var detail: String? { nil }
 }

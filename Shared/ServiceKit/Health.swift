@@ -76,7 +76,7 @@ final class Health: Sendable {
             case .started:
                 let isUp = component.isReady
                 if !isUp { isReady = false }
-                lines.append((component.name, isUp ? "ready" : "not ready", nil))
+                lines.append((component.name, isUp ? "ready" : "not ready", isUp ? nil : component.detail))
             }
         }
         var writer = JSONWriter()

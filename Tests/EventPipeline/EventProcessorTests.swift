@@ -125,6 +125,103 @@ import Testing
         await processor.stop()
     }
 
+    /// An error of a kind that nobody has thought of, for one order and always: the others go on.
+    private struct Picky: EventHandler {
+        let recorder = Recorder(rendersAnswers: true)
+        let error: any Error
+        let order: OrderID
+
+        func apply(_ batch: EventBatch, _ step: Step) async throws {
+            try await recorder.apply(batch, step)
+            if batch.events(of: OrderPlaced.self).contains(where: { $0.value.orderId == order }) { throw error }
+        }
+
+        func render(_ batch: EventBatch, recipe: [UInt8], into outgoing: inout Outgoing) throws {
+            try recorder.render(batch, recipe: recipe, into: &outgoing)
+        }
+    }
+
+    private struct Strange: Error, CustomStringConvertible { let description = "nobody has thought of this" }
+
+    @Test(arguments: [Unappliable(reason: "its ledger lacks an account") as any Error, Strange()])
+    func anErrorOfTheDomainEndsAsADeadLetterAndStopsNobody(error: any Error) async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        try await fixture.publish((1...200).map { fixture.order($0) }, context)
+        let processor = EventProcessor(
+            context, name: "orders", topic: .orders, handler: Picky(error: error, order: fixture.order(77).orderId))
+        try await processor.start()
+        try await fixture.until("the others are applied") { try await fixture.count(context) == 199 }
+        try await fixture.until("the one is put away") {
+            try await fixture.records(of: Topic.orders.deadLetters, context).count == 1
+        }
+        let letter = try #require(try await fixture.records(of: Topic.orders.deadLetters, context).first)
+        #expect(letter.key.flatMap(AccountID.init(text:)) == fixture.order(77).buyerId)
+        let reason = letter.header("stampede-dead-reason").map { String(decoding: $0, as: UTF8.self) }
+        #expect(reason == "\(error)")
+        #expect(processor.isReady)
+        await processor.stop()
+    }
+
+    /// As large as what came in may be uncompressed, and with as many headers as there may be.
+    @Test func aRecordThatIsTooLargeToGoOutIsCutAndSaysSo() async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        let publisher = try KafkaProducer(
+            KafkaConfiguration(
+                bootstrapServers: context.kafka.bootstrapServers, clientID: "partner",
+                properties: ["message.max.bytes": "20000000", "compression.codec": "gzip"]),
+            log: context.log, metrics: context.metrics)
+        let type = Array(OrderPlaced.type.utf8)
+        let key = fixture.order(1).buyerId.textBytes
+        let large = Array(repeating: UInt8(ascii: "x"), count: 6_000_000)
+        try await publisher.send(
+            topic: Topic.orders.name, key: key, value: large, headers: [("ce_type", type)], partition: 3)
+        let headers = (0..<1000).map { ("h\($0)", Array("value \($0)".utf8)) }
+        try await publisher.send(
+            topic: Topic.orders.name, key: key, value: Array("{}".utf8), headers: headers, partition: 3)
+        try await fixture.publish([fixture.order(1)], context)
+        let processor = EventProcessor(context, name: "orders", topic: .orders, handler: Recorder())
+        try await processor.start()
+        try await fixture.until("the good one is applied") { try await fixture.count(context) == 1 }
+        try await fixture.until("both dead letters are there") {
+            try await fixture.records(of: Topic.orders.deadLetters, context).count == 2
+        }
+        let dead = try await fixture.records(of: Topic.orders.deadLetters, context).sorted {
+            deadOffset($0) < deadOffset($1)
+        }
+        func kept(_ record: ConsumedRecord) -> String {
+            record.header("stampede-dead-kept").map { String(decoding: $0, as: UTF8.self) } ?? ""
+        }
+        let count = try #require(dead[0].value?.count)
+        #expect(count < 4 << 20 && count > 1 << 20)
+        #expect(kept(dead[0]) == "the first \(count) of 6000000 bytes of the value")
+        #expect(dead[0].header("stampede-dead-reason") != nil)
+        #expect(kept(dead[1]) == "984 of 1000 headers")
+        #expect(dead[1].header("stampede-dead-reason") != nil)
+        await publisher.close(timeoutSeconds: 1)
+        await processor.stop()
+    }
+
+    /// A right or a table that is missing: nothing is lost, the service says why, and goes on when it is back.
+    @Test func whatSomebodyHasToMendIsSaidAndMendedWithoutARestart() async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        let processor = EventProcessor(
+            context, name: "orders", topic: .orders, handler: Recorder(rendersAnswers: true))
+        try await processor.start()
+        try await context.postgres.execute("ALTER TABLE effects RENAME TO elsewhere")
+        try await fixture.publish((1...100).map { fixture.order($0) }, context)
+        try await fixture.until("it stands still") { !processor.isReady }
+        #expect(processor.detail?.contains("effects") == true, "\(processor.detail ?? "")")
+        try await context.postgres.execute("ALTER TABLE elsewhere RENAME TO effects")
+        try await fixture.until("all are applied") { try await fixture.count(context) == 100 }
+        try await fixture.until("it is ready") { processor.isReady }
+        #expect(try await fixture.records(of: Topic.orders.deadLetters, context).isEmpty)
+        try await expectExactlyOnce(fixture, context, count: 100)
+        await processor.stop()
+    }
+
     @Test func aBatchOfWhichAnotherInstanceHasMovedTheOffsetLeavesNothingBehind() async throws {
         let fixture = try await Fixture()
         let context = try fixture.context()
@@ -347,18 +444,18 @@ import Testing
         #expect(try await past.fixture.count(past.context) == 200)
     }
 
-    @Test func aBrokerThatCannotTellTheGroupsOffsetsIsAskedAgain() async throws {
+    @Test func aRightThatTheBrokerRefusesIsSaidAndAskedForAgain() async throws {
         let fixture = try await Fixture()
         let context = try fixture.context()
         let processor = EventProcessor(context, name: "orders", topic: .orders, handler: Recorder())
         try await processor.start()
-        // GROUP_AUTHORIZATION_FAILED, which the client does not hide.
+        // GROUP_AUTHORIZATION_FAILED: somebody has to give it, and then it goes on by itself.
         fixture.broker.embedded?.failRequests(.offsetFetch, with: Array(repeating: 30, count: 40))
         try await fixture.publish((1...200).map { fixture.order($0) }, context)
-        try await fixture.until("all are applied") {
-            #expect(processor.isReady)
-            return try await fixture.count(context) == 200
-        }
+        try await fixture.until("it stands still") { !processor.isReady }
+        #expect(processor.detail?.contains("stampede topics rights") == true, "\(processor.detail ?? "")")
+        try await fixture.until("all are applied") { try await fixture.count(context) == 200 }
+        try await fixture.until("it is ready") { processor.isReady }
         await processor.stop()
     }
 
@@ -376,6 +473,12 @@ import Testing
         #expect(processor.isReady)
         try await fixture.publish((1...200).map { fixture.order($0) }, context)
         try await fixture.until("the partition has stopped") { !processor.isReady }
+        #expect(processor.detail?.contains("it holds 0 to") == true, "\(processor.detail ?? "")")
+        // As the message says: the stored offset is set to one that the log holds.
+        try await context.postgres.execute(
+            "UPDATE consumer_offsets SET next_offset = 0 WHERE processor = 'orders' AND partition = 0")
+        try await fixture.until("it has gone on") { processor.isReady }
+        try await fixture.until("all are applied") { try await fixture.count(context) == 200 }
         await processor.stop()
     }
 }

@@ -47,7 +47,8 @@ import Testing
         #expect(try await fixture.records(of: Topic.orders.name, context).isEmpty)
     }
 
-    @Test func whatADeadInstanceLeftIsTakenOver() async throws {
+    /// Versions with a stream for each instance.
+    @Test func whatAnOlderVersionLeftIsPublished() async throws {
         let fixture = try await Fixture()
         let context = try fixture.context()
         let left = RecordBatch.one(topic: Topic.orders.name, key: Array("left".utf8))
@@ -58,8 +59,88 @@ import Testing
             """)
         let relay = Relay(context)
         try await relay.start()
-        #expect(try await fixture.owed(context) == 0)
+        try await fixture.until("the outbox is empty") { try await fixture.owed(context) == 0 }
         #expect(try await fixture.records(of: Topic.orders.name, context).count == 1)
+        await relay.stop()
+    }
+
+    /// Instances take turns with one key; what they commit leaves in the order of the commits.
+    @Test func recordsOfOneKeyLeaveInTheOrderOfTheirCommitsWhicheverInstanceTookThem() async throws {
+        let fixture = try await Fixture()
+        let contexts = try (0..<3).map { _ in try fixture.context() }
+        let relays = contexts.map { Relay($0) }
+        for relay in relays { try await relay.start() }
+        for statement: SQL in [
+            "CREATE TABLE counters (key integer PRIMARY KEY, value integer NOT NULL)",
+            "INSERT INTO counters SELECT n, 0 FROM generate_series(0, 3) n",
+        ] { try await contexts[0].postgres.execute(statement) }
+        let keys = (0..<4).map { AccountID(high: 5, low: UInt64($0)) }
+        await withTaskGroup(of: Void.self) { tasks in
+            for worker in 0..<12 {
+                tasks.addTask {
+                    for round in 0..<25 {
+                        let key = (worker + round) % 4
+                        try? await relays[worker % 3].commit { step in
+                            let rows = try await step.transaction.query(
+                                "UPDATE counters SET value = value + 1 WHERE key = \(Int32(key)) RETURNING value")
+                            let value: Int32 = try rows[0].get(0)
+                            step.publish(.orders, key: keys[key], id: "\(key)/\(value)", fixture.order(Int(value)))
+                        }
+                    }
+                }
+            }
+        }
+        try await fixture.until("the outbox is empty") { try await fixture.owed(contexts[0]) == 0 }
+        var left: [String: [Int]] = [:]
+        for record in try await fixture.records(of: Topic.orders.name, contexts[0]) {
+            let id = record.header("ce_id").map { String(decoding: $0, as: UTF8.self) } ?? ""
+            let parts = id.split(separator: "/")
+            left[String(parts[0]), default: []].append(Int(parts[1]) ?? -1)
+        }
+        #expect(left.values.reduce(0) { $0 + Set($1).count } == 300)
+        for (key, values) in left {
+            var firsts: [Int] = []
+            for value in values where !firsts.contains(value) { firsts.append(value) }
+            #expect(firsts == Array(1...firsts.count), "key \(key)")
+        }
+        for relay in relays { await relay.stop() }
+    }
+
+    /// The lease of a publisher that died, and one that a clock put back has made to last for hours.
+    @Test(arguments: ["1 second", "5 hours"])
+    func whoPublishesIsReplacedWhenItIsGone(expiresIn: String) async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        try await context.postgres.execute(
+            """
+            INSERT INTO publishers (name, holder, expires_at)
+            VALUES ('commands', 'gone', clock_timestamp() + \(expiresIn)::interval)
+            """)
+        let relay = Relay(context)
+        try await relay.start()
+        let order = fixture.order(1)
+        try await relay.commit { step in step.publish(.orders, key: order.buyerId, id: "1", order) }
+        try await fixture.until("the outbox is empty") { try await fixture.owed(context) == 0 }
+        #expect(try await fixture.records(of: Topic.orders.name, context).count == 1)
+        await relay.stop()
+        #expect(try await context.postgres.query("SELECT FROM publishers").isEmpty)
+    }
+
+    @Test func aCommandWhoseEventIsTooLargeIsRefusedAndChangesNothing() async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        let relay = Relay(context)
+        try await relay.start()
+        let text = String(repeating: "x", count: 5 << 20)
+        await #expect(throws: Unpublishable.self) {
+            try await relay.commit { step in
+                try await step.transaction.execute(
+                    "INSERT INTO effects (order_id, variant) VALUES (gen_random_uuid(), 'x')")
+                step.publish(.orders, key: fixture.order(1).buyerId, id: "1", fixture.order(1, variant: text))
+            }
+        }
+        #expect(try await fixture.count(context) == 0)
+        #expect(try await fixture.owed(context) == 0)
         await relay.stop()
     }
 
@@ -83,7 +164,7 @@ import Testing
             postgres: try PostgresPool(
                 dsn: dsn, connectionsMax: 2, applicationName: "test", log: straight.log, metrics: straight.metrics),
             kafka: straight.kafka, producer: straight.producer)
-        let relay = Relay(context, leftBehindSeconds: 1)
+        let relay = Relay(context)
         try await relay.start()
         let order = fixture.order(1)
         let command = Task {

@@ -25,6 +25,7 @@ struct Probe: Service {
                 CREATE TABLE effects (order_id uuid PRIMARY KEY, variant text NOT NULL CHECK (variant <> 'refused'),
                     applied bigserial);
                 """),
+        PipelineSchema.commands(number: 2),
     ]
 
     let components: [any Component]

@@ -21,10 +21,12 @@ func readAll(_ topic: String, _ count: Int, on broker: TestBroker) async throws 
 
 extension KafkaProducer {
     static func test(
-        _ broker: TestBroker, _ properties: [String: String] = [:], queueBytesMax: Int = 32 << 20
+        _ broker: TestBroker, _ properties: [String: String] = [:], queueBytesMax: Int = 32 << 20,
+        giveUpSeconds: Int? = nil
     ) throws -> KafkaProducer {
         try KafkaProducer(
-            broker.configuration(properties), log: testLog, metrics: Metrics(), queueBytesMax: queueBytesMax)
+            broker.configuration(properties), log: testLog, metrics: Metrics(), queueBytesMax: queueBytesMax,
+            giveUpSeconds: giveUpSeconds)
     }
 }
 
@@ -101,7 +103,13 @@ extension ConsumedRecord {
         try await producer.send(topic: topic, key: [1], value: [2], headers: [("h", [3]), ("e", [])])
         let record = try #require(try await readAll(topic, 1, on: broker).first)
         var batch = RecordBatch()
-        batch.append(copyOf: record, topic: dead, adding: [("reason", [4])])
+        batch.append(
+            copyOf: record, topic: dead,
+            within: .init(keyBytesMax: 1000, valueBytesMax: 1000, headersMax: 100, headerBytesMax: 1000)
+        ) { cut in
+            #expect(cut == nil)
+            return [("reason", [4])]
+        }
         try await producer.send(batch)
         let passed = try #require(try await readAll(dead, 1, on: broker).first)
         #expect(passed.key == record.key)
@@ -191,6 +199,36 @@ extension ConsumedRecord {
         #expect(error?.isRecordTooLarge == true)
         let records = try await readAll(topic, 20, on: broker)
         #expect(records.compactMap(\.number) == Array(0..<20))
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    /// On Apache Kafka with a topic as `stampede topics create` makes it, the broker's bound is tried as well.
+    @Test(arguments: TestBroker.kinds)
+    func theLargestRecordIsTakenAndOneByteMoreIsRefusedBeforehand(_ kind: TestBroker.Kind) async throws {
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 1, configuration: ["max.message.bytes": "\(4 << 20)"])
+        // Uncompressed, so that the broker sees every byte.
+        let producer = try KafkaProducer.test(broker, ["compression.codec": "none"])
+        let headers = [("ce_id", Array("1".utf8)), ("ce_type", [UInt8](repeating: 65, count: 1_000))]
+        func batch(over: Int) -> RecordBatch {
+            let rest = RecordBatch.recordBytes(key: 16, value: 0, headers: 5 + 1 + 7 + 1_000, headerCount: 2)
+            var batch = RecordBatch()
+            batch.append(topic: topic, key: [], value: [1], headers: headers)
+            batch.append(
+                topic: topic, key: [UInt8](repeating: 1, count: 16),
+                value: [UInt8](repeating: 120, count: producer.recordBytesMax - rest + over), headers: headers)
+            batch.append(topic: topic, key: nil, value: nil)
+            return batch
+        }
+        #expect(producer.recordBytesMax == KafkaProducer.recordBytesMax)
+        #expect(batch(over: 0).recordsLarger(than: producer.recordBytesMax) == [])
+        try await producer.send(batch(over: 0))
+        #expect(batch(over: 1).recordsLarger(than: producer.recordBytesMax) == [1])
+        // Where librdkafka's count ends in fewer bytes than ours, it takes a little more; never less.
+        let error = await #expect(throws: KafkaError.self) { try await producer.send(batch(over: 32)) }
+        #expect(error?.isRecordTooLarge == true)
+        let records = try await readAll(topic, 5, on: broker)
+        #expect(records.map { $0.value?.count }.suffix(3) == [nil, 1, nil])
         await producer.close(timeoutSeconds: 5)
     }
 
@@ -285,11 +323,50 @@ extension ConsumedRecord {
         await producer.close(timeoutSeconds: 5)
     }
 
-    @Test func aBrokerThatStaysAwayIsAnErrorAndItsReturnIsNoticed() async throws {
+    /// A record that gave up by itself while a later one with its key was sent would leave behind it the next time.
+    @Test func whatIsSentWhileTheBrokerIsAwayWaitsAndKeepsItsOrder() async throws {
         let broker = try await TestBroker.make(fresh: true)
         let topic = try await broker.topic(partitions: 1)
-        let producer = try KafkaProducer.test(
-            broker, ["message.timeout.ms": "1000", "reconnect.backoff.max.ms": "200"])
+        let producer = try KafkaProducer.test(broker, ["reconnect.backoff.max.ms": "200"])
+        try await producer.send(.numbered(0..<10, topic: topic))
+        try broker.embedded?.setDown(true)
+        let ended = Recorder<String>()
+        let first = Task {
+            try await producer.send(.numbered(10..<20, topic: topic))
+            ended.record("first")
+        }
+        // The first one is on its way: its connection has failed, and was tried again.
+        _ = try? await producer.topicPartitions(timeoutSeconds: 1)
+        let second = Task {
+            try await producer.send(.numbered(20..<30, topic: topic))
+            ended.record("second")
+        }
+        _ = try? await producer.topicPartitions(timeoutSeconds: 1)
+        #expect(ended.events == [])
+        try broker.embedded?.setDown(false)
+        try await first.value
+        try await second.value
+        #expect(try await readAll(topic, 30, on: broker).compactMap(\.number) == Array(0..<30))
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    @Test func closingEndsTheWaitForABrokerThatStaysAway() async throws {
+        let broker = try await TestBroker.make(fresh: true)
+        let topic = try await broker.topic(partitions: 1)
+        let producer = try KafkaProducer.test(broker)
+        try await producer.send(.numbered(0..<10, topic: topic))
+        try broker.embedded?.setDown(true)
+        let sending = Task { try await producer.send(.numbered(10..<20, topic: topic)) }
+        _ = try? await producer.topicPartitions(timeoutSeconds: 1)
+        await producer.close(timeoutSeconds: 0.1)
+        let error = await #expect(throws: KafkaError.self) { try await sending.value }
+        #expect(error?.isClosed == true)
+    }
+
+    @Test func aProgramThatEndsGivesUpOnABrokerThatStaysAwayAndItsReturnIsNoticed() async throws {
+        let broker = try await TestBroker.make(fresh: true)
+        let topic = try await broker.topic(partitions: 1)
+        let producer = try KafkaProducer.test(broker, ["reconnect.backoff.max.ms": "200"], giveUpSeconds: 1)
         try await producer.send(.numbered(0..<10, topic: topic))
         try broker.embedded?.setDown(true)
         let error = await #expect(throws: KafkaError.self) {
@@ -308,8 +385,11 @@ extension ConsumedRecord {
         let topic = try await broker.topic(partitions: 1)
         // Not allowed to write idempotently: librdkafka gives the client up.
         broker.embedded?.failRequests(.initProducerID, with: [31])
-        let producer = try KafkaProducer.test(broker, ["message.timeout.ms": "5000"])
-        await #expect(throws: KafkaError.self) { try await producer.send(.numbered(0..<10, topic: topic)) }
+        let producer = try KafkaProducer.test(broker)
+        let error = await #expect(throws: KafkaError.self) {
+            try await producer.send(.numbered(0..<10, topic: topic))
+        }
+        #expect(error?.isFatal == true)
         try await producer.send(.numbered(10..<20, topic: topic))
         #expect(try await readAll(topic, 10, on: broker).compactMap(\.number) == Array(10..<20))
         await producer.close(timeoutSeconds: 5)
