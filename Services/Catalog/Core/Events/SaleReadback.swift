@@ -14,7 +14,12 @@ struct SaleReadback: EventHandler {
         for event in events { last[event.value.saleId] = event.value.revision }
         if last.isEmpty { return }
         for row in try await step.transaction.query(SaleStatements.published(last.keys.sorted())) {
-            let sale = try SaleStatements.stored(row).sale
+            let sale: Sale
+            do {
+                sale = try SaleStatements.stored(row).sale
+            } catch let error as StoredDocumentError {
+                throw Unappliable(reason: error.description)
+            }
             if last[sale.saleId] ?? 0 < sale.revision { step.publish(sale) }
         }
     }
