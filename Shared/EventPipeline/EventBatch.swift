@@ -122,7 +122,7 @@ public struct EventBatch: Sendable {
         result.reserveCapacity(records.count)
         let parser = JSONParser()
         var names = TypeNames(types)
-        for record in records {
+        for record in records where !isTombstone(record) {
             do throws(JSONError) {
                 let value: Value?
                 if let header = record.header("ce_type") {
@@ -141,6 +141,17 @@ public struct EventBatch: Sendable {
             }
         }
         return result
+    }
+
+    /// The keys that a compacted topic's records withdraw, with where they stand. They are no events.
+    public var tombstones: [(key: ByteView, offset: Int64)] {
+        records.compactMap { record in
+            isTombstone(record) ? record.key.map { ($0, record.offset) } : nil
+        }
+    }
+
+    private func isTombstone(_ record: ConsumedRecord) -> Bool {
+        topic.isCompacted && record.value == nil && record.header("ce_type") == nil
     }
 
     private func checkedBody(_ record: ConsumedRecord) throws(JSONError) -> ByteView {

@@ -65,6 +65,39 @@ import Testing
 
     // MARK: Sales
 
+    @Test func anOlderRecordBehindANewerOneIsPublishedOver() async throws {
+        let brand = try catalog.brand()
+        let id = try await catalog.publishedSale(by: brand)
+        let newest = try #require(try await catalog.newest(of: id, on: .sales))
+        let sale = try JSONParser.parse(Array(try #require(newest.value)), Sale.init(json:))
+        #expect(sale.revision == 2)
+        func publishOlder() async throws {
+            try await catalog.service.publish(
+                .sales, key: sale.saleId,
+                Sale(
+                    saleId: sale.saleId, brandId: sale.brandId, productId: sale.productId, title: sale.title,
+                    revision: 1,
+                    holdSeconds: 1, waitlistMax: 0, batches: sale.batches))
+        }
+        func revisions(_ records: [ConsumedRecord]) -> [Int64] {
+            records.filter { $0.key?.elementsEqual(id.utf8) == true }.compactMap { record in
+                try? JSONParser.parse(Array(record.value ?? ByteView([])), Sale.init(json:)).revision
+            }
+        }
+        func untilPublishedOver(_ copies: Int) async throws -> [Int64] {
+            revisions(
+                try await catalog.service.records(of: Topic.sales.name) { records in
+                    let revisions = revisions(records)
+                    return revisions.count { $0 == 1 } == copies && revisions.last == 2
+                })
+        }
+        try await publishOlder()
+        #expect(try await untilPublishedOver(1) == [2, 1, 2])
+        // Each time anew, and once each: what is published again ends it.
+        try await publishOlder()
+        #expect(try await untilPublishedOver(2) == [2, 1, 2, 1, 2])
+    }
+
     @Test func aDraftIsItsBrandsAloneAndOnNoTopic() async throws {
         let brand = try catalog.brand()
         let sale = try await catalog.draft(by: brand)

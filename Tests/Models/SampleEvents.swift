@@ -27,7 +27,8 @@ let eventSamples: [any AnyEventSample] = [
         Account(
             accountId: $0.id(), kind: $0.pick(AccountKind.allCases), handle: $0.optional { $0.word() },
             displayName: $0.words(), locale: $0.pick(["en", "zh", "zh-Hans-CN"]), createdAt: $0.time(),
-            authorisations: $0.list(0...Account.authorisationsMax) { .init(payeeId: $0.id(), limit: $0.money()) })
+            authorisations: $0.list(0...Account.authorisationsMax) { .init(payeeId: $0.id(), limit: $0.money()) },
+            revision: $0.optional { $0.integer(1...Int64.max) })
     },
     EventSample(topic: .keys) {
         VerificationKey(keyId: $0.word(), jwk: "{\"kty\":\"EC\",\"x\":\"\($0.word())\"}", notAfter: $0.time())

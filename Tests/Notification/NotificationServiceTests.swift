@@ -109,6 +109,37 @@ import struct Foundation.UUID
         }
     }
 
+    @Test func anOlderRecordOfAnAccountChangesNoLanguage() async throws {
+        let readers: [AccountID] = (0..<2).map { _ in .random() }
+        func publish(_ locale: String, _ revision: Int64?, _ reader: AccountID) async throws {
+            try await desk.service.publish(
+                .accounts, key: reader,
+                Account(
+                    accountId: reader, kind: .person, handle: nil, displayName: "Reader", locale: locale,
+                    createdAt: .now(), revision: revision))
+        }
+        for (reader, locales) in zip(readers, [["zh", "en", "zh", "zh-TW"], ["en", "zh", "en", "en"]]) {
+            try await publish(locales[0], 1, reader)
+            try await publish(locales[1], 2, reader)
+            // Behind the newer ones: the older one again, and what a version without numbers says.
+            try await publish(locales[2], 1, reader)
+            try await publish(locales[3], nil, reader)
+            let marker = AccountID.random()
+            // Partitions are read side by side: a marker in the reader's own.
+            try await desk.service.producer.send(
+                {
+                    var batch = RecordBatch()
+                    batch.append(
+                        event: Account(
+                            accountId: marker, kind: .person, handle: nil, displayName: "Marker", locale: "zh",
+                            createdAt: .now()), topic: .accounts, key: reader.textBytes, id: "\(marker)")
+                    return batch
+                }())
+            while try await desk.languageRows(of: marker).isEmpty { try await Task.sleep(for: .milliseconds(20)) }
+            #expect(try await desk.languageRows(of: reader) == ["\(locales[1]) 2"])
+        }
+    }
+
     @Test func aBrokenRecordGoesToTheDeadLettersAndStopsNothing() async throws {
         let scene = try await desk.scene()
         let buyer = AccountID.random()
@@ -269,6 +300,10 @@ final class Desk: Sendable {
         while try await pool.query("SELECT locale FROM readers WHERE account_id = \(id)").column(0) != expected {
             try await Task.sleep(for: .milliseconds(20))
         }
+    }
+
+    func languageRows(of reader: AccountID) async throws -> [String] {
+        try await pool.query("SELECT locale || ' ' || revision FROM readers WHERE account_id = \(reader)").column(0)
     }
 
     func publish(_ topic: Topic, _ key: AccountID, id: String = UUID().uuidString, _ event: some EventPayload)

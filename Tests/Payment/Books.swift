@@ -60,7 +60,7 @@ struct Books: Sendable {
         let desk = ReservationDesk(newID: { .fresh() })
         while true {
             do {
-                return try await pool.transaction { try await desk.settle(news, slot: slot, $0).answers }
+                return try await pool.transaction { try await desk.settle(news, slot: slot, $0).settlement.answers }
             } catch let error as PostgresError where error.sqlState == "40001" {
                 await Task.yield()
             }

@@ -15,7 +15,7 @@ import Testing
         let buyer: AccountID = scenario.id()
         let order: OrderID = scenario.id()
         try await books.openWallets([buyer], chargedBy: scenario.brand, limit: scenario.price, balance: 1_000_000)
-        let news = ReservationNews(event: .reserved(scenario.reserved(order, by: buyer)), time: scenario.noon)
+        let news = ReservationNews.reserved(scenario.reserved(order, by: buyer))
         #expect(try await books.settle([news]).count == 1)
         return (books, buyer, order)
     }

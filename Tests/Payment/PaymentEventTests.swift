@@ -64,14 +64,48 @@ import Testing
     @Test func aWalletThatCannotPayIsSaidToHaveFailed() async throws {
         let shop = try await Shop.open()
         let poor = try await shop.openWallet(limit: shop.price, holding: 199_899)
-        let late = try await shop.openWallet(limit: shop.price, holding: 500_000)
         try await shop.reserve(.random(), for: poor)
-        try await shop.reserve(.random(), for: late, heldSeconds: -1)
-        let failed = try await shop.service.events(PaymentFailed.self, on: .payments, count: 2)
+        let failed = try await shop.service.events(PaymentFailed.self, on: .payments, count: 1)
         #expect(failed.first { $0.buyerId == poor }?.reason == .insufficientFunds)
-        #expect(failed.first { $0.buyerId == late }?.reason == .tooLate)
         #expect(try await shop.balance(poor) == 199_899)
-        #expect(try await shop.balance(late) == 500_000)
+        await shop.close()
+    }
+
+    @Test func whoAuthorisedThePaymentIsNotLateWhenTheEventIs() async throws {
+        let shop = try await Shop.open()
+        let buyer = try await shop.openWallet(limit: shop.price, holding: 500_000)
+        try await shop.reserve(.random(), for: buyer, heldSeconds: -1)
+        let captured = try await shop.service.events(PaymentCaptured.self, on: .payments, count: 1)
+        #expect(captured.first?.buyerId == buyer)
+        #expect(captured.first?.orderRevision == 1)
+        await shop.close()
+    }
+
+    @Test func whatTheLedgerCannotDoGoesToTheDeadLettersAndStopsNothing() async throws {
+        let shop = try await Shop.open()
+        let buyer = try await shop.openWallet(limit: shop.price, holding: 500_000)
+        let (order, next) = (OrderID.random(), OrderID.random())
+        try await shop.reserve(order, for: buyer)
+        _ = try await shop.service.events(PaymentCaptured.self, on: .payments, count: 1)
+        // The brand's proceeds have gone elsewhere: nothing is left to pay back from.
+        let books = try shop.books()
+        _ = try await books.pool.execute(
+            """
+            INSERT INTO transfers (transfer_id, kind, debit_account, credit_account, amount, currency)
+            SELECT gen_random_uuid(), 'topup', p.ledger_account_id, w.ledger_account_id, p.balance, 'CNY'
+            FROM accounts p, accounts w
+            WHERE p.owner_id = \(shop.brand) AND p.kind = 'proceeds' AND p.balance > 0
+                AND w.owner_id = \(shop.brand) AND w.kind = 'wallet'
+            """)
+        await books.close()
+        try await shop.release(order, for: buyer)
+        try await shop.reserve(next, for: buyer)
+        let captured = try await shop.service.events(PaymentCaptured.self, on: .payments, count: 2)
+        #expect(captured.map(\.orderId) == [order, next])
+        let dead = try await shop.service.records(of: Topic.reservations.deadLetters) { !$0.isEmpty }
+        let reason = dead.first?.header("stampede-dead-reason").map { String(decoding: $0, as: UTF8.self) } ?? ""
+        #expect(reason.hasPrefix("expected an account that holds the amount"))
+        #expect(dead.count == 1)
         await shop.close()
     }
 

@@ -34,11 +34,11 @@ import Testing
         }
 
         func reserved(_ order: (id: OrderID, buyer: AccountID)) -> ReservationNews {
-            ReservationNews(event: .reserved(scenario.reserved(order.id, by: order.buyer)), time: scenario.noon)
+            ReservationNews.reserved(scenario.reserved(order.id, by: order.buyer))
         }
 
         func released(_ order: (id: OrderID, buyer: AccountID)) -> ReservationNews {
-            ReservationNews(event: .released(scenario.released(order.id, by: order.buyer)), time: scenario.noon)
+            ReservationNews.released(scenario.released(order.id, by: order.buyer))
         }
 
         /// Events of random orders in random order, many of them more than once.
@@ -67,9 +67,9 @@ import Testing
                     (AuthorisationKey(owner: $0, payee: world.scenario.brand), world.scenario.price)
                 }))
         for (input, news) in events.enumerated() {
-            switch news.event {
+            switch news {
             case .reserved(let event):
-                try model.reserved(event, at: news.time, slot: 2, payment: .fresh(), input: input)
+                try model.reserved(event, slot: 2, payment: .fresh(), input: input)
             case .released(let event): try model.released(event, slot: 2, transfer: .fresh(), input: input)
             }
         }
@@ -150,9 +150,9 @@ import Testing
                 group.addTask {
                     var answers: [Settlement.Answer] = []
                     for order in orders[(slot * 25)..<(slot * 25 + 25)] {
-                        let event = ReservationNews.Event.reserved(fixed.reserved(order, by: buyer))
+                        let news = ReservationNews.reserved(fixed.reserved(order, by: buyer))
                         answers += try await books.settle(
-                            [ReservationNews(event: event, time: fixed.noon)], slot: Int32(slot))
+                            [news], slot: Int32(slot))
                     }
                     return answers
                 }
@@ -173,10 +173,10 @@ import Testing
         let order: OrderID = scenario.id()
         try await books.openWallets([buyer], chargedBy: scenario.brand, limit: scenario.price, balance: 200_000)
         try await books.settle(
-            [ReservationNews(event: .reserved(scenario.reserved(order, by: buyer)), time: scenario.noon)], slot: 4)
+            [ReservationNews.reserved(scenario.reserved(order, by: buyer))], slot: 4)
         // The release comes by another partition, whose part of the proceeds is empty.
         try await books.settle(
-            [ReservationNews(event: .released(scenario.released(order, by: buyer)), time: scenario.noon)], slot: 9)
+            [ReservationNews.released(scenario.released(order, by: buyer))], slot: 9)
         #expect(try await books.states() == [order: .refunded])
         #expect(try await books.balance(buyer) == 200_000)
         #expect(try await books.balance(scenario.brand, kind: .proceeds) == 0)
@@ -205,7 +205,7 @@ import Testing
             for (place, brand) in brands.enumerated() {
                 let price = place == 4 ? Money(300, dollars) : Money(300, .cny)
                 let event = scenario.reserved(scenario.id(), by: buyer, price: price, brand: brand)
-                news.append(ReservationNews(event: .reserved(event), time: scenario.noon))
+                news.append(ReservationNews.reserved(event))
             }
         }
         let answers = try await books.settle(news)

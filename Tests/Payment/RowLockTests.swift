@@ -64,9 +64,7 @@ import Testing
         let books = try await open(buyers)
         let scenario = Scenario()
         let news = buyers.map { buyer in
-            ReservationNews(
-                event: .reserved(scenario.reserved(.fresh(), by: buyer, price: price, brand: brand)),
-                time: scenario.noon)
+            ReservationNews.reserved(scenario.reserved(.fresh(), by: buyer, price: price, brand: brand))
         }
         try await whileToppingUp(buyers[20], books) {
             let answers = try await books.settle(news)
@@ -97,17 +95,13 @@ import Testing
         let orders = buyers.map { (id: OrderID.fresh(), buyer: $0) }
         try await books.settle(
             orders.map {
-                ReservationNews(
-                    event: .reserved(scenario.reserved($0.id, by: $0.buyer, price: price, brand: brand)),
-                    time: scenario.noon)
+                ReservationNews.reserved(scenario.reserved($0.id, by: $0.buyer, price: price, brand: brand))
             })
         try await whileToppingUp(buyers[20], books) {
             try await books.settle(
                 orders.map {
-                    ReservationNews(
-                        event: .released(
-                            OrderReleased(line: scenario.line($0.id, $0.buyer, brand: brand), reason: .cancelled)),
-                        time: scenario.noon)
+                    ReservationNews.released(
+                        OrderReleased(line: scenario.line($0.id, $0.buyer, brand: brand), reason: .cancelled))
                 })
         }
         #expect(try await books.balance(brand, kind: .proceeds) == 0)

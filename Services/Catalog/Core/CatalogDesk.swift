@@ -94,7 +94,7 @@ struct CatalogDesk: Sendable {
                 SaleStatements.record(sale, .changed, by: brand, at: step.now),
                 LineStatements.raise(plan.raisedLines(from: stored.sale), of: id, at: step.now),
             ])
-            if stored.status == .published { Self.publish(sale, step) }
+            if stored.status == .published { step.publish(sale) }
             let changed = StoredSale(
                 sale: sale, status: stored.status, createdAt: stored.createdAt, publishedAt: stored.publishedAt)
             return try await Self.view(changed, step)
@@ -112,7 +112,7 @@ struct CatalogDesk: Sendable {
                 SaleStatements.publish(sale, at: step.now),
                 SaleStatements.record(sale, .published, by: brand, at: step.now),
             ])
-            Self.publish(sale, step)
+            step.publish(sale)
             let published = StoredSale(
                 sale: sale, status: .published, createdAt: stored.createdAt, publishedAt: step.now)
             return SaleView(stored: published, soldOut: [:])
@@ -208,10 +208,6 @@ struct CatalogDesk: Sendable {
         let product = try ProductStatements.product(row)
         try refuse(CatalogRefusal.faults, product.brandId == brand ? [] : [Fault("productId", "one of your products")])
         return product
-    }
-
-    private static func publish(_ sale: Sale, _ step: Step) {
-        step.publish(.sales, key: sale.saleId, id: "\(sale.saleId)/\(sale.revision)", sale)
     }
 
     private static func refuse(_ kind: ([Fault]) -> CatalogRefusal, _ faults: [Fault]) throws(CatalogRefusal) {

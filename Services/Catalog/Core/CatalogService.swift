@@ -13,7 +13,7 @@ public struct CatalogService: Service {
     public static let migrations = [
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
-        PipelineSchema.commands(number: 3),
+        PipelineSchema.commands(number: 2),
     ]
 
     public let components: [any Component]
@@ -28,6 +28,7 @@ public struct CatalogService: Service {
             keys,
             relay,
             EventProcessor(context, name: "reservations", topic: .reservations, handler: SoldOutHandler()),
+            EventProcessor(context, name: "sales-readback", topic: .sales, handler: SaleReadback()),
             PipelineWatch(context),
         ]
         routes = CatalogRoutes(desk: desk, verifier: keys.verifier).all

@@ -24,8 +24,9 @@ public struct MessagingService: Service {
     public static let migrations = [
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
-        Migration(number: 2, name: "order_place", sql: PackageResources._002_order_place_sql),
-        PipelineSchema.commands(number: 3),
+        PipelineSchema.commands(number: 2),
+        Migration(number: 3, name: "order_place", sql: PackageResources._003_order_place_sql),
+        Migration(number: 4, name: "account_revision", sql: PackageResources._004_account_revision_sql),
     ]
 
     public static let topics: [Topic] = [
@@ -56,6 +57,8 @@ public struct MessagingService: Service {
             EventProcessor(context, name: "notifications", topic: .notifications, handler: NotificationHandler()),
             EventProcessor(context, name: "decisions", topic: .reservations, handler: DecisionHandler()),
             EventProcessor(context, name: "refunds", topic: .payments, handler: RefundHandler()),
+            EventProcessor(context, name: "accounts-readback", topic: .accounts, handler: AccountReadback()),
+            EventProcessor(context, name: "keys-readback", topic: .keys, handler: KeyReadback()),
             hub,
             PipelineWatch(context),
         ]

@@ -13,6 +13,7 @@ public struct NotificationService: Service {
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
         Migration(number: 2, name: "order_revision", sql: PackageResources._002_order_revision_sql),
+        Migration(number: 3, name: "reader_revision", sql: PackageResources._003_reader_revision_sql),
     ]
 
     public let components: [any Component]

@@ -21,6 +21,9 @@ public struct Account: EventPayload {
     public let createdAt: Timestamp
     /// Standing authorisations that the account brings along when its wallet opens.
     public let authorisations: [Authorisation]
+    /// One more with every change. Records of one account may come in another order: the greatest says how it is now. Nil:
+    /// the publisher was a version that did not number them.
+    public let revision: Int64?
 
     /// The holder lets a payee take up to `limit` for one order without asking.
     public struct Authorisation: Hashable, Sendable, Codable, JSONWritable {
@@ -51,7 +54,7 @@ public struct Account: EventPayload {
 
     public init(
         accountId: AccountID, kind: AccountKind, handle: String?, displayName: String, locale: String,
-        createdAt: Timestamp, authorisations: [Authorisation] = []
+        createdAt: Timestamp, authorisations: [Authorisation] = [], revision: Int64? = 1
     ) {
         self.accountId = accountId
         self.kind = kind
@@ -60,6 +63,7 @@ public struct Account: EventPayload {
         self.locale = locale
         self.createdAt = createdAt
         self.authorisations = authorisations
+        self.revision = revision
     }
 
     public init(json: JSONValue) throws(JSONError) {
@@ -70,6 +74,7 @@ public struct Account: EventPayload {
         locale = try json.string("locale", bytesMax: Self.localeBytesMax)
         createdAt = try json.timestamp("createdAt")
         authorisations = try json.list("authorisations", countMax: Self.authorisationsMax, Authorisation.init(json:))
+        revision = try json.optionalInteger("revision", in: 1...Int64.max)
     }
 
     public func write(to writer: inout JSONWriter) {
@@ -81,6 +86,7 @@ public struct Account: EventPayload {
             $0.field("locale", locale)
             $0.field("createdAt", createdAt)
             $0.field("authorisations", authorisations)
+            $0.field("revision", optional: revision)
         }
     }
 }

@@ -56,7 +56,8 @@ public struct PaymentFailed: EventPayload {
 
     public enum Reason: String, Codable, Sendable, CaseIterable {
         case insufficientFunds
-        /// The hold had run out when the payment was tried.
+        /// The hold had run out when the payment was tried. Said by versions before this one: now a payment that was
+        /// authorised is made, and goes back where the hold had ended.
         case tooLate
         /// The buyer has no wallet in the order's currency.
         case noWallet

@@ -42,7 +42,10 @@ enum ConsumerGroups {
         Reader(group: "messaging.notifications", topic: Topic.notifications.name),
         Reader(group: "messaging.decisions", topic: Topic.reservations.name),
         Reader(group: "messaging.refunds", topic: Topic.payments.name),
+        Reader(group: "messaging.accounts-readback", topic: Topic.accounts.name),
+        Reader(group: "messaging.keys-readback", topic: Topic.keys.name),
         Reader(group: "catalog.reservations", topic: Topic.reservations.name),
+        Reader(group: "catalog.sales-readback", topic: Topic.sales.name),
     ]
 
     /// Those whose work grows with the orders: all that read what comes of one.

@@ -40,6 +40,13 @@ enum SaleStatements {
         "SELECT body, status, created_at, published_at FROM sales WHERE sale_id = \(id)"
     }
 
+    static func published(_ ids: [SaleID]) -> SQL {
+        """
+        SELECT body, status, created_at, published_at FROM sales
+        WHERE sale_id = ANY(\(ids)) AND status = \(SaleStatus.published)
+        """
+    }
+
     static func lock(_ id: SaleID) -> SQL {
         "SELECT body, status, created_at, published_at FROM sales WHERE sale_id = \(id) FOR UPDATE"
     }

@@ -111,13 +111,13 @@ final class KeyRing: Component {
             }
             var keys = try await KeyStorage.all(in: step.transaction)
             if republishes {
-                for key in keys { Self.publish(key.published, step) }
+                for key in keys { step.publish(key.published) }
             }
             if keys.allSatisfy({ $0.signsUntil <= now.adding(seconds: Self.leadSeconds) }) {
                 let begins = max(keys.last?.signsUntil ?? now, now)
                 let key = try Self.makeKey(signsUntil: begins.adding(seconds: Self.signsSeconds), tokenSeconds)
                 try await KeyStorage.insert(key, in: step.transaction)
-                Self.publish(key.published, step)
+                step.publish(key.published)
                 keys.append(key)
             }
             return keys
@@ -139,10 +139,6 @@ final class KeyRing: Component {
             published: VerificationKey(
                 keyId: key.keyID, jwk: key.publicJWK, notAfter: signsUntil.adding(seconds: tokenSeconds + 3600)),
             privateJWK: try key.exportPrivateJWK(), signsUntil: signsUntil)
-    }
-
-    private static func publish(_ key: VerificationKey, _ step: Step) {
-        step.publish(.keys, key: Array(key.keyId.utf8), id: key.keyId, key)
     }
 
     private func waitUntilReadBack(_ keyID: String) async throws {

@@ -54,9 +54,7 @@ struct AccountRoutes: Sendable {
             try await relay.commit { step in
                 try await AccountStorage.insert(account, passwordHash: hash, in: step.transaction)
                 try await opening.store(in: step.transaction)
-                step.publish(
-                    .accounts, key: account.accountId, id: "\(account.accountId)/\(account.createdAt.microseconds)",
-                    account, cause: request.trace)
+                step.publish(account, cause: request.trace)
             }
         } catch let error as PostgresError where error.isUniqueViolation {
             throw Problem.conflict(type: "handle-taken", "The handle \(handle) is taken.")

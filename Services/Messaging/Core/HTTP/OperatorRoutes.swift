@@ -72,9 +72,7 @@ struct OperatorRoutes: Sendable {
                     expiresAt: step.now.adding(seconds: tokenSeconds), in: step.transaction)
             }
             for account in accounts {
-                step.publish(
-                    .accounts, key: account.accountId, id: "\(account.accountId)/\(step.now.microseconds)", account,
-                    cause: request.trace)
+                step.publish(account, cause: request.trace)
             }
             return (accounts, step.now)
         }

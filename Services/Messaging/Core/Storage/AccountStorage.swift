@@ -48,12 +48,13 @@ struct AccountStorage: Sendable {
             ON CONFLICT (issuer, subject) DO UPDATE SET
                 display_name = excluded.display_name,
                 locale = excluded.locale,
-                authorisations = excluded.authorisations
-            RETURNING subject, account_id, created_at
+                authorisations = excluded.authorisations,
+                revision = accounts.revision + 1
+            RETURNING subject, account_id, created_at, revision
             """)
-        var stored: [String: (id: AccountID, createdAt: Timestamp)] = [:]
+        var stored: [String: (id: AccountID, createdAt: Timestamp, revision: Int64)] = [:]
         stored.reserveCapacity(rows.count)
-        for row in rows { stored[try row.get(0)] = (try row.get(1), try row.get(2)) }
+        for row in rows { stored[try row.get(0)] = (try row.get(1), try row.get(2), try row.get(3)) }
         var result: [Account] = []
         result.reserveCapacity(accounts.count)
         for account in accounts {
@@ -61,9 +62,34 @@ struct AccountStorage: Sendable {
             result.append(
                 Account(
                     accountId: found.id, kind: .person, handle: nil, displayName: account.displayName,
-                    locale: account.locale, createdAt: found.createdAt, authorisations: account.authorisations))
+                    locale: account.locale, createdAt: found.createdAt, authorisations: account.authorisations,
+                    revision: found.revision))
         }
         return result
+    }
+
+    /// Accounts as they were published last.
+    static func published(_ ids: [AccountID], in transaction: Transaction) async throws -> [Account] {
+        let rows = try await transaction.query(
+            """
+            SELECT account_id, kind, handle, display_name, locale, created_at, authorisations, revision
+            FROM accounts WHERE account_id = ANY(\(ids))
+            """)
+        var accounts: [Account] = []
+        accounts.reserveCapacity(rows.count)
+        for row in rows {
+            let account = try account(row)
+            let authorisations = try JSONParser.parse(Array(row.get(6, as: String.self).utf8)) {
+                (json) throws(JSONError) in
+                try json.elements(countMax: Account.authorisationsMax, Account.Authorisation.init(json:))
+            }
+            accounts.append(
+                Account(
+                    accountId: account.accountId, kind: account.kind, handle: account.handle,
+                    displayName: account.displayName, locale: account.locale, createdAt: account.createdAt,
+                    authorisations: authorisations, revision: try row.get(7)))
+        }
+        return accounts
     }
 
     func account(_ id: AccountID) async throws(PostgresError) -> Account? {

@@ -34,6 +34,17 @@ enum KeyStorage {
         }
     }
 
+    /// Those of the keys that are there.
+    static func published(
+        _ keyIDs: [String], in transaction: Transaction
+    ) async throws(PostgresError) -> [VerificationKey] {
+        try await transaction.query(
+            "SELECT key_id, jwk, not_after FROM keys WHERE key_id = ANY(\(keyIDs))"
+        ).mapped { (row) throws(PostgresError) in
+            VerificationKey(keyId: try row.get(0), jwk: try row.get(1), notAfter: try row.get(2))
+        }
+    }
+
     /// Forgets the keys that no valid token bears any more, and names them.
     static func removeExpired(at now: Timestamp, in transaction: Transaction) async throws(PostgresError) -> [String] {
         try await transaction.query("DELETE FROM keys WHERE not_after <= \(now) RETURNING key_id").column(0)

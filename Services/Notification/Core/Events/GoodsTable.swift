@@ -13,6 +13,8 @@ final class GoodsTable: Sendable {
         var saleProducts: [SaleID: ProductID] = [:]
         /// Sales that the topics did not hold when they were last read to their ends.
         var missing: Set<SaleID> = []
+        /// The reading to their ends that is under way.
+        var catchingUp: Task<Void, any Error>?
     }
 
     private let state: Facts
@@ -55,14 +57,48 @@ final class GoodsTable: Sendable {
     /// Whether the names of a sale may still be on their way. False once the topics were read to their ends in vain.
     func mayCome(_ sale: SaleID) -> Bool { state.lock.withLock { !$0.missing.contains(sale) } }
 
-    /// Reads on until the topics' present ends, and remembers which of the sales were not there.
+    /// Reads on until the topics' present ends, and remembers which of the sales were not there. A name is worth a moment's
+    /// waiting and no more: partitions that wait at the same time wait for one reading, and none longer than
+    /// `patience`. Where it began before the call, the caller looks again and may call once more.
     func catchUp(for wanted: [SaleID]) async throws {
-        try await products.catchUp()
-        try await sales.catchUp()
+        let (reading, isOwn) = state.lock.withLock { state in
+            if let reading = state.catchingUp { return (reading, false) }
+            let reading = Task.detached { [products, sales] in
+                try await products.catchUp()
+                try await sales.catchUp()
+            }
+            state.catchingUp = reading
+            return (reading, true)
+        }
+        if isOwn {
+            // Whoever waited may have gone: the next reading can begin when this one has ended.
+            Task.detached { [state] in
+                _ = await reading.result
+                state.lock.withLock { $0.catchingUp = nil }
+            }
+        }
+        let isDone = try await Self.ends(reading, within: Self.patience)
+        if isDone && !isOwn { return }
         let absent = wanted.filter { goods(of: $0) == nil }
         state.lock.withLock {
             if $0.missing.count + absent.count > Self.missingMax { $0.missing = [] }
             $0.missing.formUnion(absent)
         }
+    }
+
+    private static let patience = Duration.seconds(1)
+
+    /// Whether the work ended in time; it goes on in any case.
+    private static func ends(_ work: Task<Void, any Error>, within patience: Duration) async throws -> Bool {
+        let (ends, told) = AsyncStream<Result<Bool, any Error>>.makeStream(bufferingPolicy: .bufferingOldest(1))
+        Task.detached { told.yield(await work.result.map { true }) }
+        let timer = Task.detached {
+            try? await Task.sleep(for: patience)
+            told.yield(.success(false))
+        }
+        defer { timer.cancel() }
+        for await end in ends { return try end.get() }
+        // Cancelled: the partition goes.
+        throw CancellationError()
     }
 }

@@ -8,10 +8,15 @@ struct ReaderHandler: EventHandler {
         let events: [Incoming<Account>] = batch.read(step, only: [Account.type]) { (_, json) throws(JSONError) in
             try Account(json: json)
         }
-        // The last that a batch says of an account holds.
-        var locales: [AccountID: String] = [:]
-        for event in events { locales[event.value.accountId] = event.value.locale }
-        if locales.isEmpty { return }
-        _ = try await step.transaction.pipeline(ReaderStatements.keep(locales))
+        // The greatest revision that a batch has of an account holds, of equal ones the last.
+        var readers: [AccountID: Reader] = [:]
+        for event in events {
+            let reader = Reader(locale: event.value.locale, revision: event.value.revision ?? 0)
+            if reader.revision >= readers[event.value.accountId]?.revision ?? 0 {
+                readers[event.value.accountId] = reader
+            }
+        }
+        if readers.isEmpty { return }
+        _ = try await step.transaction.pipeline(ReaderStatements.keep(readers))
     }
 }

@@ -2,24 +2,41 @@
 import Models
 import Postgres
 
+/// What one record says of an account's reader.
+struct Reader: Sendable, Equatable {
+    let locale: String
+    /// The account's; 0 where it was not numbered.
+    let revision: Int64
+}
+
 enum ReaderStatements {
-    /// Readers whose language is the one that is told in anyway have no row: most accounts cost nothing.
-    static func keep(_ locales: [AccountID: String]) -> [SQL] {
+    /// Keeps what is not older than what is there. Readers whose language has been the one that is told in anyway since
+    /// their account was made have no row: most accounts cost nothing.
+    static func keep(_ readers: [AccountID: Reader]) -> [SQL] {
         // In the order of their IDs, so that two partitions' transactions never wait for each other in a circle.
-        let sorted = locales.sorted { $0.key < $1.key }
-        let others = sorted.filter { Language(locale: $0.value) != .english }
-        let usual = sorted.filter { Language(locale: $0.value) == .english }.map(\.key)
+        let sorted = readers.sorted { $0.key < $1.key }
+        let usual = sorted.filter { Language(locale: $0.value.locale) == .english && $0.value.revision <= 1 }
+        let others = sorted.filter { Language(locale: $0.value.locale) != .english || $0.value.revision > 1 }
         var statements: [SQL] = []
         if !others.isEmpty {
             statements.append(
                 """
-                INSERT INTO readers AS reader (account_id, locale)
-                SELECT * FROM unnest(\(others.map(\.key)), \(others.map(\.value)))
-                ON CONFLICT (account_id) DO UPDATE SET locale = excluded.locale
-                WHERE reader.locale <> excluded.locale
+                INSERT INTO readers AS reader (account_id, locale, revision)
+                SELECT * FROM unnest(
+                    \(others.map(\.key)), \(others.map(\.value.locale)), \(others.map(\.value.revision)))
+                ON CONFLICT (account_id) DO UPDATE SET locale = excluded.locale, revision = excluded.revision
+                WHERE reader.revision <= excluded.revision
+                    AND (reader.locale, reader.revision) <> (excluded.locale, excluded.revision)
                 """)
         }
-        if !usual.isEmpty { statements.append("DELETE FROM readers WHERE account_id = ANY(\(usual))") }
+        if !usual.isEmpty {
+            statements.append(
+                """
+                DELETE FROM readers USING unnest(\(usual.map(\.key)), \(usual.map(\.value.revision)))
+                    AS said (account_id, revision)
+                WHERE readers.account_id = said.account_id AND readers.revision <= said.revision
+                """)
+        }
         return statements
     }
 

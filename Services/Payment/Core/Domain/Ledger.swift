@@ -65,6 +65,19 @@ enum LedgerError: Error, Equatable, Sendable {
     case overflow
 }
 
+extension LedgerError: CustomStringConvertible {
+    var description: String {
+        switch self {
+        case .noAccount(let key):
+            "expected that \(key.owner) has an account of kind \(key.kind.rawValue) in \(key.currency.code)"
+        case .insufficientFunds(let available):
+            "expected an account that holds the amount, it holds \(available) in minor units"
+        case .impossible: "expected an amount from one account to another of the same currency"
+        case .overflow: "expected a sum that an account can hold"
+        }
+    }
+}
+
 /// The accounts that a transaction has locked, as they stand after the transfers that it has decided so far.
 struct Ledger: Sendable {
     private var accounts: [LedgerAccountKey: LedgerAccount]

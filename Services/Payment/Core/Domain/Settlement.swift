@@ -52,12 +52,14 @@ struct Settlement: Sendable {
     /// hand. An order that is known already, be it released, stays as it is: an order holds a unit once in its life, so
     /// what comes of it after its release, or again, is old.
     ///
-    /// - Parameters:
-    ///   - time: the log's time of the event: at or after the end of the hold it is too late.
-    ///   - payment: the ID that a capture gets.
+    /// Whoever authorised a payment has paid when the unit is held: that the event came late, because Kafka or payment was
+    /// away, is not the buyer's lateness. Reservation alone says whether the hold still stands: where it has ended,
+    /// `OrderReleased` comes, before the capture or in answer to it, and the money goes back.
+    ///
+    /// - Parameter payment: the ID that a capture gets.
     /// - Throws: when the ledger lacks the brand's account, or its balance would not fit.
     mutating func reserved(
-        _ event: OrderReserved, at time: Timestamp, slot: Int32, payment: PaymentID, input: Int
+        _ event: OrderReserved, slot: Int32, payment: PaymentID, input: Int
     ) throws(LedgerError) {
         let line = event.line
         guard orders[line.orderId] == nil else { return }
@@ -66,7 +68,7 @@ struct Settlement: Sendable {
             due: PaymentOrder.Due(price: event.price, holdUntil: event.holdUntil), slot: slot, state: .payable,
             revision: line.orderRevision)
         if isAuthorised(event) {
-            if let reason = try capture(&order, event.price, isLate: time >= event.holdUntil, payment, input) {
+            if let reason = try capture(&order, event.price, payment, input) {
                 order.state = .failed
                 answer(
                     .failed(
@@ -128,11 +130,8 @@ struct Settlement: Sendable {
         case .payable: break
         }
         guard let due = order.due else { throw LedgerError.impossible }
-        switch try capture(&order, due.price, isLate: now >= due.holdUntil, payment, input) {
-        case nil: break
-        case .tooLate: throw Refusal.holdOver
-        case .insufficientFunds, .noWallet: throw Refusal.insufficientFunds
-        }
+        if now >= due.holdUntil { throw Refusal.holdOver }
+        if try capture(&order, due.price, payment, input) != nil { throw Refusal.insufficientFunds }
         store(order)
         return order
     }
@@ -145,9 +144,8 @@ struct Settlement: Sendable {
 
     /// Captures, or says why not and changes nothing.
     private mutating func capture(
-        _ order: inout PaymentOrder, _ price: Money, isLate: Bool, _ payment: PaymentID, _ input: Int
+        _ order: inout PaymentOrder, _ price: Money, _ payment: PaymentID, _ input: Int
     ) throws(LedgerError) -> PaymentFailed.Reason? {
-        if isLate { return .tooLate }
         let wallet = LedgerAccountKey.wallet(order.buyer, price.currency)
         do {
             try ledger.transfer(

@@ -10,7 +10,7 @@ struct ReservationEvents: EventHandler {
 
     func apply(_ batch: EventBatch, _ step: Step) async throws {
         let events = batch.read(step, only: [OrderReserved.type, OrderReleased.type]) {
-            (type, json) throws(JSONError) -> ReservationNews.Event? in
+            (type, json) throws(JSONError) -> ReservationNews? in
             switch type {
             case OrderReserved.type: .reserved(try OrderReserved(json: json))
             case OrderReleased.type: .released(try OrderReleased(json: json))
@@ -18,8 +18,9 @@ struct ReservationEvents: EventHandler {
             }
         }
         guard !events.isEmpty else { return }
-        let settlement = try await desk.settle(
-            events.map { ReservationNews(event: $0.value, time: $0.time) }, slot: batch.partition, step.transaction)
+        let (settlement, impossible) = try await desk.settle(
+            events.map(\.value), slot: batch.partition, step.transaction)
+        for (input, error) in impossible { step.dead(events[input], reason: "\(error)") }
         ledger.count(settlement.ledger.transfers, step)
         for answer in settlement.answers { step.publish(answer.event, cause: events[answer.input].trace) }
     }

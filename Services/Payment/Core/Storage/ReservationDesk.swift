@@ -3,15 +3,9 @@ import Models
 import Postgres
 
 /// An event of the topic `reservations` that concerns money.
-struct ReservationNews: Sendable {
-    enum Event: Sendable {
-        case reserved(OrderReserved)
-        case released(OrderReleased)
-    }
-
-    let event: Event
-    /// The log's.
-    let time: Timestamp
+enum ReservationNews: Sendable {
+    case reserved(OrderReserved)
+    case released(OrderReleased)
 }
 
 /// Locks what the events touch, decides in memory, writes it as sets: two round trips, whatever their number.
@@ -19,23 +13,29 @@ struct ReservationDesk: Sendable {
     let newID: @Sendable () -> PaymentID
 
     /// - Parameter slot: the partition that the events were read from.
-    /// - Returns: what was decided; it is written when the transaction commits.
+    /// - Returns: what was decided, which is written when the transaction commits, and of which events the ledger says
+    ///   that they cannot be: they change nothing.
     func settle(
         _ news: [ReservationNews], slot: Int32, _ transaction: Transaction
-    ) async throws -> Settlement {
+    ) async throws -> (settlement: Settlement, impossible: [(input: Int, error: LedgerError)]) {
         var settlement = try await load(news, slot, transaction)
+        var impossible: [(input: Int, error: LedgerError)] = []
         for (input, one) in news.enumerated() {
-            switch one.event {
-            case .reserved(let event):
-                try settlement.reserved(event, at: one.time, slot: slot, payment: newID(), input: input)
-            case .released(let event):
-                let id = newID()
-                try settlement.released(
-                    event, slot: slot, transfer: TransferID(high: id.high, low: id.low), input: input)
+            do throws(LedgerError) {
+                switch one {
+                case .reserved(let event):
+                    try settlement.reserved(event, slot: slot, payment: newID(), input: input)
+                case .released(let event):
+                    let id = newID()
+                    try settlement.released(
+                        event, slot: slot, transfer: TransferID(high: id.high, low: id.low), input: input)
+                }
+            } catch {
+                impossible.append((input, error))
             }
         }
         transaction.finish(settlement.statements())
-        return settlement
+        return (settlement, impossible)
     }
 
     private func load(
@@ -51,7 +51,7 @@ struct ReservationDesk: Sendable {
         buyers.reserveCapacity(news.count)
         asked.reserveCapacity(news.count)
         for one in news {
-            switch one.event {
+            switch one {
             case .reserved(let event):
                 orders.insert(event.line.orderId)
                 buyers.insert(event.line.buyerId)
