@@ -146,7 +146,7 @@ struct ConnectionSimulation {
         feed(
             .submit(
                 ConnectionMachine.Step(
-                    id: id, statements: statements.map { StatementCache.Key(text: $0.text, types: []) },
+                    id: id, statements: statements.map { "\(identifier: $0.text)" as SQL },
                     startsTransaction: startsTransaction, commits: purpose == .alone || purpose == .commit,
                     isPatient: chance(5)),
                 at: now))
