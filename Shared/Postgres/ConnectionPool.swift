@@ -503,6 +503,8 @@ actor ConnectionPool {
         hasToldOfLoss = true
         if error.isShutdown {
             log.warning("Postgres was stopped, or has ended the session", ["error": error.description])
+        } else if error.sqlState == PostgresError.Code.unableToConnect {
+            log.warning("connecting to Postgres failed", ["error": error.description])
         } else {
             log.warning("a Postgres connection was lost", ["error": error.description])
         }
