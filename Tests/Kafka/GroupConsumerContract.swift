@@ -749,10 +749,7 @@ private final class ChildMember: Sendable {
         try process.run()
     }
 
-    func hasPartitions() async { await lines.wait { $0.joined().contains(#/assigned: \S+ \[/#) } }
+    func hasPartitions() async { await lines.wait { $0.joined().contains(#/assignment of 3 partition/#) } }
 
-    func kill() {
-        _ = Foundation.kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-    }
+    func kill() { _ = Foundation.kill(process.processIdentifier, SIGKILL) }
 }
