@@ -67,8 +67,8 @@ public final class EventProcessor: Component {
             handler: handler, context: context)
         let group = work.tracing.group
         let consumer = try GroupConsumer(
-            context.kafka, group: group, topics: [topic.name], queueBytesMaxPerPartition: prefetchBytesMax,
-            log: context.log, metrics: context.metrics)
+            context.kafka, group: group, topics: [topic.name], instanceID: context.lastingInstance,
+            queueBytesMaxPerPartition: prefetchBytesMax, log: context.log, metrics: context.metrics)
         try await check(work, consumer)
         let run = Task.detached { [self] in
             do {

@@ -681,6 +681,7 @@ struct GroupMembersOnKafka {
         let store = OffsetStore()
         let stays = try GroupConsumer.test(broker, group: topic, topic: topic, instanceID: "a", properties: session)
         let staysRuns = stays.start(from: { store.offset($0) }) { try await store.process($0, as: "a") }
+        await store.starts.wait { $0.count == 6 }
         // One that ends without a word.
         let killed = try ChildMember(broker, topic, instanceID: "b", properties: session)
         await killed.hasPartitions()
