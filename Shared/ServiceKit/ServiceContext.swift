@@ -25,8 +25,8 @@ public struct ServiceContext: Sendable {
 
     public init(
         serviceName: String, instance: String, lastingInstance: String? = nil, configuration: Configuration,
-        log: Logger, metrics: Metrics, tracer: Tracer = .off, postgres: PostgresPool, kafka: KafkaConfiguration, producer: KafkaProducer,
-        now: @escaping @Sendable () -> Timestamp = { .now() }
+        log: Logger, metrics: Metrics, tracer: Tracer = .off, postgres: PostgresPool, kafka: KafkaConfiguration,
+        producer: KafkaProducer, now: @escaping @Sendable () -> Timestamp = { .now() }
     ) {
         self.serviceName = serviceName
         self.instance = instance
