@@ -35,6 +35,7 @@ actor ConnectionPool {
     private var connectFailures = 0
     private var lastConnectFailure: PostgresError?
     private var retryTimer: Int?
+    var hasToldOfLoss = false
 
     /// A caller, as long as it waits for its answer.
     final class Caller: Sendable {
@@ -56,6 +57,8 @@ actor ConnectionPool {
             case none
             /// The first statement waits for a connection, and those behind it for the first.
             case acquiring([() -> Void])
+            /// `BEGIN` is under way with the first. When it fails, those behind it would each be a transaction of its own.
+            case beginning(Connection, [() -> Void])
             case held(Connection)
         }
         let begin: SQL
@@ -65,6 +68,17 @@ actor ConnectionPool {
         var failure: PostgresError?
 
         init(begin: SQL) { self.begin = begin }
+
+        /// Does it when those before it have their connection, and `BEGIN` its answer; false when there is nothing to
+        /// wait for.
+        func wait(_ body: @escaping () -> Void) -> Bool {
+            switch hold {
+            case .acquiring(let others): hold = .acquiring(others + [body])
+            case .beginning(let connection, let others): hold = .beginning(connection, others + [body])
+            case .none, .held: return false
+            }
+            return true
+        }
     }
 
     init(
@@ -107,13 +121,13 @@ actor ConnectionPool {
             switch acquired {
             case .failure(let error): answer(.failure(error.naming(statement: statement.text)))
             case .success(let connection):
-                send([statement], commits: true, on: connection) { [self] result in
-                    guard case .failure(let error) = result, error.isStalePlan else {
+                send([statement], startsTransaction: true, commits: true, on: connection) { [self] result in
+                    guard case .failure(let error) = result, error.isStaleStatement else {
                         release(connection)
                         return answer(result.map { $0.first ?? .none })
                     }
                     // It has not run, and is prepared anew.
-                    send([statement], commits: true, on: connection) { [self] result in
+                    send([statement], startsTransaction: true, commits: true, on: connection) { [self] result in
                         release(connection)
                         answer(result.map { $0.first ?? .none })
                     }
@@ -123,11 +137,11 @@ actor ConnectionPool {
     }
 
     private func send(
-        _ statements: [SQL], commits: Bool, mayDeallocate: Bool = true, isPatient: Bool = false,
-        on connection: Connection, _ answer: @escaping Answer<[Rows]>
+        _ statements: [SQL], startsTransaction: Bool, commits: Bool, isPatient: Bool = false, on connection: Connection,
+        _ answer: @escaping Answer<[Rows]>
     ) {
         connection.submit(
-            statements, commits: commits, mayDeallocate: mayDeallocate, isPatient: isPatient, answer)
+            statements, startsTransaction: startsTransaction, commits: commits, isPatient: isPatient, answer)
         settle(connection)
         watchSilence()
     }
@@ -167,12 +181,16 @@ actor ConnectionPool {
             case .success(let connection):
                 let begins = !transaction.hasBegun
                 transaction.hasBegun = true
+                if begins { transaction.hold = .beginning(connection, []) }
                 let all = begins ? [transaction.begin] + statements : statements
-                send(all, commits: false, isPatient: isPatient, on: connection) { result in
+                send(all, startsTransaction: begins, commits: false, isPatient: isPatient, on: connection) { result in
                     switch result {
                     case .failure(let error): fail(error)
                     case .success(let rows): answer(.success(begins ? Array(rows.dropFirst()) : rows))
                     }
+                    guard case .beginning(let connection, let behind) = transaction.hold else { return }
+                    transaction.hold = .held(connection)
+                    for other in behind { other() }
                 }
             }
         }
@@ -189,12 +207,13 @@ actor ConnectionPool {
         if let failure = transaction.failure { return rollBack(transaction) { answer(failure) } }
         hold(transaction, for: caller) { [self] held in
             guard case .success(let connection) = held else {
-                return answer(transaction.failure?.naming(statement: statements.first?.text))
+                let failure = transaction.failure?.naming(statement: statements.first?.text)
+                return rollBack(transaction) { answer(failure) }
             }
             let begins = !transaction.hasBegun
             transaction.hasBegun = true
             let all = (begins ? [transaction.begin] : []) + statements + [Self.commit]
-            send(all, commits: true, on: connection) { [self] result in
+            send(all, startsTransaction: begins, commits: true, on: connection) { [self] result in
                 switch result {
                 case .failure(let error): rollBack(transaction) { answer(error) }
                 case .success(let rows):
@@ -213,13 +232,14 @@ actor ConnectionPool {
     }
 
     private func rollBack(_ transaction: TransactionState, _ done: @escaping () -> Void) {
+        if transaction.wait({ [self] in rollBack(transaction, done) }) { return }
         guard case .held(let connection) = transaction.hold else { return done() }
         transaction.hold = .none
-        guard transaction.hasBegun, connection.phase == .ready else {
+        guard transaction.hasBegun, connection.isUp else {
             release(connection)
             return done()
         }
-        send([Self.rollback], commits: false, mayDeallocate: false, on: connection) { [self] result in
+        send([Self.rollback], startsTransaction: false, commits: false, on: connection) { [self] result in
             if case .failure(let error) = result {
                 // Nobody may find the remains of this transaction on it.
                 connection.fail(error)
@@ -230,40 +250,20 @@ actor ConnectionPool {
         }
     }
 
-    /// Begins a COPY or runs a script, within the transaction and outside of the pipeline.
-    func solo(
-        _ text: String, isCopy: Bool, in id: Int, begin: SQL, for caller: Caller, _ answer: @escaping Answer<Rows>
-    ) {
+    /// Runs a script within the transaction, outside of the pipeline.
+    func script(_ text: String, in id: Int, begin: SQL, for caller: Caller, _ answer: @escaping Answer<Rows>) {
         // `BEGIN` goes by itself, when nothing went before.
         run([], in: id, begin: begin, for: caller) { [self] begun in
             if case .failure(let error) = begun { return answer(.failure(error)) }
-            solo(in: id, answer) { $0.startSolo(text, isCopy: isCopy, $1) }
-        }
-    }
-
-    func putCopy(_ bytes: [UInt8], in id: Int, _ answer: @escaping Answer<Rows>) {
-        solo(in: id, answer) { $0.putCopy(bytes, $1) }
-    }
-
-    func endCopy(givingUp reason: String?, in id: Int, _ answer: @escaping Answer<Rows>) {
-        solo(in: id, answer) { $0.endCopy(givingUp: reason, $1) }
-    }
-
-    private func solo(
-        in id: Int, _ answer: @escaping Answer<Rows>, _ start: (Connection, @escaping Answer<[Rows]>) -> Void
-    ) {
-        guard let transaction = transactions[id], case .held(let connection) = transaction.hold else {
-            return answer(.failure(Self.ended))
-        }
-        start(connection) { result in
-            switch result {
-            case .success(let rows): answer(.success(rows.first ?? .none))
-            case .failure(let error):
-                transaction.failure = transaction.failure ?? error
-                answer(.failure(error))
+            guard let transaction = transactions[id], case .held(let connection) = transaction.hold else {
+                return answer(.failure(Self.ended))
             }
+            connection.runScript(text) { result in
+                if case .failure(let error) = result { transaction.failure = transaction.failure ?? error }
+                answer(result.map { $0.first ?? .none })
+            }
+            settle(connection)
         }
-        settle(connection)
     }
 
     private func state(of id: Int, begin: SQL) -> TransactionState {
@@ -275,33 +275,27 @@ actor ConnectionPool {
 
     /// The transaction's connection; the first to ask acquires it.
     private func hold(_ transaction: TransactionState, for caller: Caller, _ answer: @escaping Answer<Connection>) {
-        switch transaction.hold {
-        case .held(let connection): answer(.success(connection))
-        case .acquiring(let others):
-            transaction.hold = .acquiring(
-                others + [
-                    {
-                        if case .held(let connection) = transaction.hold {
-                            answer(.success(connection))
-                        } else {
-                            answer(.failure(Self.aborted(by: transaction.failure ?? Self.ended)))
-                        }
-                    }
-                ])
-        case .none:
-            transaction.hold = .acquiring([])
-            acquire(isExclusive: true, for: caller) { acquired in
-                var others: [() -> Void] = []
-                if case .acquiring(let behind) = transaction.hold { others = behind }
-                switch acquired {
-                case .failure(let error):
-                    transaction.hold = .none
-                    transaction.failure = transaction.failure ?? error
-                case .success(let connection): transaction.hold = .held(connection)
-                }
-                answer(acquired)
-                for other in others { other() }
+        let mustWait = transaction.wait { [self] in
+            if let failure = transaction.failure {
+                answer(.failure(Self.aborted(by: failure)))
+            } else {
+                hold(transaction, for: caller, answer)
             }
+        }
+        if mustWait { return }
+        if case .held(let connection) = transaction.hold { return answer(.success(connection)) }
+        transaction.hold = .acquiring([])
+        acquire(isExclusive: true, for: caller) { acquired in
+            var others: [() -> Void] = []
+            if case .acquiring(let behind) = transaction.hold { others = behind }
+            switch acquired {
+            case .failure(let error):
+                transaction.hold = .none
+                transaction.failure = transaction.failure ?? error
+            case .success(let connection): transaction.hold = .held(connection)
+            }
+            answer(acquired)
+            for other in others { other() }
         }
     }
 
@@ -389,7 +383,7 @@ actor ConnectionPool {
     }
 
     private var refusal: PostgresError {
-        if connections.values.contains(where: { $0.phase == .ready }) {
+        if connections.values.contains(where: \.isUp) {
             return PostgresError(
                 sqlState: PostgresError.Code.tooManyConnections,
                 message: "no connection was free within \(options.waitMax); the pool has \(connectionsMax)")
@@ -405,7 +399,7 @@ actor ConnectionPool {
     /// Begins as many connections as those who wait can use.
     private func openConnections(more: Int = 0) {
         guard !isClosing, retryTimer == nil else { return }
-        let connecting = connections.values.count { $0.phase == .connecting }
+        let connecting = connections.values.count(where: \.isConnecting)
         var wanted = min(max(waiters.count, more) - connecting, connectionsMax - connections.count)
         while wanted > 0, retryTimer == nil {
             wanted -= 1
@@ -440,18 +434,14 @@ actor ConnectionPool {
 
     private func socketReady(_ id: Int, _ readiness: EventLoop.Readiness) {
         guard let connection = connections[id] else { return }
-        if connection.phase == .connecting {
+        if connection.isConnecting {
             // libpq may go on with another socket (the next host, or without TLS): the old one is not waited for first.
             if let token = connection.socketToken { loop.remove(socket: token) }
             connection.socketToken = nil
             connection.advanceConnecting()
-            switch connection.phase {
-            case .connecting: watch(connection)
-            case .ready:
-                watch(connection)
-                connected(connection)
-            case .failed: connectFailed(connection)
-            }
+            if connection.failure != nil { return connectFailed(connection) }
+            watch(connection)
+            if connection.isUp { connected(connection) }
         } else {
             connection.socketReady(readiness)
             settle(connection)
@@ -463,7 +453,8 @@ actor ConnectionPool {
         connection.connectTimer = nil
         connectFailures = 0
         lastConnectFailure = nil
-        metrics.connections.set(Double(connections.values.count { $0.phase == .ready }))
+        hasToldOfLoss = false
+        metrics.connections.set(Double(connections.values.count(where: \.isUp)))
         log.debug("connected to Postgres")
         serveWaiters()
         openConnections()
@@ -471,7 +462,7 @@ actor ConnectionPool {
     }
 
     private func connectTimedOut(_ id: Int) {
-        guard let connection = connections[id], connection.phase == .connecting else { return }
+        guard let connection = connections[id], connection.isConnecting else { return }
         connection.failConnecting("no connection to \(settings.target) within \(settings.connectTimeout)")
         connectFailed(connection)
     }
@@ -501,12 +492,23 @@ actor ConnectionPool {
 
     /// Looks whether the connection failed in what was just done, and parts with it.
     private func settle(_ connection: Connection) {
-        guard connection.phase == .failed, connections[connection.id] != nil else { return }
+        guard let failure = connection.failure, connections[connection.id] != nil else { return }
         drop(connection)
-        log.warning("a Postgres connection was lost", ["error": connection.failure?.description ?? ""])
-        metrics.connections.set(Double(connections.values.count { $0.phase == .ready }))
+        tellOfLoss(failure)
+        metrics.connections.set(Double(connections.values.count(where: \.isUp)))
         openConnections()
         if isClosing { closeIdle() }
+    }
+
+    /// Once, until a connection is made again: the others are lost for the same reason.
+    func tellOfLoss(_ error: PostgresError) {
+        guard !hasToldOfLoss else { return }
+        hasToldOfLoss = true
+        if error.isShutdown {
+            log.warning("Postgres was stopped, or has ended the session", ["error": error.description])
+        } else {
+            log.warning("a Postgres connection was lost", ["error": error.description])
+        }
     }
 
     private func drop(_ connection: Connection) {
@@ -552,7 +554,7 @@ actor ConnectionPool {
     }
 
     private func closeIdle() {
-        for connection in connections.values where connection.isIdle || connection.phase == .connecting {
+        for connection in connections.values where connection.isIdle || connection.isConnecting {
             drop(connection)
         }
         guard connections.isEmpty else { return }

@@ -107,12 +107,12 @@ extension ConnectionPool {
 
     private func listenerReady(_ id: Int, _ readiness: EventLoop.Readiness) {
         guard let listener = listeners[id], let connection = listener.connection else { return }
-        if connection.phase == .connecting {
+        if connection.isConnecting {
             if let token = connection.socketToken { loop.remove(socket: token) }
             connection.socketToken = nil
             connection.advanceConnecting()
-            if connection.phase != .failed { watch(connection, of: id) }
-            if connection.phase == .ready { subscribe(listener, id, connection) }
+            if connection.failure == nil { watch(connection, of: id) }
+            if connection.isUp { subscribe(listener, id, connection) }
         } else {
             connection.socketReady(readiness)
         }
@@ -121,11 +121,13 @@ extension ConnectionPool {
 
     private func subscribe(_ listener: ListenerState, _ id: Int, _ connection: Connection) {
         set(.probe, of: listener, id, after: probePause)
-        connection.submit([listener.listen], commits: false, mayDeallocate: false) { [weak connection] result in
+        connection.submit([listener.listen], startsTransaction: true, commits: false) {
+            [weak self, weak connection] result in
             switch result {
             case .failure(let error): connection?.fail(error)
             case .success:
                 listener.failures = 0
+                self?.assumeIsolated { $0.hasToldOfLoss = false }
                 listener.onNotify()
             }
         }
@@ -151,9 +153,9 @@ extension ConnectionPool {
         case .probe:
             guard let connection = listener.connection else { return }
             connection.failIfSilent(for: options.silenceMax)
-            if connection.phase == .ready {
+            if connection.isUp {
                 if !connection.isListening {
-                    connection.submit([Self.probe], commits: false, mayDeallocate: false) { _ in }
+                    connection.submit([Self.probe], startsTransaction: true, commits: false) { _ in }
                 }
                 set(.probe, of: listener, id, after: probePause)
             }
@@ -163,14 +165,12 @@ extension ConnectionPool {
 
     /// Looks whether the connection failed in what was just done, and makes another.
     private func settle(_ listener: ListenerState, _ id: Int) {
-        guard let connection = listener.connection, connection.phase == .failed, let error = connection.failure
-        else { return }
-        lost(listener, id, error)
+        if let error = listener.connection?.failure { lost(listener, id, error) }
     }
 
     private func lost(_ listener: ListenerState, _ id: Int, _ error: PostgresError) {
         drop(listener)
-        if listener.failures == 0 { log.warning("a listener's connection was lost", ["error": error.description]) }
+        tellOfLoss(error)
         listener.failures += 1
         set(.reconnect, of: listener, id, after: options.reconnectPause(afterFailures: listener.failures))
     }

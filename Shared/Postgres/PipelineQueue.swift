@@ -1,24 +1,28 @@
 // The order in which libpq will report what was sent: which result belongs to which step.
 
 /// The state machine of a pipeline. What is sent is put in, in order; what libpq reports is fed in; what comes out says
-/// what to do. Pure: no libpq here.
+/// what to do. Steps end in the order in which they were sent, so what is reported is the first one's. Pure: no libpq here.
 struct PipelineQueue {
     typealias StepID = Int
+    typealias Deallocation = StatementCache.Deallocation
 
     /// Something sent that libpq reports on.
     enum Item: Equatable {
-        case prepare(StepID, StatementCache.Key)
-        /// The statement with the given place in its step.
-        case statement(StepID, index: Int)
-        case deallocate(name: String)
-        case sync(StepID)
+        /// Of the statement with the given place in its step.
+        case prepare(index: Int, name: String)
+        case statement(index: Int, name: String)
+        /// The end of a step.
+        case sync
+        case deallocate(Deallocation)
+        /// The end of deallocations, which are nobody's.
+        case ownSync
     }
 
     /// What libpq reported.
     enum Event: Equatable {
         case success
         case failure
-        /// Skipped, because an earlier one of the same step failed.
+        /// Skipped, because an earlier one before the same sync failed.
         case aborted
         /// The end of one item's results.
         case end
@@ -27,14 +31,15 @@ struct PipelineQueue {
 
     enum Action: Equatable {
         case none
-        case prepared(StatementCache.Key)
-        case prepareFailed(StepID, StatementCache.Key)
-        case prepareSkipped(StatementCache.Key)
-        case statementSucceeded(StepID, index: Int)
-        case statementFailed(StepID, index: Int)
-        case deallocateLater(name: String)
-        /// Everything of the step has been answered.
-        case stepEnded(StepID)
+        case prepared(index: Int, name: String)
+        case prepareFailed(index: Int, name: String)
+        case prepareSkipped(index: Int, name: String)
+        case statementSucceeded(index: Int)
+        case statementFailed(index: Int, name: String)
+        /// It was refused, or skipped behind one that was.
+        case deallocateFailed(Deallocation)
+        /// Everything of the first step has been answered.
+        case stepEnded
         /// libpq said something that does not fit what was sent: the connection cannot be trusted any more.
         case outOfStep
     }
@@ -42,33 +47,35 @@ struct PipelineQueue {
     private var items = Fifo<Item>()
 
     var isEmpty: Bool { items.isEmpty }
-    var head: Item? { items.first }
 
     mutating func append(_ item: Item) { items.append(item) }
 
     mutating func feed(_ event: Event) -> Action {
         guard let item = items.first else { return event == .end ? .none : .outOfStep }
         switch (item, event) {
-        case (.sync(let step), .sync):
+        case (.sync, .sync):
             items.removeFirst()
-            return .stepEnded(step)
-        case (.sync, .end): return .none
-        case (.sync, _), (_, .sync): return .outOfStep
+            return .stepEnded
+        case (.ownSync, .sync):
+            items.removeFirst()
+            return .none
+        case (.sync, .end), (.ownSync, .end): return .none
+        case (.sync, _), (.ownSync, _), (_, .sync): return .outOfStep
 
         case (_, .end):
             items.removeFirst()
             return .none
 
-        case (.prepare(_, let key), .success): return .prepared(key)
-        case (.prepare(let step, let key), .failure): return .prepareFailed(step, key)
-        case (.prepare(_, let key), .aborted): return .prepareSkipped(key)
+        case (.prepare(let index, let name), .success): return .prepared(index: index, name: name)
+        case (.prepare(let index, let name), .failure): return .prepareFailed(index: index, name: name)
+        case (.prepare(let index, let name), .aborted): return .prepareSkipped(index: index, name: name)
 
-        case (.statement(let step, let index), .success): return .statementSucceeded(step, index: index)
-        case (.statement(let step, let index), .failure): return .statementFailed(step, index: index)
+        case (.statement(let index, _), .success): return .statementSucceeded(index: index)
+        case (.statement(let index, let name), .failure): return .statementFailed(index: index, name: name)
         case (.statement, .aborted): return .none
 
         case (.deallocate, .success): return .none
-        case (.deallocate(let name), _): return .deallocateLater(name: name)
+        case (.deallocate(let deallocation), _): return .deallocateFailed(deallocation)
         }
     }
 }
@@ -83,6 +90,12 @@ struct Fifo<Element> {
     var first: Element? { isEmpty ? nil : elements[head] }
 
     mutating func append(_ element: Element) { elements.append(element) }
+
+    mutating func changeFirst(_ change: (inout Element) -> Void) {
+        guard var element = first else { return }
+        change(&element)
+        elements[head] = element
+    }
 
     @discardableResult
     mutating func removeFirst() -> Element? {

@@ -37,15 +37,22 @@ public struct PostgresError: Error, Sendable, Equatable {
     }
 
     /// The same work may succeed when it is done again from its start: it lost a race (serialization, deadlock, a table
-    /// that a migration changed), there was no connection, or no free one. Never true where the outcome is unknown.
+    /// that a migration changed, a statement that a pooler lost), there was no connection, or no free one. Never true where
+    /// the outcome is unknown.
     public var isRetriable: Bool {
-        sqlState == "40001" || sqlState == "40P01" || isStalePlan || (isUnavailable && !isOutcomeUnknown)
+        sqlState == "40001" || sqlState == "40P01" || isStaleStatement || (isUnavailable && !isOutcomeUnknown)
     }
 
-    /// A prepared statement's tables have changed since it was prepared. It has not run; the connection forgets it.
-    var isStalePlan: Bool {
-        sqlState == Code.featureNotSupported && message == "cached plan must not change result type"
+    /// A prepared statement's tables have changed since it was prepared, or the server no longer has it. It has not run;
+    /// the connection forgets it.
+    var isStaleStatement: Bool {
+        isVanishedStatement
+            || sqlState == Code.featureNotSupported && message == "cached plan must not change result type"
     }
+
+    /// The server does not have the prepared statement: a pooler put another session behind the connection, or somebody
+    /// ran `DISCARD ALL`.
+    var isVanishedStatement: Bool { sqlState == Code.undefinedStatement }
 
     /// The SQLSTATE of a unique or primary key that refused a row.
     public static let uniqueViolation = "23505"
@@ -77,7 +84,6 @@ public struct PostgresError: Error, Sendable, Equatable {
         static let invalidConfiguration = "F0000"
         /// Of Stampede's own class `ST`: a newer program was here.
         static let schemaIsNewer = "ST002"
-        static let badCopy = "22P04"
     }
 
     /// The server ended the session: shutdown, crash, start-up, a dropped database, an idle time-out.
@@ -85,6 +91,9 @@ public struct PostgresError: Error, Sendable, Equatable {
 
     /// A statement that took too long, a lock that was not free in time, a server that is a replica or read-only.
     private static let notNow: Set<String> = [Code.cancelled, "55P03", "25006"]
+
+    /// An administrator ended the session, or stopped the server.
+    var isShutdown: Bool { sqlState == "57P01" || sqlState == "57P02" }
 
     func naming(statement: String?) -> PostgresError {
         PostgresError(

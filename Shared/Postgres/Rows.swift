@@ -84,20 +84,37 @@ final class ResultMemory: @unchecked Sendable {
     var commandTag: String { PQcmdStatus(pointer).map { String(cString: $0) } ?? "" }
 
     /// What the server or libpq said, where the result is an error.
-    func error(statement: String?) -> PostgresError {
-        func field(_ code: Int32) -> String? {
-            PQresultErrorField(pointer, code).map { String(cString: $0) }
-        }
-        let whole = PQresultErrorMessage(pointer).map { String(cString: $0) } ?? ""
-        return PostgresError(
-            sqlState: field(Self.diagnosticSQLState) ?? PostgresError.Code.connectionFailure,
-            message: field(Self.diagnosticMessage) ?? oneLine(whole),
-            detail: field(Self.diagnosticDetail) ?? field(Self.diagnosticHint),
-            constraint: field(Self.diagnosticConstraint),
+    func error(statement: String?) -> PostgresError { PostgresError(result: pointer, statement: statement) }
+
+    /// The session has ended with it.
+    var isFatal: Bool { PostgresError.isFatal(pointer) }
+}
+
+extension PostgresError {
+    init(result: OpaquePointer, statement: String?) {
+        let whole = PQresultErrorMessage(result).map { String(cString: $0) } ?? ""
+        self.init(
+            sqlState: Self.field(Self.diagnosticSQLState, of: result) ?? PostgresError.Code.connectionFailure,
+            message: Self.field(Self.diagnosticMessage, of: result) ?? oneLine(whole),
+            detail: Self.field(Self.diagnosticDetail, of: result) ?? Self.field(Self.diagnosticHint, of: result),
+            constraint: Self.field(Self.diagnosticConstraint, of: result),
             statement: statement)
     }
 
+    /// Whether the server ended the session by this, or libpq did: its own errors have no severity.
+    static func isFatal(_ result: OpaquePointer) -> Bool {
+        switch field(diagnosticSeverity, of: result) {
+        case "FATAL", "PANIC", nil: true
+        default: false
+        }
+    }
+
+    private static func field(_ code: Int32, of result: OpaquePointer) -> String? {
+        PQresultErrorField(result, code).map { String(cString: $0) }
+    }
+
     // PG_DIAG_… of postgres_ext.h: macros of character constants, which Swift does not import.
+    private static let diagnosticSeverity = Int32(UInt8(ascii: "V"))
     private static let diagnosticSQLState = Int32(UInt8(ascii: "C"))
     private static let diagnosticMessage = Int32(UInt8(ascii: "M"))
     private static let diagnosticDetail = Int32(UInt8(ascii: "D"))

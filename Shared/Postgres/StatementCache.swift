@@ -12,10 +12,22 @@ struct StatementCache {
     enum Use: Equatable {
         /// It is prepared under this name.
         case prepared(name: String)
-        /// Prepare it under this name first, and say by `prepared` or `failed` how that went.
+        /// Prepare it under this name first, and say by `prepared` or `failed` how that went. An empty name is for this
+        /// once: its outcome changes nothing here.
         case prepare(name: String)
-        /// Its preparation is still under way and may fail: prepare it namelessly, for this once.
-        case nameless
+    }
+
+    /// What the server still holds and nobody uses any more.
+    enum Deallocation: Equatable {
+        case one(name: String)
+        case all
+
+        var text: String {
+            switch self {
+            case .one(let name): "DEALLOCATE \(name)"
+            case .all: "DEALLOCATE ALL"
+            }
+        }
     }
 
     private struct Entry {
@@ -25,14 +37,17 @@ struct StatementCache {
     }
 
     let entriesMax: Int
+    private let prefix: String
     private var entries: [Key: Entry] = [:]
     private var uses: UInt64 = 0
     private var names: UInt64 = 0
-    /// Names that the server still holds and nobody uses any more: to be sent as `DEALLOCATE`.
-    private(set) var evicted: [String] = []
+    private var owed: [Deallocation] = []
 
-    init(entriesMax: Int) {
+    /// - Parameter prefix: what the names begin with. Another for each connection, because behind a pooler several may
+    ///   come to share a session, where the same name would be another's statement.
+    init(entriesMax: Int, prefix: String = "s") {
         self.entriesMax = max(1, entriesMax)
+        self.prefix = prefix
     }
 
     var count: Int { entries.count }
@@ -41,37 +56,66 @@ struct StatementCache {
         uses += 1
         if let index = entries.index(forKey: key) {
             entries.values[index].lastUse = uses
-            return entries.values[index].isPrepared ? .prepared(name: entries.values[index].name) : .nameless
+            // Its preparation may be under way still, and may fail.
+            return entries.values[index].isPrepared
+                ? .prepared(name: entries.values[index].name) : .prepare(name: "")
         }
         if entries.count >= entriesMax {
             // Preparations under way stay: their outcome is not known yet. When there is nothing else, nothing is kept.
             guard let oldest = entries.filter({ $0.value.isPrepared }).min(by: { $0.value.lastUse < $1.value.lastUse })
-            else { return .nameless }
-            evicted.append(oldest.value.name)
+            else { return .prepare(name: "") }
+            owed.append(.one(name: oldest.value.name))
             entries[oldest.key] = nil
         }
         names += 1
-        let name = "s\(names)"
+        let name = "\(prefix)\(names)"
         entries[key] = Entry(name: name, lastUse: uses)
         return .prepare(name: name)
     }
 
-    mutating func prepared(_ key: Key) { entries[key]?.isPrepared = true }
+    mutating func prepared(_ key: Key, as name: String) {
+        guard let index = index(of: key, as: name) else { return }
+        entries.values[index].isPrepared = true
+    }
 
     /// The preparation was refused or skipped: the name means nothing to the server.
-    mutating func failed(_ key: Key) { entries[key] = nil }
+    mutating func failed(_ key: Key, as name: String) {
+        if let index = index(of: key, as: name) { entries.remove(at: index) }
+    }
 
     /// The server's plan is no longer right (its tables changed): prepare anew next time.
-    mutating func forget(_ key: Key) {
-        guard let entry = entries.removeValue(forKey: key), entry.isPrepared else { return }
-        evicted.append(entry.name)
+    mutating func forget(_ key: Key, as name: String) {
+        guard let index = index(of: key, as: name) else { return }
+        owed.append(.one(name: name))
+        entries.remove(at: index)
     }
 
-    mutating func takeEvicted() -> [String] {
-        defer { evicted = [] }
-        return evicted
+    /// The server did not have a statement that it was believed to have. The others are not to be relied upon either.
+    mutating func vanished() {
+        entries = [:]
+        owed = [.all]
     }
 
-    /// A `DEALLOCATE` was skipped because something before it failed: it is still owed.
-    mutating func evictLater(_ name: String) { evicted.append(name) }
+    /// What is to be sent before anything else, now.
+    mutating func takeOwed() -> [Deallocation] {
+        if owed.isEmpty { return [] }
+        defer { owed = [] }
+        // Preparations under way arrive before it, and go with the rest.
+        if owed.contains(.all) {
+            entries = [:]
+            return [.all]
+        }
+        return owed
+    }
+
+    /// A `DEALLOCATE` failed: it is still owed.
+    mutating func owe(_ deallocation: Deallocation) { owed.append(deallocation) }
+
+    /// The entry, unless another one with the same key has taken its place.
+    private func index(of key: Key, as name: String) -> Dictionary<Key, Entry>.Index? {
+        guard !name.isEmpty, let index = entries.index(forKey: key), entries.values[index].name == name else {
+            return nil
+        }
+        return index
+    }
 }

@@ -63,13 +63,8 @@ public struct Transaction: Sendable {
     /// Runs a text of several statements by the simple protocol. Never with anything in it that came from outside.
     func script(_ text: String) async throws(PostgresError) {
         try requireOpen()
-        try await solo(text, isCopy: false)
-    }
-
-    /// Begins a COPY, or runs a script to its end.
-    func solo(_ text: String, isCopy: Bool) async throws(PostgresError) {
         let result: Result<Rows, PostgresError> = await pool.call { [id, begin] pool, caller, answer in
-            pool.solo(text, isCopy: isCopy, in: id, begin: begin, for: caller, answer)
+            pool.script(text, in: id, begin: begin, for: caller, answer)
         }
         _ = try result.get()
     }

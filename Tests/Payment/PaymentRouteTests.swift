@@ -225,8 +225,7 @@ import Testing
         let token = try shop.service.token(.person, of: buyer)
         let path = "/v1/wallet/authorisations/\(shop.brand)"
         // The brand's account is read beside the buyer's.
-        let brandToken = try shop.service.token(.brand, of: shop.brand)
-        try await until { try await shop.service.call(.get, "/v1/wallet", token: brandToken).status == 200 }
+        try await until { try await shop.balance(shop.brand, in: "proceeds") != nil }
         #expect(try await shop.service.call(.get, path, token: token).status == 404)
         for limit: Int64 in [1, 199_900] {
             let body = Array(#"{"limit":{"amount":\#(limit),"currency":"CNY"}}"#.utf8)

@@ -1,6 +1,7 @@
 // The server goes away: what callers are told, and that the pool comes back by itself.
 import Observability
 import Postgres
+import Synchronization
 import TestSupport
 import Testing
 
@@ -110,6 +111,38 @@ import Testing
             #expect(error?.isConnectionFailure == true)
         }
         try await pool.ping()
+        await pool.close()
+    }
+
+    @Test func aRegularStopOfTheServerIsLoggedOnceAndAsWhatItIs() async throws {
+        let server = try await TestPostgres.start()
+        let database = try await server.database(schemas: ["tester"])
+        let lines = Mutex<[String]>([])
+        let log = Logger(
+            service: "test", level: .warning,
+            sink: LogSink { line in lines.withLock { $0.append(String(decoding: line, as: UTF8.self)) } })
+        let pool = try database.pool("tester", connectionsMax: 3, log: log)
+        let listener = pool.listen("orders") {}
+        // Some are idle when it comes, one is in a statement, and a listener's waits.
+        let callers = (0..<3).map { _ in Task { try await pool.transaction { try await $0.execute("SELECT 1") } } }
+        for caller in callers { _ = await caller.result }
+        let asleep = Task { try await pool.query("SELECT pg_sleep(50)") }
+        let administrator = try Fixture.pool(dsn: database.administratorDSN)
+        while try await administrator.query(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = \(database.name) AND wait_event = 'PgSleep'"
+        ).one() == Int64(0) {}
+        await administrator.close()
+        try await server.stop()
+        let result = await asleep.result
+        let error = #expect(throws: PostgresError.self) { try result.get() }
+        #expect(error?.detail?.contains("57P01") == true)
+        try await server.restart()
+        _ = try await pool.query("SELECT 1")
+        let told = lines.withLock { $0 }.filter { !$0.contains("connecting to Postgres failed") }
+        #expect(told.count == 1)
+        #expect(told.first?.contains("Postgres was stopped, or has ended the session") == true)
+        #expect(told.first?.contains("57P01") == true)
+        await listener.close()
         await pool.close()
     }
 

@@ -14,7 +14,7 @@ import Testing
             Issue.record("expected a preparation")
             return
         }
-        cache.prepared(key("a"))
+        cache.prepared(key("a"), as: "s1")
         #expect(cache.use(key("a")) == .prepared(name: name))
     }
 
@@ -27,21 +27,21 @@ import Testing
     @Test func nobodyReliesOnAPreparationThatMayStillFail() {
         var cache = StatementCache(entriesMax: 4)
         #expect(cache.use(key("a")) == .prepare(name: "s1"))
-        #expect(cache.use(key("a")) == .nameless)
-        cache.failed(key("a"))
+        #expect(cache.use(key("a")) == .prepare(name: ""))
+        cache.failed(key("a"), as: "s1")
         #expect(cache.use(key("a")) == .prepare(name: "s2"))
     }
 
     @Test func theLeastRecentlyUsedGoesFirstAndIsToBeDeallocated() {
         var cache = StatementCache(entriesMax: 2)
-        for text in ["a", "b"] {
+        for (text, name) in [("a", "s1"), ("b", "s2")] {
             _ = cache.use(key(text))
-            cache.prepared(key(text))
+            cache.prepared(key(text), as: name)
         }
         _ = cache.use(key("a"))
         #expect(cache.use(key("c")) == .prepare(name: "s3"))
-        #expect(cache.takeEvicted() == ["s2"])
-        #expect(cache.takeEvicted().isEmpty)
+        #expect(cache.takeOwed() == [.one(name: "s2")])
+        #expect(cache.takeOwed().isEmpty)
         #expect(cache.use(key("a")) == .prepared(name: "s1"))
         #expect(cache.count == 2)
     }
@@ -49,19 +49,45 @@ import Testing
     @Test func aTableFullOfPreparationsUnderWayKeepsThemAll() {
         var cache = StatementCache(entriesMax: 1)
         #expect(cache.use(key("a")) == .prepare(name: "s1"))
-        #expect(cache.use(key("b")) == .nameless)
-        cache.prepared(key("a"))
+        #expect(cache.use(key("b")) == .prepare(name: ""))
+        cache.prepared(key("a"), as: "s1")
         #expect(cache.use(key("a")) == .prepared(name: "s1"))
     }
 
-    @Test func aDeallocationThatWasSkippedIsStillOwed() {
+    @Test func aDeallocationThatFailedIsStillOwed() {
         var cache = StatementCache(entriesMax: 1)
         _ = cache.use(key("a"))
-        cache.prepared(key("a"))
-        cache.forget(key("a"))
-        let evicted = cache.takeEvicted()
-        #expect(evicted == ["s1"])
-        cache.evictLater(evicted[0])
-        #expect(cache.takeEvicted() == ["s1"])
+        cache.prepared(key("a"), as: "s1")
+        cache.forget(key("a"), as: "s1")
+        let owed = cache.takeOwed()
+        #expect(owed == [.one(name: "s1")])
+        cache.owe(owed[0])
+        #expect(cache.takeOwed() == [.one(name: "s1")])
+    }
+
+    @Test func afterOneHasVanishedNoneIsReliedUponAndNoNameIsOwed() {
+        var cache = StatementCache(entriesMax: 2)
+        for (text, name) in [("a", "s1"), ("b", "s2"), ("c", "s3")] {
+            _ = cache.use(key(text))
+            cache.prepared(key(text), as: name)
+        }
+        cache.vanished()
+        // Under way before the deallocation of all, and gone with it.
+        #expect(cache.use(key("b")) == .prepare(name: "s4"))
+        #expect(cache.takeOwed() == [.all])
+        cache.prepared(key("b"), as: "s4")
+        #expect(cache.use(key("b")) == .prepare(name: "s5"))
+    }
+
+    @Test func newsOfAnEarlierPreparationSaysNothingOfTheOneThatTookItsPlace() {
+        var cache = StatementCache(entriesMax: 2)
+        _ = cache.use(key("a"))
+        cache.vanished()
+        #expect(cache.use(key("a")) == .prepare(name: "s2"))
+        cache.prepared(key("a"), as: "s1")
+        #expect(cache.use(key("a")) == .prepare(name: ""))
+        cache.failed(key("a"), as: "s1")
+        cache.prepared(key("a"), as: "s2")
+        #expect(cache.use(key("a")) == .prepared(name: "s2"))
     }
 }

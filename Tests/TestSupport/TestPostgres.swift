@@ -117,6 +117,12 @@ public final class TestPostgres: Sendable {
         try await Self.onItsOwnThread { try Self.run(command) }
     }
 
+    /// Stops the server as an administrator would: it ends every session, and says so.
+    public func stop() async throws {
+        let command = Self.asPostgres("\(programs)/pg_ctl -D \(folder)/data -m fast -w stop")
+        try await Self.onItsOwnThread { try Self.run(command) }
+    }
+
     /// Starts the server again, on the same port, with what it had stored.
     public func restart() async throws {
         let command = Self.asPostgres("\(programs)/pg_ctl -D \(folder)/data -l \(folder)/log -w -t 60 start")

@@ -13,7 +13,7 @@ public struct CatalogService: Service {
     public static let migrations = [
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
-        PipelineSchema.commands(number: 2),
+        PipelineSchema.commands(number: 3),
     ]
 
     public let components: [any Component]

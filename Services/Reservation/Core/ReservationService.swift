@@ -19,7 +19,7 @@ public struct ReservationService: Service {
         Migration(
             number: 1, name: "stock_and_orders",
             sql: String(decoding: PackageResources._001_stock_and_orders_sql, as: UTF8.self)),
-        PipelineSchema.commands(number: 2),
+        PipelineSchema.commands(number: 3),
     ]
 
     public let components: [any Component]
