@@ -33,7 +33,10 @@ import Testing
                 for record in batches.joined() {
                     #expect(record.headers.map(\.name) == ["ce_id"])
                     seen.append(record.value?.description ?? "")
-                    back.append(copyOf: record, topic: Topic.orders.deadLetters)
+                    back.append(
+                        topic: Topic.orders.deadLetters, key: record.key.map { Array($0) },
+                        value: record.value.map { Array($0) },
+                        headers: record.headers.map { ($0.name, $0.value) })
                 }
                 try await producer.send(back)
             }
