@@ -395,6 +395,7 @@ final class OffsetStore: Sendable {
             try await feed.seek(to: 5)
             #expect(try await read(15) == Array(5..<20))
             steps.record("done")
+            await feed.waitForEnd()
         }
         await steps.wait { !$0.isEmpty }
         await consumer.close()
