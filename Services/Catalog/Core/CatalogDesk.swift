@@ -2,6 +2,7 @@
 import EventPipeline
 import Models
 import Postgres
+import Runtime
 
 /// Why a command was refused. Nothing was changed.
 enum CatalogRefusal: Error, Equatable {
@@ -25,7 +26,7 @@ struct CatalogDesk: Sendable {
 
     /// Commands run one after the other, so that a sale's records leave in the order of its revisions: whoever reads
     /// the compacted topic later finds the newest.
-    private let turn = Turn(waitingMax: 256)
+    private let turn = AsyncSemaphore(1, waitersMax: 256)
 
     init(
         relay: Relay, postgres: PostgresPool, newProductID: @escaping @Sendable () -> ProductID,
@@ -159,15 +160,13 @@ struct CatalogDesk: Sendable {
     private func inTurn<Result: Sendable>(
         _ body: @escaping @Sendable (Step) async throws -> Result
     ) async throws -> Result {
-        try await turn.take()
         do {
-            let result = try await relay.commit(body)
-            await turn.pass()
-            return result
-        } catch {
-            await turn.pass()
-            throw error
+            try await turn.enter()
+        } catch is AsyncSemaphore.Full {
+            throw Overloaded()
         }
+        defer { turn.leave() }
+        return try await relay.commit(body)
     }
 
     private func views(_ sales: [StoredSale]) async throws -> [SaleView] {
