@@ -39,7 +39,7 @@ format: ## the same, put right
 bench: ## decided orders a second, beside pgbench and Redis
 	@scripts/bench
 
-chaos: ## everything breaks in turn during a sale, then the audit (SECONDS=300, SEED=)
+chaos: ## everything breaks in turn during a sale, then the audit (SECONDS=300, SEED=, FAULTS=all)
 	@scripts/chaos
 
 compose-test: ## build, start, scale, stop and audit the containers of docker-compose.yml

@@ -80,12 +80,34 @@ running() {
     say "$pid"
 }
 
-# kill_left NAME: ends the program of a supervisor that was itself killed.
+# members GROUP: the processes of a process group, without what only remains of one.
+members() {
+    local file line fields
+    for file in /proc/[0-9]*/stat; do
+        { line=$(<"$file"); } 2>/dev/null || continue
+        read -ra fields <<<"${line##*) }"
+        [[ ${fields[2]:-} != "$1" || ${fields[0]} == [ZX] ]] || say "${line%% *}"
+    done
+}
+
+# end_group GROUP SECONDS: asks whoever is left of it to end, kills it after the time, and returns when nobody is.
+end_group() {
+    local deadline=$((SECONDS + $2))
+    [[ -n $(members "$1") ]] || return 0
+    kill -TERM -- "-$1" 2>/dev/null || true
+    while [[ -n $(members "$1") ]]; do
+        ((SECONDS < deadline)) || kill -KILL -- "-$1" 2>/dev/null || true
+        sleep 0.05
+    done
+}
+
+# kill_left NAME: ends the program of a supervisor that was itself killed, and what that program has started: a
+# supervised program leads a process group, whose number is no other's as long as one of it lives.
 kill_left() {
-    local pid
-    pid=$(running "$1.pid") || return 0
-    kill -KILL "$pid"
-    while running "$1.pid" >/dev/null; do sleep 0.02; done
+    local pid started
+    { read -r pid started <"$run/$1.pid"; } 2>/dev/null || return 0
+    [[ $(identity "$pid") == "" || $(identity "$pid") == "$pid $started" ]] || return 0
+    end_group "$pid" 0
 }
 
 # start NAME COMMAND...: keeps the command running under scripts/supervise, whose environment run/NAME.environment

@@ -94,7 +94,7 @@ public final class EventProcessor: Component {
 
     private func makeConsumer(_ work: PartitionWork) throws(KafkaError) -> GroupConsumer {
         try GroupConsumer(
-            context.kafka, group: work.tracing.group, topics: [topic.name],
+            context.kafka, group: work.tracing.group, topics: [topic.name], instanceID: context.lastingInstance,
             queueBytesMaxPerPartition: prefetchBytesMax, log: context.log, metrics: context.metrics)
     }
 

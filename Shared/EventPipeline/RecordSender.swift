@@ -23,7 +23,8 @@ struct RecordSender: Sendable {
                 ["topic": record.topic, "error": "\(refusal)"])
             if let refusal = try await self.refusal(of: beginning(of: record, refusal)) {
                 throw Fatal(
-                    reason: "\(refusal); let the brokers take records of 256 KiB at least (max.message.bytes of the topic)")
+                    reason:
+                        "\(refusal); let the brokers take records of 256 KiB at least (the topic's max.message.bytes)")
             }
         }
     }

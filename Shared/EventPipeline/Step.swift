@@ -106,7 +106,9 @@ public final class Step {
     func packed() throws(Unappliable) -> RecordBatch {
         if !outgoing.recordsLarger(than: KafkaProducer.recordBytesMax).isEmpty {
             throw Unappliable(
-                reason: "an event that it publishes has more than the \(KafkaProducer.recordBytesMax) bytes that can be sent")
+                reason:
+                    "an event that it publishes has more than the \(KafkaProducer.recordBytesMax) bytes that can be sent"
+            )
         }
         var packed = outgoing
         for (record, reason) in dead {

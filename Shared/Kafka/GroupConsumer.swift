@@ -284,6 +284,8 @@ private final class Membership {
         var feed: PartitionFeed?
         var task: Task<Void, Never>?
 
+        var isRunning: Bool { if case .running = phase { true } else { false } }
+
         /// 0.2 s, 0.4 s, … 5 s
         mutating func retryLater() {
             failures += 1
@@ -302,6 +304,8 @@ private final class Membership {
         /// The group has not heard yet that this member goes.
         case leaving
         case closing
+        /// The client is beyond repair, and does not close itself either: only what runs has to end.
+        case abandoned
     }
 
     /// The answer that librdkafka waits for.
@@ -381,6 +385,7 @@ private final class Membership {
                     break
                 }
                 if closing.step == .leaving, revocation == nil, !isMember { finishClosing() }
+                if closing.step == .abandoned, !slots.values.contains(where: \.isRunning) { break }
             }
             _ = await queue.wakeup.wait(milliseconds: milliseconds(until: nextDeadline(now), from: now))
         }
@@ -538,6 +543,10 @@ private final class Membership {
         self.end = end
         closing = (.leaving, .now + revokeTimeout + .seconds(10))
         for slot in slots.values { slot.feed?.end() }
+        if case .broken = end {
+            closing?.step = .abandoned
+            return handle.isBroken()
+        }
         guard case .asked = end else { return finishClosing() }
         let code = rd_kafka_unsubscribe(handle.pointer)
         if code != RD_KAFKA_RESP_ERR_NO_ERROR {

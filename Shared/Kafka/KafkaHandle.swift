@@ -11,6 +11,8 @@ final class KafkaHandle: @unchecked Sendable {
     /// False: the client stays when nobody holds it any more, because freeing it would end the program.
     private let canBeFreed = Atomic(true)
     private let sink: Unmanaged<LogSink>
+    /// Whether freeing it first leaves the group: a client that is beyond repair would only wait.
+    private let closesFirst = Atomic(true)
 
     /// - Parameters:
     ///   - fixed: properties that the module's promises rest on; the configuration may not say otherwise.
@@ -67,6 +69,8 @@ final class KafkaHandle: @unchecked Sendable {
         if rd_kafka_version() < 0x0203_0000 { canBeFreed.store(false, ordering: .relaxed) }
     }
 
+    func isBroken() { closesFirst.store(false, ordering: .relaxed) }
+
     func gotAssignment() { canBeFreed.store(true, ordering: .relaxed) }
 
     deinit {
@@ -74,10 +78,11 @@ final class KafkaHandle: @unchecked Sendable {
         // Waits for librdkafka's threads: never on a thread that tasks run on.
         let pointer = UInt(bitPattern: pointer)
         let sink = UInt(bitPattern: sink.toOpaque())
+        let flags = closesFirst.load(ordering: .relaxed) ? 0 : Int32(RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
         DispatchQueue.global().async {
             guard let pointer = OpaquePointer(bitPattern: pointer), let sink = UnsafeRawPointer(bitPattern: sink)
             else { return }
-            rd_kafka_destroy(pointer)
+            rd_kafka_destroy_flags(pointer, flags)
             Unmanaged<LogSink>.fromOpaque(sink).release()
         }
     }

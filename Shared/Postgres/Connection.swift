@@ -37,12 +37,13 @@ final class Connection {
     private var valuePointers: [UnsafePointer<CChar>?] = []
     private var valueLengths: [Int32] = []
     private var valueFormats: [Int32] = []
+    private var spareActions: [ConnectionMachine.Action] = []
 
     /// What a caller gave, and what there is for it so far.
     private struct Pending {
         let statements: [SQL]
         let answer: Answer
-        let started = ContinuousClock.now
+        let started: ContinuousClock.Instant
         var results: [ResultMemory?]
     }
 
@@ -60,7 +61,7 @@ final class Connection {
         libpq = try LibPQ(settings, log: log)
     }
 
-    var isConnecting: Bool { machine.phase == .connecting }
+    var isConnecting: Bool { machine.isConnecting }
     var isUp: Bool { machine.isUp }
     var failure: PostgresError? { machine.failure }
     var isListening: Bool { machine.isListening }
@@ -107,18 +108,18 @@ final class Connection {
     func submit(
         _ statements: [SQL], startsTransaction: Bool, commits: Bool, isPatient: Bool = false, _ answer: @escaping Answer
     ) {
-        let keys = statements.map { StatementCache.Key(text: $0.text, types: $0.parameters.types) }
+        let now = ContinuousClock.now
         let step = ConnectionMachine.Step(
-            id: register(statements, results: statements.count, answer), statements: keys,
+            id: register(statements, results: statements.count, at: now, answer), statements: statements,
             startsTransaction: startsTransaction, commits: commits, isPatient: isPatient)
-        feed(.submit(step, at: .now))
+        feed(.submit(step, at: now))
         // Flushing may have read answers, which the socket then does not announce again.
         drain()
     }
 
     /// Leaves pipeline mode and sends a text of several statements by the simple protocol.
     func runScript(_ text: String, _ answer: @escaping Answer) {
-        feed(.script(register([], results: 1, answer), text: text))
+        feed(.script(register([], results: 1, at: .now, answer), text: text))
         drain()
     }
 
@@ -142,10 +143,12 @@ final class Connection {
     /// The connection is lost: everybody who waits on it is told, and it takes nothing any more.
     func fail(_ cause: PostgresError) { feed(.lost(cause)) }
 
-    private func register(_ statements: [SQL], results count: Int, _ answer: @escaping Answer) -> Int {
+    private func register(
+        _ statements: [SQL], results count: Int, at now: ContinuousClock.Instant, _ answer: @escaping Answer
+    ) -> Int {
         stepsStarted += 1
         pending[stepsStarted] = Pending(
-            statements: statements, answer: answer, results: Array(repeating: nil, count: count))
+            statements: statements, answer: answer, started: now, results: Array(repeating: nil, count: count))
         return stepsStarted
     }
 
@@ -174,7 +177,7 @@ final class Connection {
 
     /// libpq keeps them until they are asked for.
     private func takeNotifications() {
-        guard failure == nil else { return }
+        guard machine.isUp else { return }
         var isNotified = false
         while let notification = PQnotifies(libpq.connection) {
             PQfreemem(notification)
@@ -186,7 +189,13 @@ final class Connection {
     // MARK: Actions
 
     private func feed(_ event: ConnectionMachine.Event, _ result: ResultMemory? = nil) {
-        for action in machine.feed(event) { carryOut(action, result) }
+        // An action may bring about another event: that one gets a buffer of its own.
+        var actions: [ConnectionMachine.Action] = []
+        swap(&actions, &spareActions)
+        machine.feed(event, &actions)
+        for action in actions { carryOut(action, result) }
+        actions.removeAll(keepingCapacity: true)
+        spareActions = actions
     }
 
     private func carryOut(_ action: ConnectionMachine.Action, _ result: ResultMemory?) {
@@ -197,7 +206,7 @@ final class Connection {
         case .close(let error): metrics.failed(error)
         case .enterPipeline, .leavePipeline, .prepare, .execute, .deallocate, .sync, .sendScript, .flush:
             // When one of them could not be sent, those behind it are not, either.
-            guard failure == nil else { return }
+            guard machine.isUp else { return }
             if !send(action) { fail(libpq.loss) }
         }
     }

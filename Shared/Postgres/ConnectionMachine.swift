@@ -6,7 +6,6 @@
 /// Each step, and each script, is answered exactly once: by `succeed` or by `fail`.
 struct ConnectionMachine {
     typealias StepID = PipelineQueue.StepID
-    typealias Key = StatementCache.Key
     typealias Instant = ContinuousClock.Instant
 
     enum Phase: Equatable {
@@ -23,21 +22,18 @@ struct ConnectionMachine {
     struct Script: Equatable {
         let id: StepID
         let text: String
-        var error: PostgresError?
     }
 
     /// Statements with one sync behind them.
     struct Step {
         let id: StepID
-        let statements: [Key]
+        let statements: [SQL]
         /// No transaction is open before it: what is sent between it and the step before touches nobody's transaction.
         let startsTransaction: Bool
         /// It may commit: when the connection dies meanwhile, nobody knows whether it did.
         let commits: Bool
         /// The server may be silent over it for as long as it likes.
         let isPatient: Bool
-        /// The first error is the step's: what stands behind it was skipped.
-        fileprivate(set) var error: PostgresError?
     }
 
     enum Event {
@@ -90,6 +86,8 @@ struct ConnectionMachine {
     private var cache: StatementCache
     /// Those under way, in the order in which they will end.
     private var steps = Fifo<Step>()
+    /// What went wrong in the first of them. The first error is the step's: what stands behind it was skipped.
+    private var error: PostgresError?
     /// How many of them are to be answered in a bounded time.
     private var impatientCount = 0
     private var lastHeard: Instant?
@@ -97,6 +95,7 @@ struct ConnectionMachine {
     init(cache: StatementCache) { self.cache = cache }
 
     var failure: PostgresError? { if case .failed(let error) = phase { error } else { nil } }
+    var isConnecting: Bool { if case .connecting = phase { true } else { false } }
     /// It is up, whatever is under way on it.
     var isUp: Bool {
         switch phase {
@@ -116,43 +115,46 @@ struct ConnectionMachine {
     }
 
     mutating func feed(_ event: Event) -> [Action] {
+        var actions: [Action] = []
+        feed(event, &actions)
+        return actions
+    }
+
+    /// The same, into a buffer that the caller keeps.
+    mutating func feed(_ event: Event, _ actions: inout [Action]) {
         switch event {
         case .connected:
-            guard phase == .connecting else { return [] }
+            guard case .connecting = phase else { return }
             phase = .ready
-            return [.enterPipeline]
-        case .submit(let step, let now): return submit(step, at: now)
-        case .script(let id, let text): return begin(Script(id: id, text: text))
+            actions.append(.enterPipeline)
+        case .submit(let step, let now): submit(step, at: now, &actions)
+        case .script(let id, let text): begin(Script(id: id, text: text), &actions)
         case .reply(let reply):
             switch phase {
-            case .ready: return receive(reply)
-            case .script(let script): return receive(reply, for: script)
-            case .connecting, .failed: return []
+            case .ready: receive(reply, &actions)
+            case .script(let script): receive(reply, for: script, &actions)
+            case .connecting, .failed: break
             }
-        case .heard(let now):
-            lastHeard = now
-            return []
+        case .heard(let now): lastHeard = now
         case .look(let now, let silenceMax):
-            guard isListening, let lastHeard, lastHeard.duration(to: now) >= silenceMax else { return [] }
-            return lose(
-                PostgresError(
-                    sqlState: PostgresError.Code.connectionFailure,
-                    message: "the server has said nothing for \(silenceMax)"))
-        case .lost(let cause): return lose(cause)
+            guard isListening, let lastHeard, lastHeard.duration(to: now) >= silenceMax else { return }
+            let error = PostgresError(
+                sqlState: PostgresError.Code.connectionFailure,
+                message: "the server has said nothing for \(silenceMax)")
+            lose(error, &actions)
+        case .lost(let cause): lose(cause, &actions)
         }
     }
 
     // MARK: Sending
 
-    private mutating func submit(_ step: Step, at now: Instant) -> [Action] {
-        if let refusal = refusal(of: step) { return [.fail(step.id, refusal)] }
+    private mutating func submit(_ step: Step, at now: Instant, _ actions: inout [Action]) {
+        if let refusal = refusal(of: step) { return actions.append(.fail(step.id, refusal)) }
         if steps.isEmpty { lastHeard = now }
-        var actions: [Action] = []
-        actions.reserveCapacity(step.statements.count * 2 + 2)
         if step.startsTransaction { deallocate(&actions) }
-        for (index, key) in step.statements.enumerated() {
+        for (index, statement) in step.statements.enumerated() {
             let name: String
-            switch cache.use(key) {
+            switch cache.use(StatementCache.Key(statement)) {
             case .prepared(let known): name = known
             case .prepare(let new):
                 name = new
@@ -167,7 +169,6 @@ struct ConnectionMachine {
         queue.append(.sync)
         steps.append(step)
         if !step.isPatient { impatientCount += 1 }
-        return actions
     }
 
     private func refusal(of step: Step) -> PostgresError? {
@@ -177,10 +178,11 @@ struct ConnectionMachine {
             return PostgresError(
                 sqlState: PostgresError.Code.featureNotSupported, message: "the connection is not ready for statements")
         case .ready:
-            guard let statement = step.statements.first(where: { $0.types.count > 65_535 }) else { return nil }
+            guard let statement = step.statements.first(where: { $0.parameters.count > 65_535 }) else { return nil }
             return PostgresError(
                 sqlState: PostgresError.Code.programLimitExceeded,
-                message: "\(statement.types.count) parameters, at most 65535: bind arrays", statement: statement.text)
+                message: "\(statement.parameters.count) parameters, at most 65535: bind arrays",
+                statement: statement.text)
         }
     }
 
@@ -199,12 +201,12 @@ struct ConnectionMachine {
 
     // MARK: Receiving
 
-    private mutating func receive(_ reply: Reply) -> [Action] {
+    private mutating func receive(_ reply: Reply, _ actions: inout [Action]) {
         let event: PipelineQueue.Event
         switch reply {
         case .success: event = .success
         case .failure(let error, let isFatal):
-            if isFatal { return lose(error) }
+            if isFatal { return lose(error, &actions) }
             event = .failure
         case .skipped: event = .aborted
         case .end: event = .end
@@ -213,25 +215,21 @@ struct ConnectionMachine {
             let error = PostgresError(
                 sqlState: PostgresError.Code.featureNotSupported, message: "COPY is not possible in a pipeline")
             record(.failure(error, isFatal: false), index: 0)
-            return lose(error)
+            return lose(error, &actions)
         }
         switch queue.feed(event) {
-        case .none: return []
+        case .none: break
         case .prepared(let index, let name):
-            if let key = steps.first?.statements[index] { cache.prepared(key, as: name) }
-            return []
+            if let key = key(index) { cache.prepared(key, as: name) }
         case .prepareSkipped(let index, let name):
-            if let key = steps.first?.statements[index] { cache.failed(key, as: name) }
-            return []
+            if let key = key(index) { cache.failed(key, as: name) }
         case .prepareFailed(let index, let name):
-            if let key = steps.first?.statements[index] { cache.failed(key, as: name) }
+            if let key = key(index) { cache.failed(key, as: name) }
             record(reply, index: index)
-            return []
         case .statementSucceeded(let index):
-            guard let id = steps.first?.id else { return [] }
-            return [.keep(id, index: index)]
+            if let id = steps.first?.id { actions.append(.keep(id, index: index)) }
         case .statementFailed(let index, let name):
-            if let key = steps.first?.statements[index], case .failure(let error, _) = reply {
+            if let key = key(index), case .failure(let error, _) = reply {
                 if error.isVanishedStatement {
                     cache.vanished()
                 } else if error.isStaleStatement {
@@ -239,91 +237,96 @@ struct ConnectionMachine {
                 }
             }
             record(reply, index: index)
-            return []
         case .deallocateFailed(let deallocation):
             // A name that the server does not have needs no second attempt.
-            if case .failure(let error, _) = reply, error.isVanishedStatement { return [] }
+            if case .failure(let error, _) = reply, error.isVanishedStatement { return }
             cache.owe(deallocation)
-            return []
         case .stepEnded:
-            guard let step = steps.removeFirst() else { return [] }
+            guard let step = steps.removeFirst() else { return }
             if !step.isPatient { impatientCount -= 1 }
-            return [step.error.map { .fail(step.id, $0) } ?? .succeed(step.id)]
+            end(step.id, &actions)
         case .outOfStep:
-            return lose(
-                PostgresError(
-                    sqlState: PostgresError.Code.protocolViolation, message: "an answer that nothing was asked for"))
+            let error = PostgresError(
+                sqlState: PostgresError.Code.protocolViolation, message: "an answer that nothing was asked for")
+            lose(error, &actions)
         }
     }
 
+    /// Of the first step's statement with the index.
+    private func key(_ index: Int) -> StatementCache.Key? {
+        (steps.first?.statements[index]).map { StatementCache.Key($0) }
+    }
+
     private mutating func record(_ reply: Reply, index: Int) {
-        guard case .failure(let error, _) = reply else { return }
-        steps.changeFirst { step in
-            if step.error == nil { step.error = error.naming(statement: step.statements[index].text) }
-        }
+        guard error == nil, case .failure(let failure, _) = reply else { return }
+        error = failure.naming(statement: steps.first?.statements[index].text)
+    }
+
+    private mutating func end(_ id: StepID, _ actions: inout [Action]) {
+        guard let error else { return actions.append(.succeed(id)) }
+        self.error = nil
+        actions.append(.fail(id, error))
     }
 
     // MARK: Scripts
 
-    private mutating func begin(_ script: Script) -> [Action] {
-        if let failure { return [.fail(script.id, failure)] }
-        guard phase == .ready, queue.isEmpty else {
-            return [
-                .fail(
-                    script.id,
-                    PostgresError(
-                        sqlState: PostgresError.Code.featureNotSupported,
-                        message: "a script needs the connection to itself: await the statements before it first",
-                        statement: script.text))
-            ]
+    private mutating func begin(_ script: Script, _ actions: inout [Action]) {
+        if let failure { return actions.append(.fail(script.id, failure)) }
+        guard case .ready = phase, queue.isEmpty else {
+            let error = PostgresError(
+                sqlState: PostgresError.Code.featureNotSupported,
+                message: "a script needs the connection to itself: await the statements before it first",
+                statement: script.text)
+            return actions.append(.fail(script.id, error))
         }
         phase = .script(script)
-        return [.leavePipeline, .sendScript(script.text), .flush]
+        actions += [.leavePipeline, .sendScript(script.text), .flush]
     }
 
-    private mutating func receive(_ reply: Reply, for script: Script) -> [Action] {
+    private mutating func receive(_ reply: Reply, for script: Script, _ actions: inout [Action]) {
         switch reply {
-        case .success: return [.keep(script.id, index: 0)]
-        case .failure(let error, let isFatal):
-            if isFatal { return lose(error) }
-            var failed = script
-            failed.error = script.error ?? error.naming(statement: script.text)
-            phase = .script(failed)
-            return []
+        case .success: actions.append(.keep(script.id, index: 0))
+        case .failure(let failure, let isFatal):
+            if isFatal { return lose(failure, &actions) }
+            error = error ?? failure.naming(statement: script.text)
         case .end:
             phase = .ready
-            return [.enterPipeline, script.error.map { .fail(script.id, $0) } ?? .succeed(script.id)]
+            actions.append(.enterPipeline)
+            end(script.id, &actions)
         case .skipped, .sync, .copy:
-            return lose(
-                PostgresError(
-                    sqlState: PostgresError.Code.featureNotSupported, message: "COPY is not possible in a script"))
+            let error = PostgresError(
+                sqlState: PostgresError.Code.featureNotSupported, message: "COPY is not possible in a script")
+            lose(error, &actions)
         }
     }
 
     // MARK: Losing it
 
     /// Everybody who waits on the connection is told.
-    private mutating func lose(_ cause: PostgresError) -> [Action] {
-        if failure != nil { return [] }
-        let error = PostgresError(
-            sqlState: cause.isConnectionFailure ? cause.sqlState : PostgresError.Code.connectionFailure,
-            message: cause.message, detail: cause.detail)
+    private mutating func lose(_ cause: PostgresError, _ actions: inout [Action]) {
+        if failure != nil { return }
         let before = phase
-        phase = .failed(error)
-        var actions: [Action] = []
+        phase = .failed(
+            PostgresError(
+                sqlState: cause.isConnectionFailure ? cause.sqlState : PostgresError.Code.connectionFailure,
+                message: cause.message, detail: cause.detail))
+        // Refused before the connection went: what was refused commits nothing.
+        var refused = error
+        error = nil
         if case .script(let script) = before {
-            actions.append(.fail(script.id, script.error ?? cause.naming(statement: script.text)))
+            actions.append(.fail(script.id, refused ?? cause.naming(statement: script.text)))
         }
-        while let step = steps.removeFirst() { actions.append(.fail(step.id, Self.verdict(on: step, cause))) }
+        while let step = steps.removeFirst() {
+            actions.append(.fail(step.id, refused ?? Self.verdict(on: step, cause)))
+            refused = nil
+        }
         queue = PipelineQueue()
         impatientCount = 0
-        if before != .connecting { actions.append(.close(cause)) }
-        return actions
+        if case .connecting = before { return }
+        actions.append(.close(cause))
     }
 
     private static func verdict(on step: Step, _ cause: PostgresError) -> PostgresError {
-        // Refused before the connection went: a refused step commits nothing.
-        if let error = step.error { return error }
         let text = step.statements.first?.text
         guard step.commits else { return cause.naming(statement: text) }
         return PostgresError(

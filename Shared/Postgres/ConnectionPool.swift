@@ -321,22 +321,19 @@ actor ConnectionPool {
         watchWaiters()
     }
 
-    /// Leases a connection at once, if one can be.
+    /// Leases a connection at once, if one can be: the oldest idle one, or, for who can share, the one least shared.
     private func lease(isExclusive: Bool) -> Connection? {
-        if let idle = connections.values.filter(\.isIdle).min(by: { $0.id < $1.id }) {
-            idle.lease = isExclusive ? .exclusive : .shared(1)
-            return idle
+        var best: Connection?
+        for connection in connections.values
+        where connection.isOpen(forShared: isExclusive ? 1 : options.sharedStatementsMax) {
+            if let known = best, (known.sharedCount, known.id) < (connection.sharedCount, connection.id) { continue }
+            best = connection
         }
-        guard !isExclusive else { return nil }
-        let depthMax = options.sharedStatementsMax
-        guard
-            let open = connections.values.filter({ $0.isOpen(forShared: depthMax) })
-                .min(by: { $0.sharedCount < $1.sharedCount }),
-            case .shared(let count) = open.lease
-        else { return nil }
-        open.lease = .shared(count + 1)
-        if connections.count < connectionsMax { openConnections(more: 1) }
-        return open
+        guard let best else { return nil }
+        let count = best.sharedCount
+        best.lease = isExclusive ? .exclusive : .shared(count + 1)
+        if count > 0, connections.count < connectionsMax { openConnections(more: 1) }
+        return best
     }
 
     private func release(_ connection: Connection) {
@@ -506,6 +503,8 @@ actor ConnectionPool {
         hasToldOfLoss = true
         if error.isShutdown {
             log.warning("Postgres was stopped, or has ended the session", ["error": error.description])
+        } else if error.sqlState == PostgresError.Code.unableToConnect {
+            log.warning("connecting to Postgres failed", ["error": error.description])
         } else {
             log.warning("a Postgres connection was lost", ["error": error.description])
         }

@@ -170,7 +170,7 @@ extension ConnectionPool {
 
     private func lost(_ listener: ListenerState, _ id: Int, _ error: PostgresError) {
         drop(listener)
-        tellOfLoss(error)
+        if listener.failures == 0 { tellOfLoss(error) }
         listener.failures += 1
         set(.reconnect, of: listener, id, after: options.reconnectPause(afterFailures: listener.failures))
     }

@@ -91,12 +91,6 @@ struct Fifo<Element> {
 
     mutating func append(_ element: Element) { elements.append(element) }
 
-    mutating func changeFirst(_ change: (inout Element) -> Void) {
-        guard var element = first else { return }
-        change(&element)
-        elements[head] = element
-    }
-
     @discardableResult
     mutating func removeFirst() -> Element? {
         guard !isEmpty else { return nil }

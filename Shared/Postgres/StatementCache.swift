@@ -6,6 +6,13 @@ struct StatementCache {
     struct Key: Hashable {
         let text: String
         let types: [UInt32]
+
+        init(text: String, types: [UInt32]) {
+            self.text = text
+            self.types = types
+        }
+
+        init(_ statement: SQL) { self.init(text: statement.text, types: statement.parameters.types) }
     }
 
     /// How a statement goes out.

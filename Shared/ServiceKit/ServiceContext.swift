@@ -11,6 +11,8 @@ public struct ServiceContext: Sendable {
     public let serviceName: String
     /// What this process is called in logs and on the broker.
     public let instance: String
+    /// The same where somebody chose it, so that it is this instance's again after a restart; else nil.
+    public let lastingInstance: String?
     public let configuration: Configuration
     public let log: Logger
     public let metrics: Metrics
@@ -22,12 +24,13 @@ public struct ServiceContext: Sendable {
     public let now: @Sendable () -> Timestamp
 
     public init(
-        serviceName: String, instance: String, configuration: Configuration, log: Logger, metrics: Metrics,
-        tracer: Tracer = .off, postgres: PostgresPool, kafka: KafkaConfiguration, producer: KafkaProducer,
-        now: @escaping @Sendable () -> Timestamp = { .now() }
+        serviceName: String, instance: String, lastingInstance: String? = nil, configuration: Configuration,
+        log: Logger, metrics: Metrics, tracer: Tracer = .off, postgres: PostgresPool, kafka: KafkaConfiguration,
+        producer: KafkaProducer, now: @escaping @Sendable () -> Timestamp = { .now() }
     ) {
         self.serviceName = serviceName
         self.instance = instance
+        self.lastingInstance = lastingInstance
         self.configuration = configuration
         self.log = log
         self.metrics = metrics

@@ -123,8 +123,9 @@ final class ServiceRunner<Running: Service>: Sendable {
             ])
         }
         return ServiceContext(
-            serviceName: Running.name, instance: instance, configuration: configuration, log: log, metrics: metrics,
-            tracer: tracer, postgres: postgres, kafka: kafka, producer: producer, now: now)
+            serviceName: Running.name, instance: instance,
+            lastingInstance: configuration.optionalString(StandardKeys.instance), configuration: configuration,
+            log: log, metrics: metrics, tracer: tracer, postgres: postgres, kafka: kafka, producer: producer, now: now)
     }
 
     private static func serverConfiguration(

@@ -44,7 +44,12 @@ enum StandardKeys {
             .init(
                 logLevel, "The least severity that is logged", .choice(LogLevel.allCases.map(\.description)),
                 default: "info"),
-            .init(instance, "What this process is called in logs and on the broker (by default host-pid)"),
+            .init(
+                instance,
+                """
+                What this process is called in logs and on the broker, unique in its service (by default host-pid); where it \
+                is set, an instance that crashed and comes back at once has its partitions at once
+                """),
             .init(
                 traceEndpoint,
                 "Where spans go by OTLP over HTTP, without /v1/traces: http://collector:4318; nothing is traced without it"

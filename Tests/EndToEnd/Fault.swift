@@ -26,7 +26,7 @@ struct Fault: Sendable {
     }
 
     static func all(_ bench: FaultBench) -> [Fault] {
-        var faults = (Settings.Service.allCases.map(\.rawValue) + ["broker", "postgres"]).map(killed)
+        var faults = deaths(bench)
         for server in Server.allCases {
             for owner in [nil] + Settings.Service.allCases.map({ $0.rawValue }) as [String?] where owner != "catalog" {
                 faults += [
@@ -34,10 +34,7 @@ struct Fault: Sendable {
                 ]
             }
         }
-        // Longer than a member's session.
-        for service in ["messaging", "reservation", "payment", "notification"] {
-            faults.append(frozen(service, 8...12))
-        }
+        faults += freezes(bench)
         faults.append(frozen("broker", 3...8))
         if bench.can.fillsDisk { faults.append(diskFull) }
         if bench.can.movesClocks {
@@ -48,6 +45,19 @@ struct Fault: Sendable {
             }
         }
         return faults
+    }
+
+    /// Every program that runs is killed; those of which there are more are lost for a while.
+    static func deaths(_ bench: FaultBench) -> [Fault] {
+        let services = Settings.Service.allCases.map { bench.stack.instances(of: $0.rawValue) }
+        return (services.joined() + ["broker", "postgres"]).map(killed)
+            + services.filter { $0.count > 1 }.joined().map(lost)
+    }
+
+    /// For longer than a member's session.
+    static func freezes(_ bench: FaultBench) -> [Fault] {
+        ["messaging", "reservation", "payment", "notification"].flatMap { bench.stack.instances(of: $0) }
+            .map { frozen($0, 8...12) }
     }
 
     /// One of each kind, the long ones left out.
@@ -74,6 +84,16 @@ struct Fault: Sendable {
 
     static func killed(_ program: String) -> Fault {
         Fault("\(program) is killed", 0...0) { try await $0.stack.crash(program) }
+    }
+
+    /// As a machine that is gone: nobody starts it again until somebody does.
+    static func lost(_ program: String) -> Fault {
+        Fault("\(program) is lost", 6...9) { bench in
+            try bench.stack.signal("\(program).supervisor", SIGKILL)
+            try bench.stack.signal(program, SIGKILL)
+        } end: {
+            try await $0.stack.script("up").requireSuccess()
+        }
     }
 
     /// As an upgrade does it: asked to end, and started anew.

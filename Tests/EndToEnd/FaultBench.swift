@@ -31,7 +31,7 @@ struct FaultBench: Sendable {
     ///   - seconds: about how long the sale lasts.
     ///   - isImpatient: services notice a network that fell silent after five seconds instead of twenty.
     static func with(
-        seconds: Int, rate: Int, isImpatient: Bool, adding variables: [String: String] = [:],
+        seconds: Int, rate: Int, isImpatient: Bool, adding variables: [String: String] = ChaosPlan.instances,
         _ body: (FaultBench) async throws -> Void
     ) async throws {
         let proxies = Mutex<(kafka: FaultProxy, postgres: FaultProxy)?>(nil)
@@ -113,12 +113,14 @@ struct FaultBench: Sendable {
             print("\(fault.name): buyers were told \(Self.answers(seen)), the last \(seen.last?.text ?? "")")
             throw error
         }
+        let slowest = try await slowestDecision(from: began, to: ended)
         let seen = crowd.attempts(from: began, to: ended + recovery.decided)
         let longest = seen.map(\.duration).max() ?? .zero
         print(
             "\(fault.name.padded(to: 34)) lasted \((ended - began).seconds.fixed(1).padded(to: 5)) s; buyers were told "
                 + "\(Self.answers(seen)), waited \(longest.seconds.fixed(1)) s at most; accepted again after "
-                + "\(recovery.accepted.seconds.fixed(1)) s, decided again after \(recovery.decided.seconds.fixed(1)) s")
+                + "\(recovery.accepted.seconds.fixed(1)) s, decided again after \(recovery.decided.seconds.fixed(1)) s, "
+                + "each within \(slowest.seconds.fixed(1)) s")
         return seen
     }
 
@@ -149,6 +151,23 @@ struct FaultBench: Sendable {
                 + "\(crowd.acceptedOrders.count) orders accepted, \(decisions.count) decided")
     }
 
+    /// How long the decision took of the order that waited longest of those that were accepted from `start` until a second
+    /// after `end`: what a partition costs that nobody works on, while others go on.
+    private func slowestDecision(
+        from start: ContinuousClock.Instant, to end: ContinuousClock.Instant
+    ) async throws -> Duration {
+        let end = end + .seconds(1)
+        try await Task.sleep(until: end)
+        let accepted = crowd.attempts(from: start, to: end).filter { $0.status == 202 }
+        var slowest = Duration.zero
+        for attempt in accepted {
+            guard let order = attempt.order else { continue }
+            try await stack.eventually(within: .seconds(90)) { decisions.time(of: order) != nil }
+            if let decided = decisions.time(of: order) { slowest = max(slowest, decided - attempt.answeredAt) }
+        }
+        return slowest
+    }
+
     /// Lets everybody finish, and holds what they were told against what happened.
     func verify() async throws {
         await crowd.stop()
@@ -164,13 +183,13 @@ struct FaultBench: Sendable {
         #expect(accepted.count > 0)
         print("\(accepted.count) orders accepted in \(attempts.count) attempts, every one decided")
         // What ends for good would not be missed by an audit.
-        for service in Settings.Service.allCases {
-            let log = try stack.log(service.rawValue)
+        for program in Settings.Service.allCases.flatMap({ stack.instances(of: $0.rawValue) }) {
+            let log = try stack.log(program)
             for end in [
                 "no longer kept current", "a tail has ended", "the consumer has ended", "a partition has stopped",
                 "goes to the dead letters", "Fatal error",
             ] {
-                #expect(!log.contains(end), "\(service.rawValue): \(end)")
+                #expect(!log.contains(end), "\(program): \(end)")
             }
         }
         let audit = try await stack.stampede("audit", "--settle", "120", "--json")

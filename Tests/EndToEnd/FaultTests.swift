@@ -47,16 +47,18 @@ struct FaultTests {
 
     @Test(.enabled(if: ChaosPlan.given != nil)) func chaos() async throws {
         let plan = try #require(ChaosPlan.given)
-        print("chaos for \(plan.seconds) s with seed \(ChaosPlan.seed)")
+        print("chaos (\(plan.faults)) for \(plan.seconds) s with seed \(ChaosPlan.seed), \(ChaosPlan.instances)")
         try await FaultBench.with(seconds: plan.seconds + 120, rate: 40, isImpatient: false) { bench in
             var random = SeededRandom(seed: ChaosPlan.seed)
             let end = ContinuousClock.now + .seconds(plan.seconds)
             var bag: [Fault] = []
             while ContinuousClock.now < end {
-                if bag.isEmpty { bag = Fault.all(bench).shuffled(using: &random) }
+                if bag.isEmpty { bag = plan.faults.of(bench).shuffled(using: &random) }
                 let fault = bag.removeLast()
                 let seconds = Double.random(in: fault.lasts, using: &random)
+                let next = ContinuousClock.now + plan.faults.interval
                 try await bench.suffer(fault, for: .seconds(seconds))
+                try await Task.sleep(until: next)
             }
             try await bench.verify()
         }
@@ -65,11 +67,36 @@ struct FaultTests {
 
 /// What `make chaos` was asked for.
 struct ChaosPlan: Sendable {
+    /// What breaks: `FAULTS`.
+    enum Faults: String, CaseIterable {
+        case all
+        /// Programs are killed and lost, nothing else: for how long a recovery takes.
+        case deaths
+        /// An instance stands still for longer than its session and goes on where it was, every 20 seconds.
+        case freeze
+
+        func of(_ bench: FaultBench) -> [Fault] {
+            switch self {
+            case .all: Fault.all(bench)
+            case .deaths: Fault.deaths(bench)
+            case .freeze: Fault.freezes(bench)
+            }
+        }
+
+        var interval: Duration { self == .freeze ? .seconds(20) : .zero }
+    }
+
     let seconds: Int
+    let faults: Faults
 
     private static let environment = ProcessInfo.processInfo.environment
 
-    static let given = environment["CHAOS_SECONDS"].flatMap { Int($0) }.map { ChaosPlan(seconds: $0) }
+    static let given = environment["CHAOS_SECONDS"].flatMap { Int($0) }.map { seconds in
+        ChaosPlan(seconds: seconds, faults: environment["CHAOS_FAULTS"].flatMap(Faults.init) ?? .all)
+    }
+
+    /// How many of each service run, where `make chaos` says so: `RESERVATION_INSTANCES=3`.
+    static let instances = given == nil ? [:] : environment.filter { $0.key.hasSuffix("_INSTANCES") }
 
     /// What the order of faults comes from: `CHAOS_SEED`, otherwise another every time.
     static let seed = environment["CHAOS_SEED"].flatMap { UInt64($0) } ?? .random(in: 1...999_999)

@@ -41,13 +41,17 @@ struct Stack: Sendable {
     private init(_ broker: Broker, _ variables: [String: String]) throws {
         folder = "/tmp/stampede-end-to-end-\(getpid())-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        let ports = try FreePorts.pick(9)
-        let names = [
-            "GATEWAY_PORT", "MESSAGING_PORT", "CATALOG_PORT", "RESERVATION_PORT", "PAYMENT_PORT", "NOTIFICATION_PORT",
-            "POSTGRES_PORT", "KAFKA_PORT",
-        ]
+        let ports = try FreePorts.pick(4)
         var environment = Self.inherited.filter { ["PATH", "HOME", "LANG", "TMPDIR"].contains($0.key) }
-        for (name, port) in zip(names, ports) { environment[name] = "\(port)" }
+        for (name, port) in zip(["GATEWAY_PORT", "POSTGRES_PORT", "KAFKA_PORT"], ports) {
+            environment[name] = "\(port)"
+        }
+        let services = Settings.Service.allCases.map { $0.rawValue.uppercased() }
+        // The scripts put a service's instances 10 ports apart.
+        let counts = services.map { variables["\($0)_INSTANCES"].flatMap { Int($0) } ?? 1 }
+        for (service, port) in zip(services, try FreePorts.series(counts, step: 10)) {
+            environment["\(service)_PORT"] = "\(port)"
+        }
         environment["STACK_DIR"] = folder
         environment["CONFIGURATION"] = "debug"
         environment["BUILD"] = "no"
@@ -154,8 +158,16 @@ struct Stack: Sendable {
         (try? String(contentsOfFile: "\(folder)/secrets/\(name)", encoding: .utf8)) ?? ""
     }
 
+    /// What the instances of a service are called.
+    func instances(of service: String) -> [String] {
+        let count = environment["\(service.uppercased())_INSTANCES"].flatMap { Int($0) } ?? 1
+        return (0..<count).map { $0 == 0 ? service : "\(service)-\($0 + 1)" }
+    }
+
+    /// - Parameter name: a program, or the one that starts it again: `reservation-2.supervisor`.
     func processNumber(_ name: String) -> Int32? {
-        let text = try? String(contentsOfFile: "\(folder)/run/\(name).pid", encoding: .utf8)
+        let file = name.hasSuffix(".supervisor") ? name : "\(name).pid"
+        let text = try? String(contentsOfFile: "\(folder)/run/\(file)", encoding: .utf8)
         return text?.split(separator: " ").first.flatMap { Int32($0) }
     }
 
@@ -209,6 +221,22 @@ enum FreePorts {
         }
         guard ports.count == count else { throw Stack.Ended.Failure(description: "no \(count) free ports") }
         return ports
+    }
+
+    /// For each count the first of so many ports that nothing listens on now, `step` apart.
+    static func series(_ counts: [Int], step: Int) throws -> [Int] {
+        var held: [Int32] = []
+        defer { for socket in held { close(socket) } }
+        var firsts: [Int] = []
+        for _ in 0..<10_000 where firsts.count < counts.count {
+            guard let (socket, port) = bind(0) else { continue }
+            held.append(socket)
+            let others = (1..<max(1, counts[firsts.count])).map { bind(port + step * $0)?.socket }
+            held += others.compactMap { $0 }
+            if !others.contains(nil) { firsts.append(port) }
+        }
+        guard firsts.count == counts.count else { throw Stack.Ended.Failure(description: "no free ports in a row") }
+        return firsts
     }
 
     /// A port that is taken as long as its socket is open.

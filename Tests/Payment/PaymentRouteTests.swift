@@ -224,6 +224,8 @@ import Testing
         let buyer = try await shop.openWallet(holding: 500_000)
         let token = try shop.service.token(.person, of: buyer)
         let path = "/v1/wallet/authorisations/\(shop.brand)"
+        // The brand's account is read beside the buyer's.
+        try await until { try await shop.balance(shop.brand, in: "proceeds") != nil }
         #expect(try await shop.service.call(.get, path, token: token).status == 404)
         for limit: Int64 in [1, 199_900] {
             let body = Array(#"{"limit":{"amount":\#(limit),"currency":"CNY"}}"#.utf8)

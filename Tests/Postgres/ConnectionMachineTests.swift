@@ -14,12 +14,11 @@ import Testing
     }
 
     private func step(
-        _ id: Int, _ texts: [String], starts: Bool = true, commits: Bool = true, isPatient: Bool = false
+        _ id: Int, _ statements: [SQL], starts: Bool = true, commits: Bool = true, isPatient: Bool = false
     ) -> ConnectionMachine.Event {
-        let keys = texts.map { StatementCache.Key(text: $0, types: []) }
-        return .submit(
+        .submit(
             ConnectionMachine.Step(
-                id: id, statements: keys, startsTransaction: starts, commits: commits, isPatient: isPatient),
+                id: id, statements: statements, startsTransaction: starts, commits: commits, isPatient: isPatient),
             at: now)
     }
 
@@ -67,7 +66,7 @@ import Testing
     @Test func nothingIsDeallocatedInsideOfATransaction() {
         var machine = machine()
         let done: [ConnectionMachine.Reply] = [.success, .end, .success, .end, .sync]
-        for (id, text) in ["a", "b", "c"].enumerated() {
+        for (id, text) in (["a", "b", "c"] as [SQL]).enumerated() {
             _ = machine.feed(step(id, [text]))
             _ = feed(&machine, done)
         }

@@ -146,7 +146,7 @@ struct ConnectionSimulation {
         feed(
             .submit(
                 ConnectionMachine.Step(
-                    id: id, statements: statements.map { StatementCache.Key(text: $0.text, types: []) },
+                    id: id, statements: statements.map { "\(identifier: $0.text)" as SQL },
                     startsTransaction: startsTransaction, commits: purpose == .alone || purpose == .commit,
                     isPatient: chance(5)),
                 at: now))
@@ -198,7 +198,12 @@ struct ConnectionSimulation {
         if sent[id].answer != nil { problems.append("step \(id) was answered twice") }
         sent[id].answer = answer
         guard case .failure(let error) = answer else { return }
-        if sent[id].purpose != .alone { transaction?.hasFailed = true }
+        if sent[id].purpose == .within || sent[id].purpose == .commit {
+            if error.sqlState == "25P02", transaction?.hasFailed == false {
+                problems.append("step \(id) found its transaction aborted by nobody's failure")
+            }
+            transaction?.hasFailed = true
+        }
         // What the pool does: nobody may find the remains of a transaction on it.
         if sent[id].purpose == .rollback, machine.isUp { feed(.lost(error)) }
         // And with one that has not run, when it is sent by itself.
@@ -311,6 +316,7 @@ struct ConnectionSimulation {
             switch answer {
             case .success:
                 let tag = open.commit.flatMap { sent[$0].kept.last??.tag }
+                if tag != "COMMIT", !open.hasFailed { problems.append("a transaction was rolled back for no reason") }
                 if committed != (tag == "COMMIT" ? open.tokens.count : 0) {
                     problems.append("a transaction answered by \(tag ?? "nothing") kept \(committed) of its rows")
                 }

@@ -34,6 +34,19 @@ import Testing
         evidence.orders.addDecision(.released, to: id(5))
         for told: OrderFacts in [.toldReserved, .toldPaid, .toldRefunded] { evidence.orders.addTold(told, to: id(5)) }
 
+        let lives: [(UInt64, [OrderFacts])] = [
+            (1, [.saidReserved, .saidConfirmed]), (2, [.saidReserved]), (3, [.saidWaitlisted]), (4, [.saidRejected]),
+            (5, [.saidReserved, .saidReleased]),
+        ]
+        for (number, events) in lives {
+            // The last one first: events may arrive in another order than theirs, and twice.
+            for (index, fact) in (Array(events.enumerated()).reversed() + Array(events.enumerated())) {
+                evidence.lives.add(id(number), index + 1, fact, print: UInt64(index))
+            }
+        }
+        evidence.shortestHoldMicroseconds = [line: 120_000_000]
+        evidence.noWallet = 1
+
         evidence.ordersLog.records = 5
         evidence.reservationsLog.records = 8
         evidence.stock = [stock()]
@@ -59,7 +72,7 @@ import Testing
     ) -> Evidence.Stock {
         .init(
             line: line, supply: supply, pool: pool, leased: 0, held: 1, waiting: waiting, confirmed: 1,
-            isSoldOut: isSoldOut)
+            isSoldOut: isSoldOut, holdSeconds: 120)
     }
 
     @Test func aGoodSaleIsClean() {
@@ -93,6 +106,16 @@ import Testing
             $0.orders.add([.ordered, .saidReserved], to: id(9))
             $0.orders.addDecision(.refused, to: id(9))
         },
+        Breach("two events of one number that differ", "lives") {
+            $0.lives.add(id(1), 2, .saidConfirmed, print: 99)
+        },
+        Breach("an event that is missing", "lives") { $0.lives.add(id(1), 4, .saidConfirmed, print: 3) },
+        Breach("a last word that is not so", "lives") { $0.lives.add(id(2), 2, .saidReleased, print: 1) },
+        Breach("an order of the topic alone", "lives") { $0.lives.add(id(9), 1, .saidReserved, print: 1) },
+        Breach("a hold that began before its decision", "hold times") {
+            $0.shortestHoldMicroseconds = [line: 3_000_000]
+        },
+        Breach("no wallet where there was one", "wallets") { $0.noWalletWithWallet = 1 },
         Breach("an order that shows nothing", "shown") {
             $0.orders.add([.ordered, .accepted, .shownUndecided, .saidRejected], to: id(9))
             $0.orders.addDecision(.refused, to: id(9))

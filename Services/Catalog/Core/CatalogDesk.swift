@@ -1,8 +1,8 @@
-// What brands may do with their products and sales. Each command is one transaction; what it publishes leaves after it.
+// What brands may do with their products and sales. Each command is one transaction; what it publishes leaves after it, a
+// sale's records in the order of its revisions: they are committed in that order, because a command locks its sale.
 import EventPipeline
 import Models
 import Postgres
-import Runtime
 
 /// Why a command was refused. Nothing was changed.
 enum CatalogRefusal: Error, Equatable {
@@ -24,10 +24,6 @@ struct CatalogDesk: Sendable {
     let newProductID: @Sendable () -> ProductID
     let newSaleID: @Sendable () -> SaleID
 
-    /// Commands run one after the other, so that a sale's records leave in the order of its revisions: whoever reads
-    /// the compacted topic later finds the newest.
-    private let turn = AsyncSemaphore(1, waitersMax: 256)
-
     init(
         relay: Relay, postgres: PostgresPool, newProductID: @escaping @Sendable () -> ProductID,
         newSaleID: @escaping @Sendable () -> SaleID
@@ -43,7 +39,7 @@ struct CatalogDesk: Sendable {
     func createProduct(_ plan: ProductPlan, by brand: BrandID) async throws -> Product {
         try Self.refuse(CatalogRefusal.faults, plan.faults())
         let product = plan.product(newProductID(), of: brand)
-        return try await inTurn { step in
+        return try await relay.commit { step in
             _ = try await step.transaction.execute(ProductStatements.insert(product, at: step.now))
             step.publish(.products, key: product.productId, id: "\(product.productId)", product)
             return product
@@ -65,7 +61,7 @@ struct CatalogDesk: Sendable {
 
     func createSale(_ plan: SalePlan, by brand: BrandID) async throws -> SaleView {
         let id = newSaleID()
-        return try await inTurn { step in
+        return try await relay.commit { step in
             let product = try await Self.product(plan.productId, of: brand, step)
             try Self.refuse(CatalogRefusal.faults, plan.faults(for: product))
             let sale = plan.sale(id, of: brand, revision: 1)
@@ -80,7 +76,7 @@ struct CatalogDesk: Sendable {
 
     /// Makes the sale what the plan says; a plan that says what is there changes nothing.
     func changeSale(_ id: SaleID, to plan: SalePlan, by brand: BrandID) async throws -> SaleView {
-        try await inTurn { step in
+        try await relay.commit { step in
             let stored = try await Self.lock(id, of: brand, step)
             if plan == SalePlan(stored.sale) { return try await Self.view(stored, step) }
             let product = try await Self.product(plan.productId, of: brand, step)
@@ -104,7 +100,7 @@ struct CatalogDesk: Sendable {
 
     /// Makes a draft public; a sale that is public already stays as it is.
     func publishSale(_ id: SaleID, by brand: BrandID) async throws -> SaleView {
-        try await inTurn { step in
+        try await relay.commit { step in
             let stored = try await Self.lock(id, of: brand, step)
             if stored.status == .published { return try await Self.view(stored, step) }
             try Self.refuse(CatalogRefusal.faults, SalePlan(stored.sale).publicationFaults())
@@ -122,7 +118,7 @@ struct CatalogDesk: Sendable {
 
     /// Deletes a draft and its history: nobody but its brand has seen it.
     func deleteDraft(_ id: SaleID, by brand: BrandID) async throws {
-        try await inTurn { step in
+        try await relay.commit { step in
             let stored = try await Self.lock(id, of: brand, step)
             if stored.status == .published { throw CatalogRefusal.isPublished }
             _ = try await step.transaction.execute(SaleStatements.delete(id))
@@ -156,18 +152,6 @@ struct CatalogDesk: Sendable {
     }
 
     // MARK: Pieces
-
-    private func inTurn<Result: Sendable>(
-        _ body: @escaping @Sendable (Step) async throws -> Result
-    ) async throws -> Result {
-        do {
-            try await turn.enter()
-        } catch is AsyncSemaphore.Full {
-            throw Overloaded()
-        }
-        defer { turn.leave() }
-        return try await relay.commit(body)
-    }
 
     private func views(_ sales: [StoredSale]) async throws -> [SaleView] {
         if sales.isEmpty { return [] }

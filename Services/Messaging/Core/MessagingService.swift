@@ -24,8 +24,8 @@ public struct MessagingService: Service {
     public static let migrations = [
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
-        PipelineSchema.commands(number: 2),
-        Migration(number: 3, name: "order_place", sql: PackageResources._003_order_place_sql),
+        Migration(number: 2, name: "order_place", sql: PackageResources._002_order_place_sql),
+        PipelineSchema.commands(number: 3),
         Migration(number: 4, name: "account_revision", sql: PackageResources._004_account_revision_sql),
     ]
 

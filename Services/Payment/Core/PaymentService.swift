@@ -14,8 +14,8 @@ public struct PaymentService: Service {
     public static let migrations = [
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
-        PipelineSchema.commands(number: 2),
-        Migration(number: 3, name: "order_revision", sql: PackageResources._003_order_revision_sql),
+        Migration(number: 2, name: "order_revision", sql: PackageResources._002_order_revision_sql),
+        PipelineSchema.commands(number: 3),
     ]
     public static let configurationKeys = [
         ConfigurationKey(

@@ -413,7 +413,7 @@ final class Simulation {
                 : .init(stream: stream, number: number)
             guard let key, let row = database.outbox.removeValue(forKey: key) else { continue }
             for record in row.records where !log.holds(record) {
-                fail("row \(number) of \(stream) is deleted, and \(record.topic) \(record.key)/\(record.revision) was never sent")
+                fail("row \(number) of \(stream) is deleted, and \(record) was never sent")
             }
         }
     }
@@ -563,8 +563,8 @@ final class Simulation {
 
     /// The transaction of a batch.
     private func write(
-        _ partition: Int, _ slot: Slot, _ expected: Int64, _ forget: [Int64], _ first: Int64, _ inputs: [SimulatedInput],
-        _ effect: (SimulatedInput) -> SimulatedRecord?
+        _ partition: Int, _ slot: Slot, _ expected: Int64, _ forget: [Int64], _ first: Int64,
+        _ inputs: [SimulatedInput], _ effect: (SimulatedInput) -> SimulatedRecord?
     ) -> PartitionMachine.Event {
         guard database.offsets[partition] == expected else { return .superseded }
         let next = first + Int64(inputs.count)

@@ -29,9 +29,11 @@ struct Finding: Sendable, Equatable {
 enum Checks {
     static func findings(_ evidence: Evidence) -> [Finding] {
         [
-            settled(evidence), decided(evidence), answered(evidence), shown(evidence), supply(evidence),
+            settled(evidence), decided(evidence), answered(evidence), lives(evidence), shown(evidence),
+            supply(evidence),
             unsold(evidence),
-            soldOut(evidence), limit(evidence), holds(evidence), paid(evidence), ledger(evidence), balances(evidence),
+            soldOut(evidence), limit(evidence), holds(evidence), holdTimes(evidence), wallets(evidence), paid(evidence),
+            ledger(evidence), balances(evidence),
             money(evidence), told(evidence), delivered(evidence), dead(evidence),
         ]
     }
@@ -96,6 +98,36 @@ enum Checks {
             wrong: counted.wrong,
             note: isWhole ? "" : "the log holds the last \(evidence.reservationsLog.records.grouped) answers alone",
             examples: counted.examples)
+    }
+
+    /// As somebody sees it who has the topic alone and honours the numbers.
+    private static func lives(_ evidence: Evidence) -> Finding {
+        let gaps = evidence.reservationsLog.isWhole ? evidence.lives.incomplete : []
+        let contradicted = evidence.lives.contradicted(by: evidence.orders)
+        let wrong = evidence.lives.contradictions + gaps + contradicted
+        return Finding(
+            "lives", "events of an order are numbered without a gap, no two alike; the last says what is so",
+            examined: evidence.lives.count, wrong: wrong.count, examples: wrong.prefix(5).map(\.description))
+    }
+
+    private static func holdTimes(_ evidence: Evidence) -> Finding {
+        let wrong = evidence.stock.filter { stock in
+            guard let shortest = evidence.shortestHoldMicroseconds[stock.line] else { return false }
+            return shortest < (stock.holdSeconds - 1) * 1_000_000
+        }
+        return Finding(
+            "hold times", "every hold lasts as long as the sale says, from the decision on",
+            examined: evidence.shortestHoldMicroseconds.count, wrong: wrong.count,
+            examples: wrong.prefix(5).map {
+                let seconds = Double(evidence.shortestHoldMicroseconds[$0.line] ?? 0) / 1_000_000
+                return "\(describe($0.line)): \(seconds) s of \($0.holdSeconds) s"
+            })
+    }
+
+    private static func wallets(_ evidence: Evidence) -> Finding {
+        Finding(
+            "wallets", "no payment failed for want of a wallet that was there", examined: evidence.noWallet,
+            wrong: evidence.noWalletWithWallet)
     }
 
     private static func shown(_ evidence: Evidence) -> Finding {

@@ -27,6 +27,7 @@ struct Evidence: Sendable {
         let waiting: Int64
         let confirmed: Int64
         let isSoldOut: Bool
+        let holdSeconds: Int64
     }
     struct StockLine: Sendable, Hashable {
         let sale: SaleID
@@ -38,6 +39,14 @@ struct Evidence: Sendable {
     var offered: [StockLine: Int64] = [:]
     /// How often each line was said to be sold out.
     var soldOutSaid: [StockLine: Int] = [:]
+
+    /// What the log says of each order, by the numbers of its events.
+    var lives = OrderLives()
+    /// From the decision to the end of the hold, the least that was said of each line.
+    var shortestHoldMicroseconds: [StockLine: Int64] = [:]
+    /// Payments that failed for want of a wallet, and those of them whose buyer had one.
+    var noWallet = 0
+    var noWalletWithWallet = 0
 
     var liveOrders = 0
     /// Buyers with more than one live order in a sale.

@@ -42,6 +42,7 @@ struct Gathering: Sendable {
         let prices = try await readReservation(&evidence)
         try await readMessaging(&evidence)
         try await readPayments(prices, &evidence)
+        try await readFailedPayments(&evidence)
         try await readNotification(&evidence)
         try await readCatalog(&evidence)
         for pool in pools.values { await pool.close() }
@@ -172,6 +173,8 @@ struct Gathering: Sendable {
         var orders = evidence.orders
         evidence.orders = OrderTable()
         var soldOutSaid: [Evidence.StockLine: Set<String>] = [:]
+        var lives = OrderLives()
+        var shortestHolds: [Evidence.StockLine: Int64] = [:]
         try await scan(Topic.reservations.name) { record in
             guard let type = record.header("ce_type"), let body = record.value else { return }
             if type.elementsEqual(soldOut) {
@@ -182,12 +185,21 @@ struct Gathering: Sendable {
                 soldOutSaid[line, default: []].insert(id)
                 return
             }
-            let (id, fact) = try parser.parse(body) { (json) throws(JSONError) -> (OrderID, OrderFacts) in
-                (try json.identifier("orderId"), try Self.answer(type, json))
+            let answer = try parser.parse(body) { (json) throws(JSONError) in try Answer(type, json) }
+            orders.add(answer.fact, to: answer.order)
+            if let revision = answer.revision {
+                lives.add(answer.order, revision, answer.fact, print: OrderLives.print(type, body))
             }
-            orders.add(fact, to: id)
+            if let (line, holdUntil) = answer.hold,
+                let time = record.header("ce_time").flatMap({ Timestamp(String(decoding: $0, as: UTF8.self)) })
+            {
+                let hold = holdUntil.microseconds - time.microseconds
+                shortestHolds[line] = min(shortestHolds[line] ?? .max, hold)
+            }
         }
         evidence.orders = orders
+        evidence.lives = lives
+        evidence.shortestHoldMicroseconds = shortestHolds
         evidence.soldOutSaid = soldOutSaid.mapValues(\.count)
     }
 
@@ -197,13 +209,31 @@ struct Gathering: Sendable {
         (Array(OrderReleased.type.utf8), .saidReleased),
     ]
 
-    private static func answer(_ type: ByteView, _ json: JSONValue) throws(JSONError) -> OrderFacts {
-        guard let fact = types.first(where: { type.elementsEqual($0.bytes) })?.fact else { return [] }
-        if fact == .saidReserved, try json.boolean("promoted") { return .saidPromoted }
-        if fact == .saidRejected, json["reason"]?.stringValue == OrderRejected.Reason.waitlistEnded.rawValue {
-            return .saidWaitEnded
+    /// What one event says of its order.
+    private struct Answer {
+        let order: OrderID
+        let revision: Int?
+        let fact: OrderFacts
+        var hold: (line: Evidence.StockLine, until: Timestamp)?
+
+        init(_ type: ByteView, _ json: JSONValue) throws(JSONError) {
+            order = try json.identifier("orderId")
+            revision = try json.optionalInteger("orderRevision", in: 1...Int64(Int32.max)).map { Int($0) }
+            let said = types.first { type.elementsEqual($0.bytes) }?.fact ?? []
+            switch said {
+            case .saidReserved:
+                fact = try json.boolean("promoted") ? .saidPromoted : said
+                hold = (
+                    Evidence.StockLine(
+                        sale: try json.identifier("saleId"),
+                        batch: Int(try json.integer("batch", in: 1...Int64(Int32.max))),
+                        variant: try json.string("variant")), try json.timestamp("holdUntil")
+                )
+            case .saidRejected where json["reason"]?.stringValue == OrderRejected.Reason.waitlistEnded.rawValue:
+                fact = .saidWaitEnded
+            default: fact = said
+            }
         }
-        return fact
     }
 
     // MARK: The schemas
@@ -225,7 +255,7 @@ struct Gathering: Sendable {
             SELECT s.sale_id, s.batch, s.variant, s.supply, s.pool, s.sold_out_at IS NOT NULL,
                 coalesce((SELECT sum(units) FROM leases l
                     WHERE l.sale_id = s.sale_id AND l.batch = s.batch AND l.variant = s.variant), 0)::bigint,
-                coalesce(o.held, 0), coalesce(o.waiting, 0), coalesce(o.confirmed, 0)
+                coalesce(o.held, 0), coalesce(o.waiting, 0), coalesce(o.confirmed, 0), s.hold_seconds
             FROM stock s
             LEFT JOIN (
                 SELECT sale_id, batch, variant, count(*) FILTER (WHERE state = 1) AS held,
@@ -240,7 +270,7 @@ struct Gathering: Sendable {
                     line: .init(sale: try row.get(0), batch: Int(batch), variant: try row.get(2)),
                     supply: try row.get(3),
                     pool: try row.get(4), leased: try row.get(6), held: try row.get(7), waiting: try row.get(8),
-                    confirmed: try row.get(9), isSoldOut: try row.get(5)))
+                    confirmed: try row.get(9), isSoldOut: try row.get(5), holdSeconds: try row.get(10)))
         }
         let limits = try await query(
             .reservation,
@@ -265,16 +295,17 @@ struct Gathering: Sendable {
 
     private func readReservationOrders(_ evidence: inout Evidence) async throws -> [OrderID: Int64] {
         var prices: [OrderID: Int64] = [:]
-        var last = OrderID(high: 0, low: 0)
+        var next = OrderID(high: 0, low: 0)
         while true {
             let rows = try await query(
                 .reservation,
                 """
                 SELECT o.order_id, o.state, s.price FROM orders o JOIN stock s USING (sale_id, batch, variant)
-                WHERE o.order_id > \(last) ORDER BY o.order_id LIMIT \(Int64(Self.pageRows))
+                WHERE o.order_id >= \(next) ORDER BY o.order_id LIMIT \(Int64(Self.pageRows))
                 """)
             for row in rows {
-                last = try row.get(0)
+                let last: OrderID = try row.get(0)
+                next = last.successor
                 let state: Int16 = try row.get(1)
                 switch state {
                 case 1: evidence.orders.addDecision(.held, to: last)
@@ -323,27 +354,28 @@ struct Gathering: Sendable {
             "confirmed": .shownConfirmed, "waitlisted": .shownWaitlisted, "released": .shownReleased,
             "refunded": .shownReleased,
         ]
-        var last = OrderID(high: 0, low: 0)
+        var next = OrderID(high: 0, low: 0)
         var rows: Rows
         repeat {
             rows = try await query(
                 .messaging,
                 """
                 SELECT order_id, status, client_order_id IS NOT NULL FROM orders
-                WHERE order_id > \(last) ORDER BY order_id LIMIT \(Int64(Self.pageRows))
+                WHERE order_id >= \(next) ORDER BY order_id LIMIT \(Int64(Self.pageRows))
                 """)
             for row in rows {
-                last = try row.get(0)
+                let last: OrderID = try row.get(0)
+                next = last.successor
                 let status: String = try row.get(1)
                 let wasPlacedHere: Bool = try row.get(2)
                 let facts = shown[status] ?? []
                 evidence.orders.add(wasPlacedHere ? facts.union(.accepted) : facts, to: last)
             }
         } while rows.count == Self.pageRows
-        evidence.messages = try await sum(.messaging) { after in
+        evidence.messages = try await sum(.messaging) { from in
             """
             SELECT message_id FROM messages
-            WHERE message_id > \(after) AND notification_id IS NOT NULL ORDER BY message_id LIMIT \(Int64(Self.pageRows))
+            WHERE message_id >= \(from) AND notification_id IS NOT NULL ORDER BY message_id LIMIT \(Int64(Self.pageRows))
             """
         }
         let older = try await query(
@@ -356,23 +388,55 @@ struct Gathering: Sendable {
             ) w WHERE is_older
             """)
         evidence.olderWords = try older.first?.get(0) ?? 0
-        evidence.posts = try await sum(.messaging) { after in
+        evidence.posts = try await sum(.messaging) { from in
             """
             SELECT message_id FROM posts
-            WHERE message_id > \(after) AND notification_id IS NOT NULL ORDER BY message_id LIMIT \(Int64(Self.pageRows))
+            WHERE message_id >= \(from) AND notification_id IS NOT NULL ORDER BY message_id LIMIT \(Int64(Self.pageRows))
             """
         }
+    }
+
+    /// Payments that failed because there was no wallet: the ledger says whether there was one.
+    private func readFailedPayments(_ evidence: inout Evidence) async throws {
+        let parser = JSONParser()
+        let failed = Array(PaymentFailed.type.utf8)
+        var orders: Set<OrderID> = []
+        var times: [OrderID: Timestamp] = [:]
+        try await scan(Topic.payments.name) { record in
+            guard let type = record.header("ce_type"), type.elementsEqual(failed), let body = record.value else {
+                return
+            }
+            let event = try parser.parse(body) { (json) throws(JSONError) in try PaymentFailed(json: json) }
+            guard event.reason == .noWallet else { return }
+            orders.insert(event.orderId)
+            times[event.orderId] = Timestamp(milliseconds: record.timestamp)
+        }
+        evidence.noWallet = orders.count
+        if orders.isEmpty { return }
+        let ids = orders.sorted()
+        let rows = try await query(
+            .payment,
+            """
+            SELECT count(*) FROM unnest(\(ids), \(ids.map { times[$0] ?? .distantPast })) AS failed (order_id, at)
+            JOIN orders USING (order_id)
+            JOIN accounts ON accounts.owner_id = orders.buyer_id AND accounts.kind = 'wallet'
+                AND accounts.currency = orders.currency
+            WHERE EXISTS (SELECT FROM transfers WHERE credit_account = accounts.ledger_account_id
+                AND created_at < failed.at - interval '5 seconds')
+            """)
+        evidence.noWalletWithWallet = try rows.first?.get(0) ?? 0
     }
 
     private func sum(
         _ service: Settings.Service, _ page: (NotificationID) -> SQL
     ) async throws -> IdentifierSum {
         var sum = IdentifierSum()
-        var last = NotificationID(high: 0, low: 0)
+        var next = NotificationID(high: 0, low: 0)
         while true {
-            let rows = try await query(service, page(last))
+            let rows = try await query(service, page(next))
             for row in rows {
-                last = try row.get(0)
+                let last: NotificationID = try row.get(0)
+                next = last.successor
                 sum.add(last)
             }
             if rows.count < Self.pageRows { return sum }
@@ -380,17 +444,18 @@ struct Gathering: Sendable {
     }
 
     private func readPayments(_ prices: [OrderID: Int64], _ evidence: inout Evidence) async throws {
-        var last = OrderID(high: 0, low: 0)
+        var next = OrderID(high: 0, low: 0)
         var rows: Rows
         repeat {
             rows = try await query(
                 .payment,
                 """
                 SELECT order_id, state::text, amount FROM payments
-                WHERE order_id > \(last) ORDER BY order_id LIMIT \(Int64(Self.pageRows))
+                WHERE order_id >= \(next) ORDER BY order_id LIMIT \(Int64(Self.pageRows))
                 """)
             for row in rows {
-                last = try row.get(0)
+                let last: OrderID = try row.get(0)
+                next = last.successor
                 let state: String = try row.get(1)
                 let amount: Int64 = try row.get(2)
                 if state == "captured" {
@@ -442,17 +507,18 @@ struct Gathering: Sendable {
             "reserved": .toldReserved, "waitlisted": .toldWaitlisted, "paid": .toldPaid, "refunded": .toldRefunded,
             "released": .toldReleased,
         ]
-        var last = NotificationID(high: 0, low: 0)
+        var next = NotificationID(high: 0, low: 0)
         while true {
             let rows = try await query(
                 .notification,
                 """
                 SELECT notification_id, kind::text, order_id, account_id IS NULL, order_revision FROM told
-                WHERE notification_id > \(last) ORDER BY notification_id LIMIT \(Int64(Self.pageRows))
+                WHERE notification_id >= \(next) ORDER BY notification_id LIMIT \(Int64(Self.pageRows))
                 """)
             var told: [Told] = []
             for row in rows {
-                last = try row.get(0)
+                let last: NotificationID = try row.get(0)
+                next = last.successor
                 let kind: String = try row.get(1)
                 let order: OrderID? = try row.get(2)
                 let isBroadcast: Bool = try row.get(3)
@@ -518,5 +584,13 @@ struct Gathering: Sendable {
             let units: Int64 = try row.get(3)
             evidence.offered[.init(sale: try row.get(0), batch: Int(batch), variant: try row.get(2))] = units
         }
+    }
+}
+
+extension Identifier {
+    /// The next in their order; the last is followed by the first.
+    fileprivate var successor: Self {
+        let (low, hasOverflown) = low.addingReportingOverflow(1)
+        return Self(high: hasOverflown ? high &+ 1 : high, low: low)
     }
 }

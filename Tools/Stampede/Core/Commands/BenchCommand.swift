@@ -120,7 +120,7 @@ struct BenchCommand: Command {
                     ])
             ])
         let producer = try KafkaProducer(
-            kafka, log: Logger(service: "stampede-bench", level: .warning), metrics: Metrics())
+            kafka, log: Logger(service: "stampede-bench", level: .warning), metrics: Metrics(), giveUpSeconds: 30)
         _ = try await producer.send(
             topic: Topic.sales.name, key: sale.saleId.textBytes, value: JSONWriter.document(sale),
             headers: [

@@ -53,12 +53,14 @@ struct DeadPlace: Equatable {
         position.map { $0.partition == record.partition && $0.offset == record.offset } ?? true
     }
 
-    /// Every dead letter of it that the log holds now.
+    /// Every dead letter of it that the log holds when the scan begins.
     func scan(_ kafka: KafkaConfiguration, _ body: (ConsumedRecord) async throws -> Void) async throws {
         let start = position.map { TopicReader.Start.offsets([$0.partition: $0.offset]) } ?? .beginning
         let scan = try await TopicScan(kafka, topic: topic.deadLetters, from: start, toEnd: true, recordsMax: 500)
         while let batches = try await scan.next() {
-            for batch in batches { for record in batch where contains(record) { try await body(record) } }
+            for batch in batches {
+                for record in batch where contains(record) && scan.includes(record) { try await body(record) }
+            }
         }
         await scan.close()
     }
@@ -190,32 +192,50 @@ struct DeadReplayCommand: Command {
 
     func run(_ console: Console) async throws -> ExitCode {
         let producer = try KafkaProducer(
-            kafka, log: Logger(service: "stampede-dead", level: .warning), metrics: Metrics())
+            kafka, log: Logger(service: "stampede-dead", level: .warning), metrics: Metrics(), giveUpSeconds: 30)
         var replayed = 0
+        var cut = 0
+        var batch = RecordBatch()
+        func send() async throws {
+            try await producer.send(batch)
+            replayed += batch.count
+            batch.removeAll()
+        }
         do {
             for place in places {
+                // What is still broken comes back behind the scan's end, and is left for the next time.
                 try await place.scan(kafka) { record in
-                    try await producer.send(Self.original(record, topic: place.topic))
-                    replayed += 1
+                    // Only its beginning is there: it would come back for another reason than its own.
+                    if record.header(named: "stampede-dead-kept") != nil {
+                        cut += 1
+                        return
+                    }
+                    Self.append(record, topic: place.topic, to: &batch)
+                    if batch.count >= Self.batchRecordsMax || batch.bytes.count >= Self.batchBytesMax {
+                        try await send()
+                    }
                 }
             }
+            try await send()
         } catch {
             await producer.close(timeoutSeconds: 10)
             throw error
         }
         await producer.close(timeoutSeconds: 10)
         console.print(json ? "{\"replayed\":\(replayed)}" : "replayed \(replayed.grouped)")
-        guard replayed > 0 else { throw CommandError(.foundWrong, "there is no such dead letter") }
+        if cut > 0 { console.complain("\(cut.grouped) left where they are: only their beginnings were kept") }
+        guard replayed + cut > 0 else { throw CommandError(.foundWrong, "there is no such dead letter") }
         return .success
     }
 
-    /// The record as it first came.
-    private static func original(_ record: ConsumedRecord, topic: Topic) -> RecordBatch {
-        var batch = RecordBatch()
+    private static let batchRecordsMax = 1_000
+    private static let batchBytesMax = 4 << 20
+
+    /// Adds the record as it first came.
+    private static func append(_ record: ConsumedRecord, topic: Topic, to batch: inout RecordBatch) {
         let headers = record.headers.filter { !$0.name.hasPrefix("stampede-dead-") }
         batch.append(
             topic: topic.name, key: record.key.map { Array($0) }, value: record.value.map { Array($0) },
             headers: headers.map { ($0.name, $0.value) })
-        return batch
     }
 }

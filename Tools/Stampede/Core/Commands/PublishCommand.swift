@@ -43,8 +43,8 @@ struct PublishCommand: Command {
             key: arguments["key"] ?? "buyerId", isChecked: !arguments.has("unchecked"))
     }
 
-    /// Lines beyond this are broken whatever they hold.
-    private static let lineBytesMax = TopicPlan.recordBytesMax
+    /// Lines beyond this are broken whatever they hold: with headers and a key they would be no record.
+    private static let lineBytesMax = KafkaProducer.recordBytesMax - 1_024
     private static let complaintsMax = 20
 
     func run(_ console: Console) async throws -> ExitCode {
@@ -52,7 +52,7 @@ struct PublishCommand: Command {
         defer { try? input.close() }
         let producer = try KafkaProducer(
             kafka, log: Logger(service: "stampede-publish", level: .warning), metrics: Metrics(),
-            queueBytesMax: 64 << 20)
+            queueBytesMax: 64 << 20, giveUpSeconds: 30)
         let started = ContinuousClock.now
         var tally = Tally()
         var failure: (any Error)?

@@ -61,7 +61,8 @@ struct KafkaOrders: Sendable {
 
     func send(into journal: Journal) async throws {
         let producer = try KafkaProducer(
-            kafka, log: Logger(service: "stampede-rush", level: .warning), metrics: Metrics(), queueBytesMax: 64 << 20)
+            kafka, log: Logger(service: "stampede-rush", level: .warning), metrics: Metrics(), queueBytesMax: 64 << 20,
+            giveUpSeconds: 30)
         let room = try plan.inFlightMax.map { try Room(kafka, readers: readers, recordsMax: $0) }
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in

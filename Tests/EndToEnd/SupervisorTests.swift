@@ -1,0 +1,79 @@
+// Programs that start others, under scripts/supervise: when the first of them dies, nothing is left that would stand in
+// the way of the next.
+import Foundation
+import Testing
+
+@testable import StampedeCore
+
+@Suite struct SupervisorTests {
+    private func run(_ script: String) async throws -> (code: Int32, output: String) {
+        let folder = "/tmp/stampede-supervisor-\(getpid())-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let log = "\(folder)/output"
+        _ = FileManager.default.createFile(atPath: log, contents: nil)
+        let output = try #require(FileHandle(forWritingAtPath: log))
+        let prologue = """
+            cd '\(Stack.root)/scripts'
+            source lib.sh
+            make_state
+            until_true() {
+                local tries
+                for ((tries = 600; tries > 0; tries--)); do
+                    if "$@" >/dev/null 2>&1; then return; fi
+                    sleep 0.05
+                done
+                fail 70 "it never came true: $*"
+            }
+            has_members() { (($(members "$1" | wc -l) == $2)); }
+            another() { [[ -n $(running "$1.pid") && $(running "$1.pid") != "$2" ]]; }
+
+            """
+        let program = try ChildProgram(
+            "/bin/bash", ["-c", prologue + script],
+            environment: [
+                "PATH": "/usr/sbin:/usr/bin:/bin", "STACK_DIR": folder,
+                "GATEWAY_PORT": "\(try FreePorts.pick(2)[0])",
+            ], output: output)
+        let code = await program.wait()
+        return (code, try String(contentsOfFile: log, encoding: .utf8))
+    }
+
+    @Test func aKilledGatewayComesBackOnItsPortAndNothingOfItIsLeftWhenItIsStopped() async throws {
+        let (code, output) = try await run(
+            """
+            source gateway.sh
+            start_gateway
+            first=$(running gateway.pid)
+            until_true has_members "$first" $(($(nproc) + 1))
+            kill -KILL "$first"
+            until_true another gateway "$first"
+            [[ -z $(members "$first") ]]
+            until_true answers "$GATEWAY_PORT"
+            second=$(running gateway.pid)
+            sleep 1
+            [[ $(running gateway.pid) == "$second" ]] || fail 70 "it ended again: $(reason gateway)"
+            ./down
+            [[ -z $(members "$second") ]]
+            ! answers "$GATEWAY_PORT"
+            """)
+        #expect(code == 0, "\(output)")
+    }
+
+    /// Whoever is killed, and in whichever order.
+    @Test func aProgramWhoseSupervisorIsKilledIsEndedWithAllThatItStarted() async throws {
+        for victims in ["$supervisor", "$supervisor $program", "$program $supervisor"] {
+            let (code, output) = try await run(
+                """
+                start forker /bin/bash -c 'sleep 1000 & trap "" TERM; sleep 1000; :'
+                supervisor=$(running forker.supervisor) program=$(running forker.pid)
+                until_true has_members "$program" 3
+                kill -STOP "$supervisor"
+                for victim in \(victims); do kill -KILL "$victim"; done
+                stop forker
+                [[ -z $(members "$program") ]] || fail 70 "left: $(members "$program")"
+                """)
+            #expect(code == 0, "\(victims): \(output)")
+        }
+    }
+}
