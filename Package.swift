@@ -36,17 +36,23 @@ let package = Package(
             linkerSettings: [.linkedLibrary("simdjson")]),
 
         // Shared
+        shared("Runtime"),
         shared("JSON", ["CSimdJSON"]),
         shared("Observability"),
         shared("Models", ["JSON"]),
-        shared("Kafka", ["CRdKafka", "Observability"]),
+        shared("Kafka", ["CRdKafka", "Observability", "Runtime"]),
         shared("Postgres", ["CLibPQ", "Observability", "Models"]),
         shared("HTTP", ["CMicroHTTPD", "CCurl", "Observability", "JSON"]),
         shared("Security", ["CSodium", "CCJose", "JSON", "Models"]),
-        shared("ServiceKit", ["CMalloc", "HTTP", "Kafka", "Postgres", "Security", "Observability", "Models", "JSON"]),
-        shared("EventPipeline", ["ServiceKit", "HTTP", "Kafka", "Postgres", "Models", "JSON", "Observability"]),
+        shared(
+            "ServiceKit",
+            ["CMalloc", "HTTP", "Kafka", "Postgres", "Security", "Observability", "Models", "JSON", "Runtime"]),
+        shared(
+            "EventPipeline",
+            ["ServiceKit", "HTTP", "Kafka", "Postgres", "Models", "JSON", "Observability", "Runtime"]),
 
         // Tests of Shared
+        tests("Runtime", ["Runtime"]),
         tests("JSON", ["JSON"]),
         tests("Observability", ["Observability"]),
         tests("Models", ["Models", "JSON"]),
@@ -115,6 +121,7 @@ func service(_ name: String) -> [Target] {
     let core = Target.Dependency(stringLiteral: "\(name)Core")
     let kit: [Target.Dependency] = [
         "Models", "JSON", "Kafka", "Postgres", "HTTP", "Security", "Observability", "ServiceKit", "EventPipeline",
+        "Runtime",
     ]
     return [
         .target(

@@ -6,7 +6,7 @@ import Observability
 import Security
 import ServiceKit
 
-/// Keeps a verifier supplied with messaging's public keys. Ready when all that the topic held at the start are known.
+/// Keeps a verifier supplied with messaging's public keys. Ready while all that the topic holds are known.
 public final class AccessKeys: Component {
     public let name = "access keys"
     public let verifier: TokenVerifier
@@ -28,6 +28,7 @@ public final class AccessKeys: Component {
     }
 
     public var isReady: Bool { table.isReady }
+    public var detail: String? { table.detail }
     public func start() async throws { try await table.start() }
     public func stop() async { await table.stop() }
 }

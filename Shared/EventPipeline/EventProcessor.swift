@@ -3,6 +3,7 @@ import Kafka
 import Models
 import Observability
 import Postgres
+import Runtime
 import ServiceKit
 import Synchronization
 
@@ -29,7 +30,7 @@ public final class EventProcessor: Component {
     private struct State {
         var consumer: GroupConsumer?
         var run: Task<Void, Never>?
-        var watching: Task<Void, Never>?
+        var watching: Periodic?
         var isStopping = false
         /// The consumer ended by an error and is made anew.
         var failure: String?
@@ -81,7 +82,8 @@ public final class EventProcessor: Component {
         let consumer = try makeConsumer(work)
         try await check(work, consumer)
         let run = Task.detached { [self] in await consume(work, with: consumer) }
-        let watching = Task.detached { [self] in await watch(work.progress) }
+        let watching = Periodic(every: Self.watchInterval, runsAtOnce: false) { [self] in await watch(work.progress) }
+        watching.start()
         state.withLock {
             $0.consumer = consumer
             $0.run = run
@@ -167,10 +169,9 @@ public final class EventProcessor: Component {
     public func stop() async {
         let (consumer, run, watching) = state.withLock {
             $0.isStopping = true
-            return ($0.consumer, $0.run, $0.watching)
+            return ($0.consumer, $0.run, $0.watching.take())
         }
-        watching?.cancel()
-        await watching?.value
+        await watching?.stop()
         await consumer?.close()
         await run?.value
     }
@@ -191,14 +192,12 @@ public final class EventProcessor: Component {
     }
 
     private func watch(_ progress: Progress) async {
-        while (try? await Task.sleep(for: Self.watchInterval)) != nil {
-            guard let consumer = state.withLock({ $0.consumer }) else { continue }
-            let own = progress.own.map { TopicPartition(topic: topic.name, partition: $0) }
-            if own.isEmpty { continue }
-            let found = await consumer.watermarks(own)
-            progress.observe(
-                Dictionary(uniqueKeysWithValues: found.map { ($0.key.partition, $0.value) }), now: context.now())
-        }
+        guard let consumer = state.withLock({ $0.consumer }) else { return }
+        let own = progress.own.map { TopicPartition(topic: topic.name, partition: $0) }
+        if own.isEmpty { return }
+        let found = await consumer.watermarks(own)
+        progress.observe(
+            Dictionary(uniqueKeysWithValues: found.map { ($0.key.partition, $0.value) }), now: context.now())
     }
 
     private func failed(_ partition: TopicPartition, _ error: any Error) {

@@ -46,6 +46,7 @@ enum Fate: Equatable, Sendable {
         case let error as PostgresError: self = Self.postgres(error)
         case let error as KafkaError: self = Self.kafka(error)
         case let error as FeedFailed: self = .outage(error.reason)
+        case let error as TableNotCurrent: self = .outage(error.description)
         case is CancellationError: self = .outage("cancelled")
         default: self = .transient("\(error)")
         }
@@ -91,16 +92,4 @@ enum Fate: Equatable, Sendable {
         case .unappliable(let reason), .outage(let reason), .transient(let reason), .fatal(let reason): reason
         }
     }
-}
-
-/// Waits between attempts: 50 ms, twice as long each time, 5 s at most.
-struct Backoff: Equatable, Sendable {
-    private var milliseconds = 50
-
-    mutating func next() -> Duration {
-        defer { milliseconds = min(milliseconds * 2, 5000) }
-        return .milliseconds(milliseconds)
-    }
-
-    mutating func reset() { milliseconds = 50 }
 }

@@ -1,5 +1,6 @@
 // What a partition's processor does next, decided from values alone: no I/O, no clock, no randomness. `PartitionProcessor`
 // carries the actions out; the simulation carries them out against a log and a database of its own.
+import Runtime
 
 /// The life of one partition while it is assigned to this instance.
 ///

@@ -222,8 +222,8 @@ final class PartitionProcessor {
     /// Batches and their answers are what takes memory: only so many partitions of a processor work at a time.
     private func takeTurn() async {
         if hasTurn { return }
-        await work.turns.enter()
-        hasTurn = true
+        // Who is cancelled while it waits goes on without, to end at whatever it does next.
+        hasTurn = (try? await work.turns.enter()) != nil
     }
 
     private func giveTurn() {

@@ -3,6 +3,7 @@ import Kafka
 import Models
 import Observability
 import Postgres
+import Runtime
 import ServiceKit
 
 /// What all partitions of a processor have in common.
@@ -23,7 +24,7 @@ struct PartitionWork: Sendable {
     let stands: @Sendable (Int32, String?) -> Void
     let progress = Progress()
     /// Partitions that are worked on at a time: batches and their answers are what takes memory.
-    let turns = Turns(Self.turnsMax)
+    let turns = AsyncSemaphore(Self.turnsMax)
 
     private static let turnsMax = 4
 

@@ -1,6 +1,7 @@
 // What a service owes to Kafka, as a metric: rows that stay in the outbox are records that nobody gets.
 import Observability
 import Postgres
+import Runtime
 import ServiceKit
 import Synchronization
 
@@ -10,20 +11,26 @@ public final class PipelineWatch: Component {
 
     private static let interval = Duration.seconds(5)
 
-    private let context: ServiceContext
-    private let watching = Mutex<Task<Void, Never>?>(nil)
-    /// Nil while Postgres cannot be asked: then nothing is told.
-    private let seen: Seen
+    private let watching: Periodic
 
     /// In an object of its own, because the metrics' readers hold it too.
     private final class Seen: Sendable {
+        /// Nil while Postgres cannot be asked: then nothing is told.
         let outbox = Mutex<(rows: Double, oldestSeconds: Double)?>(nil)
     }
 
     public init(_ context: ServiceContext) {
-        self.context = context
         let seen = Seen()
-        self.seen = seen
+        let postgres = context.postgres
+        watching = .watched(name, every: Self.interval, context) {
+            do {
+                let outbox = try await Self.look(postgres)
+                seen.outbox.withLock { $0 = outbox }
+            } catch {
+                seen.outbox.withLock { $0 = nil }
+                throw error
+            }
+        }
         context.metrics.observed(
             "stampede_outbox_rows", help: "Committed batches and commands whose records are not known to be published"
         ) { seen.outbox.withLock { $0?.rows } }
@@ -32,22 +39,9 @@ public final class PipelineWatch: Component {
         }
     }
 
-    public func start() async throws {
-        watching.withLock {
-            $0 = Task.detached { [context, seen] in
-                repeat {
-                    let outbox = try? await Self.look(context.postgres)
-                    seen.outbox.withLock { $0 = outbox }
-                } while (try? await Task.sleep(for: Self.interval)) != nil
-            }
-        }
-    }
+    public func start() async throws { watching.start() }
 
-    public func stop() async {
-        let task = watching.withLock { $0 }
-        task?.cancel()
-        await task?.value
-    }
+    public func stop() async { await watching.stop() }
 
     private static func look(_ postgres: PostgresPool) async throws -> (rows: Double, oldestSeconds: Double) {
         let rows = try await postgres.query(

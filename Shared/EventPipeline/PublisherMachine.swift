@@ -1,5 +1,6 @@
 // What the publisher of commands' records does next, decided from values alone. `Relay` carries the actions out; the
 // simulation carries them out against a log and a database of its own.
+import Runtime
 
 /// Publishes the outbox rows that commands leave, in the order of their commits, whichever instance committed them.
 ///

@@ -2,6 +2,7 @@
 // everything it decides by lives in that loop, so there is nothing to lock.
 import CRdKafka
 import Observability
+import Runtime
 import Synchronization
 
 /// Consumes topics together with the other members of a group, each partition by one member at a time.

@@ -4,6 +4,7 @@ import CRdKafka
 import Dispatch
 import Foundation
 import Observability
+import Runtime
 import Synchronization
 
 /// An idempotent producer: every record is acknowledged by all in-sync replicas, none is written twice, and the records
@@ -572,30 +573,6 @@ private final class SendGate: Sendable {
                 return !state.isTaken
             }
             if isLeft { continuation.resume() }
-        }
-    }
-}
-
-/// Opens once.
-final class Latch: Sendable {
-    private let state = Mutex<(isOpen: Bool, waiters: [CheckedContinuation<Void, Never>])>((false, []))
-
-    func open() {
-        let waiters = state.withLock { state in
-            state.isOpen = true
-            defer { state.waiters = [] }
-            return state.waiters
-        }
-        for waiter in waiters { waiter.resume() }
-    }
-
-    func wait() async {
-        await withCheckedContinuation { continuation in
-            let isOpen = state.withLock { state in
-                if !state.isOpen { state.waiters.append(continuation) }
-                return state.isOpen
-            }
-            if isOpen { continuation.resume() }
         }
     }
 }

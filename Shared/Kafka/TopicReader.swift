@@ -111,6 +111,9 @@ public final class TopicReader: Sendable {
     /// Whether every partition had been read to its end when `next` last returned.
     public var isAtEnd: Bool { state.withLock { $0.atEnd.count == partitions.count } }
 
+    /// The same of one partition.
+    public func isAtEnd(of partition: Int32) -> Bool { state.withLock { $0.atEnd.contains(partition) } }
+
     /// Asks the broker for the offset that the next record of each partition gets.
     public func highWatermarks() async throws(KafkaError) -> [Int32: Int64] {
         try await watermarks().mapValues(\.high)

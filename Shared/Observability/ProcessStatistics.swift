@@ -50,7 +50,7 @@ extension Metrics {
         add("process_virtual_memory_bytes", "Virtual memory.") { Double($0.virtualBytes) }
         add("process_threads", "Threads.") { Double($0.threads) }
         add("process_open_fds", "Open file descriptors.") { Double($0.openFiles) }
-        let started = Date().timeIntervalSince1970
+        let started = Double(Tracer.now()) / 1e9
         observed("process_start_time_seconds", help: "When the process began to count, since 1970.") { started }
     }
 }

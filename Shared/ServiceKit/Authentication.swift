@@ -4,9 +4,9 @@ import Models
 import Security
 
 extension HTTPRequest {
-    /// The claims of the request's bearer token.
+    /// The claims of the request's bearer token, by the service's clock.
     /// - Throws: `Problem` 401 that says what is wrong with the token, and nothing about whose it is.
-    public func claims(using verifier: TokenVerifier, now: Timestamp = .now()) throws(Problem) -> AccessClaims {
+    public func claims(using verifier: TokenVerifier, now: Timestamp) throws(Problem) -> AccessClaims {
         guard let token = bearerToken else {
             throw .unauthorized(challenge: "Bearer", "Send an access token: Authorization: Bearer …")
         }

@@ -3,7 +3,7 @@ import Kafka
 import Models
 import Observability
 import Postgres
-import Synchronization
+import Runtime
 
 /// Connects to Postgres and brings the service's schema up to date; then keeps an eye on it, for readiness.
 final class PostgresDependency: Component {
@@ -11,38 +11,32 @@ final class PostgresDependency: Component {
     private let pool: PostgresPool
     private let schema: String
     private let migrations: [Migration]
-    private let log: Logger
-    private let isReachable = Mutex(true)
-    private let watching = Mutex<Task<Void, Never>?>(nil)
+    private let watching: Periodic
 
     init(_ pool: PostgresPool, schema: String, migrations: [Migration], log: Logger) {
         self.pool = pool
         self.schema = schema
         self.migrations = migrations
-        self.log = log
+        // Only a connection that cannot be made counts: a pool that is busy is not away.
+        watching = watch(.seconds(3), log, away: "Postgres is away", back: "Postgres is back") {
+            do throws(PostgresError) {
+                try await pool.ping()
+            } catch {
+                if error.isConnectionFailure { throw error }
+            }
+        }
     }
 
-    var isReady: Bool { isReachable.withLock { $0 } }
+    var isReady: Bool { watching.isReady }
+    var detail: String? { watching.lastError }
 
     func start() async throws {
         try await pool.ping()
         if !migrations.isEmpty { try await pool.migrate(schema: schema, migrations) }
-        watching.withLock { $0 = Task { await watch() } }
+        watching.start()
     }
 
-    func stop() async { watching.withLock { $0 }?.cancel() }
-
-    /// Only a connection that cannot be made counts: a pool that is busy is not away.
-    private func watch() async {
-        await keepWatch(.seconds(3), isReachable, log, away: "Postgres is away", back: "Postgres is back") {
-            do throws(PostgresError) {
-                try await pool.ping()
-                return nil
-            } catch {
-                return error.isConnectionFailure ? error.description : nil
-            }
-        }
-    }
+    func stop() async { watching.cancel() }
 }
 
 /// Reaches the Kafka cluster and finds the topics; then keeps an eye on it, for readiness.
@@ -51,19 +45,24 @@ final class KafkaDependency: Component {
     private let producer: KafkaProducer
     private let bootstrapServers: String
     private let topics: [Topic]
-    private let log: Logger
-    private let isReachable = Mutex(true)
-    private let watching = Mutex<Task<Void, Never>?>(nil)
+    private let watching: Periodic
     private static let answerSeconds = 4.0
 
     init(_ producer: KafkaProducer, bootstrapServers: String, topics: [Topic], log: Logger) {
         self.producer = producer
         self.bootstrapServers = bootstrapServers
         self.topics = topics
-        self.log = log
+        watching = watch(.seconds(5), log, away: "Kafka is away", back: "Kafka is back") {
+            do throws(KafkaError) {
+                _ = try await producer.topicPartitions(timeoutSeconds: Self.answerSeconds)
+            } catch {
+                if error.isRetriable { throw error }
+            }
+        }
     }
 
-    var isReady: Bool { isReachable.withLock { $0 } }
+    var isReady: Bool { watching.isReady }
+    var detail: String? { watching.lastError }
 
     func start() async throws {
         let there: [String: Int]
@@ -91,36 +90,24 @@ final class KafkaDependency: Component {
                     + ": stop the services, delete these topics or give them more partitions while they are empty, and "
                     + "run `stampede topics create`")
         }
-        watching.withLock { $0 = Task { await watch() } }
+        watching.start()
     }
 
-    func stop() async { watching.withLock { $0 }?.cancel() }
-
-    private func watch() async {
-        await keepWatch(.seconds(5), isReachable, log, away: "Kafka is away", back: "Kafka is back") {
-            do throws(KafkaError) {
-                _ = try await producer.topicPartitions(timeoutSeconds: Self.answerSeconds)
-                return nil
-            } catch {
-                return error.isRetriable ? error.description : nil
-            }
-        }
-    }
+    func stop() async { watching.cancel() }
 }
 
-/// Asks again and again until the task is cancelled, and says when the answer turns. `check` gives the reason why the
-/// other side is away, or nil.
-private func keepWatch(
-    _ pause: Duration, _ isReachable: borrowing Mutex<Bool>, _ log: Logger, away: StaticString, back: StaticString,
-    check: () async -> String?
-) async {
-    while (try? await Task.sleep(for: pause)) != nil {
-        let reason = await check()
-        let wasReachable = isReachable.withLock { reachable in
-            defer { reachable = reason == nil }
-            return reachable
-        }
-        if let reason, wasReachable { log.error(away, ["error": reason]) }
-        if reason == nil, !wasReachable { log.info(back) }
-    }
+/// Asks again and again, and says when the answer turns. `check` throws when the other side is away.
+private func watch(
+    _ interval: Duration, _ log: Logger, away: StaticString, back: StaticString,
+    check: @escaping @Sendable () async throws -> Void
+) -> Periodic {
+    Periodic(
+        every: interval, runsAtOnce: false,
+        told: { outcome in
+            switch outcome {
+            case .failed(let error, isFirst: true): log.error(away, ["error": "\(error)"])
+            case .failed: break
+            case .recovered: log.info(back)
+            }
+        }, check)
 }

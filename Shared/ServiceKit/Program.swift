@@ -3,6 +3,7 @@ import CMalloc
 import Dispatch
 import Foundation
 import Observability
+import Runtime
 import Synchronization
 
 /// Runs a service as a program: arguments, configuration, signals, exit code.

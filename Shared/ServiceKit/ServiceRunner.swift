@@ -4,6 +4,7 @@ import Kafka
 import Models
 import Observability
 import Postgres
+import Runtime
 import Synchronization
 
 /// Starts a service, tells of its health, stops it. `Program` runs one for a process, `RunningService` for a test.
@@ -173,7 +174,7 @@ final class ServiceRunner<Running: Service>: Sendable {
 
     private func start(_ index: Int, until deadline: ContinuousClock.Instant) async throws(StartFailure) {
         let component = components[index]
-        var backoff = Backoff()
+        var backoff = Backoff(isJittered: true)
         health.setStarting(index)
         while true {
             // An attempt that is under way may end and say what is wrong, also a little after the time.
@@ -190,7 +191,7 @@ final class ServiceRunner<Running: Service>: Sendable {
                     let named = exitCode == ExitCode.failure ? "\(component.name): \(reason)" : reason
                     throw StartFailure(exitCode: exitCode, reason: named)
                 case .waiting(let reason, let exitCode):
-                    let pause = backoff.pause()
+                    let pause = backoff.next()
                     guard ContinuousClock.now + pause < deadline else { throw unavailable(reason, exitCode) }
                     health.setStarting(index, waitingFor: reason)
                     context.log.warning(

@@ -1,6 +1,7 @@
 // Sends spans to a collector. Whatever becomes of them, the service does not notice.
 import HTTP
 import Observability
+import Runtime
 import Synchronization
 
 /// Takes what the tracer has gathered and posts it, a batch at a time. While the collector is away the batch at hand is
@@ -59,7 +60,7 @@ final class SpanExporter: Component {
     private func sendAll(_ isAway: inout Bool) async {
         while case let spans = tracer.take(Self.batchMax), !spans.isEmpty {
             let body = SpanDocument.body(spans, service: service, instance: instance)
-            var backoff = Backoff()
+            var backoff = Backoff(isJittered: true)
             while true {
                 let problem = await send(body)
                 if let problem, !isAway {
@@ -76,7 +77,7 @@ final class SpanExporter: Component {
                     tracer.drop(spans.count)
                     break
                 }
-                try? await Task.sleep(for: backoff.pause())
+                try? await Task.sleep(for: backoff.next())
             }
         }
     }

@@ -65,6 +65,11 @@ import Testing
         }
     }
 
+    @Test func messagesOfSeveralLinesBecomeOne() {
+        #expect(
+            "connection failed\n\tIs the server running?\n".singleLine == "connection failed; Is the server running?")
+    }
+
     @Test func aServiceIsReadyWhenAllIsThereAndSaysSo() async throws {
         let environment = try await TestEnvironment.make(topics: [.orders])
         let service = try await RunningService.start(Plain.self, environment: environment.variables, sink: log.sink)

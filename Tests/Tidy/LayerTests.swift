@@ -5,25 +5,27 @@ import Testing
 @Suite struct LayerTests {
     /// What a module may import besides the system's, by where its files are. The first that matches counts.
     private static let layers: [(prefix: String, modules: Set<String>)] = [
+        ("Shared/Runtime/", []),
         ("Shared/JSON/", ["CSimdJSON"]),
         ("Shared/Observability/", []),
         ("Shared/Models/", ["JSON"]),
-        ("Shared/Kafka/", ["CRdKafka", "Observability"]),
+        ("Shared/Kafka/", ["CRdKafka", "Observability", "Runtime"]),
         ("Shared/Postgres/", ["CLibPQ", "Observability", "Models"]),
         ("Shared/HTTP/", ["CMicroHTTPD", "CCurl", "Observability", "JSON"]),
         ("Shared/Security/", ["CSodium", "CCJose", "JSON", "Models"]),
         (
             "Shared/ServiceKit/",
-            ["CMalloc", "HTTP", "JSON", "Kafka", "Postgres", "Security", "Observability", "Models"]
+            ["CMalloc", "HTTP", "JSON", "Kafka", "Postgres", "Security", "Observability", "Models", "Runtime"]
         ),
         (
             "Shared/EventPipeline/",
-            ["ServiceKit", "Security", "Kafka", "Postgres", "Models", "JSON", "Observability", "HTTP"]
+            ["ServiceKit", "Security", "Kafka", "Postgres", "Models", "JSON", "Observability", "HTTP", "Runtime"]
         ),
     ]
     private static let system: Set<String> = ["Foundation", "Dispatch", "Synchronization", "Glibc", "Testing"]
     private static let shared: Set<String> = [
         "JSON", "Observability", "Models", "Kafka", "Postgres", "HTTP", "Security", "ServiceKit", "EventPipeline",
+        "Runtime",
     ]
 
     private func imports(_ file: SourceTree.File) -> [String] {
@@ -87,6 +89,22 @@ import Testing
                     "Unmanaged",
                 ] {
                     #expect(!line.contains(word), "\(file.path): \(line)")
+                }
+            }
+        }
+    }
+
+    /// What is written or compared comes from the clock that the service was given, so that tests can turn it and every
+    /// rule sees one time. What is waited for is measured by `ContinuousClock`, which nobody sets.
+    @Test func onlyTheContextReadsTheSystemsTime() throws {
+        let clocks: Set<String> = ["ServiceContext", "ServiceRunner", "RunningService"]
+        for file in try SourceTree.files(under: ["Services", "Shared"], ending: [".swift"])
+        where !clocks.contains(where: { file.path == "Shared/ServiceKit/\($0).swift" }) {
+            for line in file.lines {
+                for forbidden in ["Timestamp.now()", " .now()", "(.now()", "Date()", "Date.now"] {
+                    // Dispatch's own clock is monotonic.
+                    let rest = line.replacing("deadline: .now()", with: "")
+                    #expect(!rest.contains(forbidden), "\(file.path): \(line)")
                 }
             }
         }

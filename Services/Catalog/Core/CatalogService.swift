@@ -31,6 +31,6 @@ public struct CatalogService: Service {
             EventProcessor(context, name: "sales-readback", topic: .sales, handler: SaleReadback()),
             PipelineWatch(context),
         ]
-        routes = CatalogRoutes(desk: desk, verifier: keys.verifier).all
+        routes = CatalogRoutes(desk: desk, verifier: keys.verifier, now: context.now).all
     }
 }

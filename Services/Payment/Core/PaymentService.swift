@@ -44,9 +44,9 @@ public struct PaymentService: Service {
             relay,
             PipelineWatch(context),
         ]
-        let wallets = WalletRoutes(postgres: context.postgres, verifier: keys.verifier)
+        let wallets = WalletRoutes(postgres: context.postgres, verifier: keys.verifier, now: context.now)
         let payments = PaymentRoutes(
-            postgres: context.postgres, verifier: keys.verifier,
+            postgres: context.postgres, verifier: keys.verifier, now: context.now,
             payDesk: PayDesk(relay, newID: newPaymentID, ledger: ledger),
             topUpDesk: TopUpDesk(postgres: context.postgres, newID: { context.newID() }, ledger: ledger))
         routes = wallets.routes + payments.routes

@@ -51,7 +51,8 @@ public struct ReservationService: Service {
         ]
         routes =
             StockRoutes(
-                counts: StockCounts(context.postgres, now: context.now), verifier: keys.verifier
+                counts: StockCounts(context.postgres, now: context.now), verifier: keys.verifier,
+                now: context.now
             ).routes
     }
 }

@@ -8,6 +8,7 @@ import ServiceKit
 struct CatalogRoutes: Sendable {
     let desk: CatalogDesk
     let verifier: TokenVerifier
+    let now: @Sendable () -> Timestamp
 
     /// A sale of the most lines with titles in a few languages.
     static let bodyBytesMax = 256 << 10
@@ -68,7 +69,7 @@ struct CatalogRoutes: Sendable {
     ) -> Route {
         Route(method, pattern, bodyBytesMax: Self.bodyBytesMax) { request in
             do {
-                return try await handler(request, try request.claims(using: verifier))
+                return try await handler(request, try request.claims(using: verifier, now: now()))
             } catch let refusal as CatalogRefusal {
                 throw refusal.problem
             }

@@ -5,6 +5,7 @@ import JSON
 import Kafka
 import Models
 import Observability
+import Runtime
 import Security
 import ServiceKit
 import Synchronization
@@ -33,7 +34,7 @@ final class KeyRing: Component {
         var keys: [Signing] = []
         var readBack: Set<String> = []
         var waiting: [String: [CheckedContinuation<Void, Never>]] = [:]
-        var checking: Task<Void, Never>?
+        var checking: Periodic?
     }
 
     private struct Signing {
@@ -48,19 +49,27 @@ final class KeyRing: Component {
         self.tokenSeconds = tokenSeconds
     }
 
-    var isReady: Bool { state.withLock { !$0.keys.isEmpty } }
+    /// Whether a key signs now.
+    var isReady: Bool {
+        let now = context.now()
+        return state.withLock { state in state.keys.contains { now < $0.until } }
+    }
+
+    var detail: String? { state.withLock { $0.checking?.lastError } ?? "no key signs now" }
 
     func start() async throws {
         let signing = try await refresh(republishes: true)
         try await waitUntilReadBack(signing)
-        let task = Task.detached { [self] in await checkForever() }
-        state.withLock { $0.checking = task }
+        let checking = Periodic.watched("keys", every: .seconds(Self.checkSeconds), runsAtOnce: false, context) {
+            [self] in _ = try await refresh(republishes: false)
+        }
+        state.withLock { $0.checking = checking }
+        checking.start()
     }
 
     func stop() async {
-        let task = state.withLock { $0.checking }
-        task?.cancel()
-        await task?.value
+        let checking = state.withLock { $0.checking.take() }
+        await checking?.stop()
     }
 
     /// Signs for the account. The token is remembered, so that its first use here costs no signature check.
@@ -164,19 +173,6 @@ final class KeyRing: Component {
             }
             defer { group.cancelAll() }
             _ = try await group.next()
-        }
-    }
-
-    private func checkForever() async {
-        while !Task.isCancelled {
-            do {
-                try await Task.sleep(for: .seconds(Self.checkSeconds))
-                _ = try await refresh(republishes: false)
-            } catch is CancellationError {
-                return
-            } catch {
-                context.log.warning("the keys will be checked again", ["error": "\(error)"])
-            }
         }
     }
 }

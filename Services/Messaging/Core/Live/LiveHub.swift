@@ -2,6 +2,7 @@
 import HTTP
 import Models
 import Observability
+import Runtime
 import ServiceKit
 import Synchronization
 
@@ -17,7 +18,7 @@ final class LiveHub: Component {
     private static let checkMilliseconds = 100
     /// Commits that follow each other closer than this go out together.
     private static let pauseMilliseconds = 5
-    private static let retryMilliseconds = 1000
+    private static let retryDuration = Duration.seconds(1)
     /// Changes of a kind that are read at a time.
     private static let pageMax = 2000
     /// The same for each reader who comes back.
@@ -47,7 +48,10 @@ final class LiveHub: Component {
         /// Whose stream does not stand where the hub does yet.
         var joining: [Reader] = []
         var connected: [AccountID: [Reader]] = [:]
-        var tasks: [Task<Void, Never>] = []
+        /// Where the connected streams stand.
+        var position: StreamPosition?
+        var following: Periodic?
+        var checking: Periodic?
         var isStopping = false
     }
 
@@ -58,8 +62,6 @@ final class LiveHub: Component {
     private let streams: Gauge
     private let sent: Counter
     private let state = Mutex(State())
-    private let wakeups: AsyncStream<Void>
-    private let wakeup: AsyncStream<Void>.Continuation
 
     init(_ context: ServiceContext, representation: Representation) {
         self.context = context
@@ -68,28 +70,39 @@ final class LiveHub: Component {
         brands = BrandStorage(postgres: context.postgres)
         streams = context.metrics.gauge("stampede_event_streams", help: "Open event streams")
         sent = context.metrics.counter("stampede_stream_events_total", help: "Events sent on event streams")
-        (wakeups, wakeup) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     func start() async throws {
-        let following = Task.detached { [self] in await follow() }
-        let checking = Task.detached { [self] in await check() }
-        state.withLock { $0.tasks = [following, checking] }
+        let following = Periodic.watched(
+            "event streams", every: nil, shortestRetry: Self.retryDuration, context
+        ) { [self] in try await follow() }
+        let checking = Periodic(every: .milliseconds(Self.checkMilliseconds)) { [self] in check() }
+        state.withLock { state in
+            state.following = following
+            state.checking = checking
+        }
+        following.start()
+        checking.start()
     }
 
+    /// Whether the streams' readers are told what is new.
+    var isReady: Bool { state.withLock { $0.following?.isReady ?? false } }
+    var detail: String? { state.withLock { $0.following?.lastError } }
+
     func stop() async {
-        let (tasks, readers) = state.withLock { state in
+        let (following, checking, readers) = state.withLock { state in
             state.isStopping = true
-            return (state.tasks, state.joining + state.connected.values.joined())
+            return (
+                state.following.take(), state.checking.take(), state.joining + state.connected.values.joined()
+            )
         }
         for reader in readers { reader.stream.close() }
-        for task in tasks { task.cancel() }
-        wakeup.finish()
-        for task in tasks { await task.value }
+        await following?.stop()
+        await checking?.stop()
     }
 
     /// Something was committed here.
-    func wake() { wakeup.yield() }
+    func wake() { state.withLock { $0.following }?.wake() }
 
     /// Opens an account's stream.
     /// - Parameters:
@@ -124,34 +137,21 @@ final class LiveHub: Component {
 
     // MARK: Following
 
-    private func follow() async {
-        var position: StreamPosition?
-        for await _ in wakeups {
-            do {
-                position = try await step(from: position)
-                try await Task.sleep(for: .milliseconds(Self.pauseMilliseconds))
-            } catch is CancellationError {
-                return
-            } catch {
-                context.log.warning("readers will be told later", ["error": "\(error)"])
-                try? await Task.sleep(for: .milliseconds(Self.retryMilliseconds))
-                wake()
-            }
-        }
+    private func follow() async throws {
+        let position = try await step(from: state.withLock { $0.position })
+        state.withLock { $0.position = position }
+        try await Task.sleep(for: .milliseconds(Self.pauseMilliseconds))
     }
 
     /// Looks after what other instances commit, and after tokens that run out.
-    private func check() async {
-        while !Task.isCancelled {
-            let now = context.now()
-            let (isNeeded, expired) = state.withLock { state -> (Bool, [Reader]) in
-                let expired = state.connected.values.flatMap { $0.filter { $0.expiresAt <= now } }
-                return (!state.connected.isEmpty || !state.joining.isEmpty, expired)
-            }
-            for reader in expired { reader.stream.close() }
-            if isNeeded { wake() }
-            try? await Task.sleep(for: .milliseconds(Self.checkMilliseconds))
+    private func check() {
+        let now = context.now()
+        let (isNeeded, expired) = state.withLock { state -> (Bool, [Reader]) in
+            let expired = state.connected.values.flatMap { $0.filter { $0.expiresAt <= now } }
+            return (!state.connected.isEmpty || !state.joining.isEmpty, expired)
         }
+        for reader in expired { reader.stream.close() }
+        if isNeeded { wake() }
     }
 
     /// Moves every stream from one position to the present one; nil while nobody reads.

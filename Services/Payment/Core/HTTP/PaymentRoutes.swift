@@ -9,6 +9,7 @@ import ServiceKit
 struct PaymentRoutes: Sendable {
     let postgres: PostgresPool
     let verifier: TokenVerifier
+    let now: @Sendable () -> Timestamp
     let payDesk: PayDesk
     let topUpDesk: TopUpDesk
 
@@ -22,7 +23,7 @@ struct PaymentRoutes: Sendable {
 
     /// Pays an order within its hold from the sender's wallet.
     private func pay(_ request: HTTPRequest) async throws -> HTTPResponse {
-        let claims = try request.claims(using: verifier)
+        let claims = try request.claims(using: verifier, now: now())
         try claims.require(.person, .brand)
         let order = try request.json { (json) throws(JSONError) -> OrderID in
             try json.onlyMembers(["orderId"])
@@ -33,7 +34,7 @@ struct PaymentRoutes: Sendable {
     }
 
     private func payment(_ request: HTTPRequest) async throws -> HTTPResponse {
-        let claims = try request.claims(using: verifier)
+        let claims = try request.claims(using: verifier, now: now())
         try claims.require(.person, .brand)
         guard
             let id = request.pathParameters["id"].flatMap({ PaymentID($0) }),
@@ -44,7 +45,7 @@ struct PaymentRoutes: Sendable {
     }
 
     private func topUp(_ request: HTTPRequest) async throws -> HTTPResponse {
-        let claims = try request.claims(using: verifier)
+        let claims = try request.claims(using: verifier, now: now())
         try claims.require(.operator)
         let items = try TopUpDesk.items(request)
         let command = try IdempotentCommand(

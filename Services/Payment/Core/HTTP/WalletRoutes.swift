@@ -9,6 +9,7 @@ import ServiceKit
 struct WalletRoutes: Sendable {
     let postgres: PostgresPool
     let verifier: TokenVerifier
+    let now: @Sendable () -> Timestamp
 
     var routes: [Route] {
         [
@@ -26,7 +27,7 @@ struct WalletRoutes: Sendable {
     private static let noPayee = Problem.notFound("There is no such brand.")
 
     private func owner(_ request: HTTPRequest) throws -> AccountID {
-        let claims = try request.claims(using: verifier)
+        let claims = try request.claims(using: verifier, now: now())
         try claims.require(.person, .brand)
         return claims.sub
     }

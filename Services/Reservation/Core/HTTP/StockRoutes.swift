@@ -8,13 +8,14 @@ import ServiceKit
 struct StockRoutes: Sendable {
     let counts: StockCounts
     let verifier: TokenVerifier
+    let now: @Sendable () -> Timestamp
 
     var routes: [Route] {
         [Route(.get, "/v1/stock/{saleId}", show)]
     }
 
     private func show(_ request: HTTPRequest) async throws -> HTTPResponse {
-        _ = try request.claims(using: verifier)
+        _ = try request.claims(using: verifier, now: now())
         guard let saleId = request.pathParameters["saleId"].flatMap(SaleID.init) else { throw Problem.notFound("sale") }
         let lines = try await counts.of(saleId)
         if lines.isEmpty { throw Problem.notFound("sale") }

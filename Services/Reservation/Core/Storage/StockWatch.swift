@@ -2,6 +2,7 @@
 import Models
 import Observability
 import Postgres
+import Runtime
 import ServiceKit
 import Synchronization
 
@@ -23,20 +24,26 @@ final class StockWatch: Component {
         let places: Double
     }
 
-    private let postgres: PostgresPool
-    private let watching = Mutex<Task<Void, Never>?>(nil)
-    /// Nothing is told while Postgres cannot be asked.
-    private let seen: Seen
+    private let watching: Periodic
 
     /// In an object of its own, because the metrics' readers hold it too.
     private final class Seen: Sendable {
+        /// Nothing is told while Postgres cannot be asked.
         let lines = Mutex<[Line]>([])
     }
 
     init(_ context: ServiceContext) {
-        postgres = context.postgres
         let seen = Seen()
-        self.seen = seen
+        let postgres = context.postgres
+        watching = .watched(name, every: Self.interval, context) {
+            do {
+                let lines = try await Self.look(postgres)
+                seen.lines.withLock { $0 = lines }
+            } catch {
+                seen.lines.withLock { $0 = [] }
+                throw error
+            }
+        }
         func tell(_ name: String, _ help: String, _ value: @escaping @Sendable (Line) -> Double) {
             context.metrics.collected(name, help: help) {
                 seen.lines.withLock { $0 }.map { ($0.labels, value($0)) }
@@ -48,22 +55,9 @@ final class StockWatch: Component {
         tell("stampede_stock_waitlist_places", "Places on the waitlist that are not taken") { $0.places }
     }
 
-    func start() async throws {
-        watching.withLock {
-            $0 = Task.detached { [postgres, seen] in
-                repeat {
-                    let lines = (try? await Self.look(postgres)) ?? []
-                    seen.lines.withLock { $0 = lines }
-                } while (try? await Task.sleep(for: Self.interval)) != nil
-            }
-        }
-    }
+    func start() async throws { watching.start() }
 
-    func stop() async {
-        let task = watching.withLock { $0 }
-        task?.cancel()
-        await task?.value
-    }
+    func stop() async { await watching.stop() }
 
     private static func look(_ postgres: PostgresPool) async throws -> [Line] {
         try await postgres.query(

@@ -1,8 +1,7 @@
+import Runtime
 import Testing
 
-@testable import ServiceKit
-
-@Suite struct PatienceTests {
+@Suite struct WithinTests {
     /// Never ends, also not when it is cancelled.
     private static func hang() async { await withUnsafeContinuation { (_: UnsafeContinuation<Void, Never>) in } }
 
@@ -46,18 +45,5 @@ import Testing
             return 7
         }
         #expect(value == nil)
-    }
-
-    @Test func pausesGrowToABoundAndNeverToNothing() {
-        var backoff = Backoff()
-        let pauses = (0..<20).map { _ in backoff.pause() }
-        #expect(pauses.allSatisfy { $0 >= .milliseconds(50) && $0 <= .seconds(5) })
-        #expect(pauses[0] <= .milliseconds(100))
-        #expect(pauses[10...].allSatisfy { $0 >= .milliseconds(2500) })
-    }
-
-    @Test func messagesOfSeveralLinesBecomeOne() {
-        #expect(
-            "connection failed\n\tIs the server running?\n".singleLine == "connection failed; Is the server running?")
     }
 }
