@@ -19,6 +19,7 @@ public struct ReservationService: Service {
         Migration(
             number: 1, name: "stock_and_orders",
             sql: String(decoding: PackageResources._001_stock_and_orders_sql, as: UTF8.self)),
+        Migration(number: 2, name: "decisions", sql: PackageResources._002_decisions_sql),
         PipelineSchema.commands(number: 3),
     ]
 

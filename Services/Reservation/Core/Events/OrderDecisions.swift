@@ -170,7 +170,7 @@ struct OrderDecisions: EventHandler {
             let placed = plan.orders[index]
             codes[Int(placed.offset - batch.firstOffset)] = outcome.rawValue
             holdUntil.append(
-                outcome == .reserved ? placed.time.adding(seconds: plan.terms[plan.lines[index]].holdSeconds) : nil)
+                outcome == .reserved ? step.now.adding(seconds: plan.terms[plan.lines[index]].holdSeconds) : nil)
         }
         var used: [StockKey: StockView] = [:]
         for (index, key) in plan.keys.enumerated() where plan.stocks[index] != before[index] {
@@ -219,8 +219,8 @@ struct OrderDecisions: EventHandler {
                 outgoing.publish(
                     .reservations, key: order.buyerId, subject: order.orderId, "reserved", time: time,
                     OrderReserved(
-                        line: line, price: terms.price, holdUntil: event.time.adding(seconds: terms.holdSeconds),
-                        promoted: false), cause: event.trace)
+                        line: line, price: terms.price, holdUntil: time.adding(seconds: terms.holdSeconds), promoted: false),
+                    cause: event.trace)
             case .waitlisted:
                 outgoing.publish(
                     .reservations, key: order.buyerId, subject: order.orderId, "waitlisted", time: time,
