@@ -35,7 +35,8 @@ public struct ReservationService: Service {
         let relay = Relay(context)
         let keeper = StockKeeper(context, relay: relay, sales: sales)
         let decisions = OrderDecisions(
-            sales: sales, catchUp: { try await salesTable.catchUp() }, keeper: keeper,
+            sales: sales, search: SaleSearch(now: context.now) { try await salesTable.catchUp() }, keeper: keeper,
+            refused: RefusedOrders(holder: context.newID(of: RefusedOrders.self)),
             decided: DecisionCounters(context.metrics))
         components = [
             relay,

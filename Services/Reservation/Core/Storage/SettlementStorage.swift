@@ -45,23 +45,17 @@ struct SettlementStorage: Sendable {
         ).map(ChangedOrder.init(row:))
     }
 
-    /// Ends orders that their own buyers took back: held, waiting or paid ones. `heldUnit` says which gave a unit back.
-    func cancel(
-        _ orders: [(id: OrderID, buyer: AccountID)], _ transaction: Transaction
-    ) async throws -> [(order: ChangedOrder, heldUnit: Bool)] {
+    /// Ends orders that their own buyers took back, held, waiting or paid ones; the caller holds them locked.
+    func cancel(_ orders: [OrderID], _ transaction: Transaction) async throws -> [ChangedOrder] {
         try await transaction.query(
             """
-            WITH ended AS (
-                SELECT o.order_id, o.state FROM orders o
-                JOIN unnest(\(orders.map(\.id)), \(orders.map(\.buyer))) AS k(order_id, buyer_id) USING (order_id, buyer_id)
-                WHERE o.state < 4 ORDER BY o.order_id FOR UPDATE OF o
-            )
-            UPDATE orders o SET state = 4, revision = o.revision + 1, refunded = ended.state = 3 FROM ended, stock s
-            WHERE o.order_id = ended.order_id AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
+            UPDATE orders o SET state = 4, revision = o.revision + 1, refunded = o.state = 3 FROM stock s
+            WHERE o.order_id = ANY(\(orders)) AND o.state < 4
+                AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
-                o.revision, ended.state
+                o.revision
             """
-        ).map { (try ChangedOrder(row: $0), try $0.get(10, as: Int16.self) != OrderState.waitlisted) }
+        ).map(ChangedOrder.init(row:))
     }
 
     /// Releases orders whose hold ran out more than `graceSeconds` ago by the database's clock. The grace lets a payment
