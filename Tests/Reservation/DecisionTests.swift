@@ -20,11 +20,13 @@ import Testing
     }
 
     func decided(
-        _ orders: [OrderInLog], _ stock: StockView, history: History = History()
+        _ orders: [OrderInLog], _ stock: StockView, cancellations: [CancellationInLog] = [],
+        history: History = History()
     ) -> (decisions: Decisions, left: StockView) {
         var stocks = [stock]
         let decisions = decide(
-            orders, lines: orders.map { _ in 0 }, keys: [key], terms: [terms], stocks: &stocks, history: history)
+            orders, lines: orders.map { _ in 0 }, keys: [key], terms: [terms], stocks: &stocks,
+            cancellations: cancellations, history: history)
         return (decisions, stocks[0])
     }
 
@@ -90,6 +92,85 @@ import Testing
         #expect(decisions.shortage == Shortage(key: key, wanted: 1))
     }
 
+    /// The cancellation of `order(number, by: buyer)`.
+    func cancellation(_ number: UInt64, by buyer: UInt64, offset: Int64) -> CancellationInLog {
+        CancellationInLog(
+            order: OrderOfBuyer(orderId: OrderID(high: 2, low: number), buyerId: AccountID(high: 3, low: buyer)),
+            time: Timestamp(seconds: 1000), offset: offset)
+    }
+
+    @Test func anOrderWhoseCancellationIsInTheBatchNeverHoldsAnything() {
+        // Behind the order, before it, and of a buyer whose order it is not.
+        let (decisions, left) = decided(
+            [order(2, by: 2), order(4, by: 4), order(6, by: 6)], two,
+            cancellations: [
+                cancellation(4, by: 4, offset: 1), cancellation(2, by: 2, offset: 3), cancellation(6, by: 7, offset: 7),
+            ])
+        #expect(decisions.outcomes == [.cancelled, .cancelled, .reserved])
+        #expect(decisions.ended.isEmpty && decisions.early.isEmpty)
+        #expect(left.units == 1)
+    }
+
+    @Test func aCancellationThatCameFirstEndsItsOrderWhetherOrNotThereIsStock() {
+        var history = History()
+        history.cancelled = [cancellation(1, by: 7, offset: 0).order]
+        let none = StockView(units: 0, places: 0, unitsElsewhere: 0, placesElsewhere: 0)
+        for stock in [two, none] {
+            let (decisions, left) = decided([order(1, by: 7), order(1, by: 7)], stock, history: history)
+            #expect(decisions.outcomes == [.cancelled, .none])
+            #expect(left == stock)
+        }
+    }
+
+    @Test func aCancellationOfAnOrderThatNobodyKnowsIsRememberedAndOneOfARefusedOrderIsNot() {
+        var history = History()
+        history.decided = [OrderID(high: 2, low: 2)]
+        let unknown = cancellation(1, by: 1, offset: 1)
+        let (decisions, _) = decided(
+            [], two, cancellations: [unknown, cancellation(2, by: 2, offset: 2)], history: history)
+        #expect(decisions.early == [unknown])
+        #expect(decisions.ended.isEmpty)
+    }
+
+    @Test func aBuyerWhoTakesAnOrderBackCanOrderAnewInTheSameBatchButNotBefore() {
+        var history = History()
+        let (old, buyer) = (OrderID(high: 2, low: 1), SaleBuyer(saleId: sale, buyerId: AccountID(high: 3, low: 7)))
+        history.decided = [old]
+        history.served = [buyer]
+        history.live = [old: buyer]
+        let (decisions, left) = decided(
+            [order(2, by: 7), order(4, by: 7), order(5, by: 7)], two,
+            cancellations: [cancellation(1, by: 7, offset: 3), cancellation(1, by: 7, offset: 6)], history: history)
+        #expect(decisions.outcomes == [.limitReached, .reserved, .limitReached])
+        #expect(decisions.ended == [old] && decisions.early.isEmpty)
+        // What comes back is not this batch's.
+        #expect(left.units == 1)
+    }
+
+    @Test func nobodyTakesBackTheOrderOfAnother() {
+        var history = History()
+        let old = OrderID(high: 2, low: 1)
+        history.decided = [old]
+        history.live = [old: SaleBuyer(saleId: sale, buyerId: AccountID(high: 3, low: 7))]
+        let (decisions, _) = decided([], two, cancellations: [cancellation(1, by: 8, offset: 1)], history: history)
+        #expect(decisions.ended.isEmpty && decisions.early.isEmpty)
+    }
+
+    @Test func cancellationsBehindAShortageComeWithTheNextBatch() {
+        var history = History()
+        let ids = [11, 12].map { OrderID(high: 2, low: $0) }
+        history.decided = Set(ids)
+        history.live = Dictionary(
+            uniqueKeysWithValues: ids.map { ($0, SaleBuyer(saleId: sale, buyerId: AccountID(high: 3, low: $0.low))) })
+        let stock = StockView(units: 1, places: 0, unitsElsewhere: 3, placesElsewhere: 0)
+        let (decisions, _) = decided(
+            [order(1, by: 1), order(3, by: 3)], stock,
+            cancellations: [cancellation(11, by: 11, offset: 2), cancellation(12, by: 12, offset: 4)], history: history)
+        #expect(decisions.outcomes == [.reserved])
+        #expect(decisions.shortage != nil)
+        #expect(decisions.ended == [ids[0]])
+    }
+
     @Test func anySplitOfALogIntoBatchesGivesTheSameAnswers() {
         var random = SplitMix(seed: 42)
         for _ in 0..<200 {
@@ -108,25 +189,62 @@ import Testing
                 let (decisions, after) = decided(part, left, history: history)
                 for (placed, outcome) in zip(part, decisions.outcomes) {
                     split.append(outcome)
-                    // As the service: who was refused is looked up while there is something to give.
-                    if !after.isExhausted { history.decided.insert(placed.order.orderId) }
+                    history.decided.insert(placed.order.orderId)
                     if outcome == .reserved || outcome == .waitlisted {
-                        history.decided.insert(placed.order.orderId)
                         history.served.insert(SaleBuyer(saleId: sale, buyerId: placed.order.buyerId))
                     }
                 }
                 left = after
             }
-            var seen: Set<OrderID> = []
-            for (placed, (one, other)) in zip(orders, zip(whole, split)) {
-                if seen.insert(placed.order.orderId).inserted {
-                    #expect(one == other)
-                } else {
-                    // Once more: nothing, or refused as before.
-                    #expect(one == .none && (other == .none || other.refusal != nil))
-                }
-            }
+            #expect(whole == split)
         }
+    }
+}
+
+@Suite struct RefusedMemoryTests {
+    @Test func whatIsExpectedIsKnownOnceItIsCommittedAndNotBefore() {
+        let ids = (0..<4).map { OrderID(high: 1, low: $0) }
+        var memory = RefusedMemory()
+        memory.expect([ids[0]], through: 10)
+        #expect(!memory.contains(ids[0]))
+        memory.settle(through: 10)
+        #expect(memory.contains(ids[0]))
+        // Rolled back: the database has not moved. What is tried next takes its place.
+        memory.expect([ids[1]], through: 20)
+        memory.settle(through: 10)
+        #expect(!memory.contains(ids[1]))
+        memory.expect([ids[2]], through: 20)
+        memory.settle(through: 20)
+        #expect(memory.contains(ids[2]) && !memory.contains(ids[1]))
+        memory.load([ids[3]])
+        #expect(memory.contains(ids[3]) && !memory.contains(ids[2]) && memory.count == 1)
+    }
+
+    @Test func theLastOnesAreKnownAndNoOthers() {
+        var random = SplitMix(seed: 7)
+        var memory = RefusedMemory(countMax: 3000)
+        var all: [OrderID] = []
+        for batch in 1...80 {
+            let ids = (0..<100).map { _ in OrderID(high: random.next() % 4, low: random.next()) }
+            all += ids
+            memory.expect(ids + ids.prefix(10), through: Int64(batch))
+            memory.settle(through: Int64(batch))
+        }
+        #expect(memory.count == 3000)
+        #expect(all.suffix(3000).allSatisfy(memory.contains))
+        #expect(!all.dropLast(3000).contains(where: memory.contains))
+    }
+
+    @Test func aMemoryThatIsFullIsStillSearchedAtOnce() {
+        var memory = RefusedMemory()
+        memory.load((0..<200_000).map { OrderID(high: 3, low: $0) })
+        let clock = ContinuousClock()
+        var found = 0
+        let took = clock.measure {
+            for number in 150_000..<250_000 where memory.contains(OrderID(high: 3, low: UInt64(number))) { found += 1 }
+        }
+        print("100,000 lookups among 200,000 refused orders: \(took)")
+        #expect(found == 50_000)
     }
 }
 

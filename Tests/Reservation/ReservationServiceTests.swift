@@ -122,6 +122,7 @@ import Testing
         try await pay(reserved[0], service)
         let late = try await service.events(OrderReleased.self, on: .reservations, count: 2)
         #expect(late.map(\.reason).contains(.paidTooLate))
+        #expect(late.map(\.line.orderRevision) == [2, 3])
         // The unit is free again, for one more.
         try await place([order(sale)], service)
         _ = try await service.events(OrderReserved.self, on: .reservations, count: 2)
@@ -200,16 +201,18 @@ import Testing
             orderId: .random(), saleId: .random(), batch: 1, variant: "mi3", buyerId: .random())
         let unknownVariant = OrderPlaced(
             orderId: .random(), saleId: sale.saleId, batch: 1, variant: "mi4", buyerId: .random())
-        try await place([unknownSale, unknownVariant], service)
+        let nameless = order(sale, id: OrderID(high: 0, low: 0))
+        try await place([unknownSale, unknownVariant, nameless], service)
         try await service.publish(.orders, key: AccountID.random(), good)
         try await place([order(sale)], service)
-        let dead = try await service.records(of: Topic.orders.deadLetters) { $0.count >= 3 }
+        let dead = try await service.records(of: Topic.orders.deadLetters) { $0.count >= 4 }
         let reasons = dead.map { record in
             record.header("stampede-dead-reason").map { String(decoding: $0, as: UTF8.self) } ?? ""
         }
         #expect(reasons.contains { $0.contains("published sale") })
         #expect(reasons.contains { $0.contains("variant that the sale offers") })
         #expect(reasons.contains { $0.contains("buyer's ID as the key") })
+        #expect(reasons.contains { $0.contains("orderId: expected a UUID that is not nil") })
         _ = try await service.events(OrderReserved.self, on: .reservations, count: 1)
         await service.stop()
     }

@@ -19,7 +19,8 @@ public struct ReservationService: Service {
         Migration(
             number: 1, name: "stock_and_orders",
             sql: String(decoding: PackageResources._001_stock_and_orders_sql, as: UTF8.self)),
-        PipelineSchema.commands(number: 2),
+        Migration(number: 2, name: "decisions", sql: PackageResources._002_decisions_sql),
+        PipelineSchema.commands(number: 3),
     ]
 
     public let components: [any Component]
@@ -34,7 +35,8 @@ public struct ReservationService: Service {
         let relay = Relay(context)
         let keeper = StockKeeper(context, relay: relay, sales: sales)
         let decisions = OrderDecisions(
-            sales: sales, catchUp: { try await salesTable.catchUp() }, keeper: keeper,
+            sales: sales, search: SaleSearch(now: context.now) { try await salesTable.catchUp() }, keeper: keeper,
+            refused: RefusedOrders(holder: context.newID(of: RefusedOrders.self)),
             decided: DecisionCounters(context.metrics))
         components = [
             relay,

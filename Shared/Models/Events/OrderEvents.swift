@@ -22,7 +22,7 @@ public struct OrderPlaced: EventPayload {
     }
 
     public init(json: JSONValue) throws(JSONError) {
-        orderId = try json.identifier("orderId")
+        orderId = try json.orderID()
         saleId = try json.identifier("saleId")
         batch = try json.batch()
         variant = try json.variant()
@@ -55,7 +55,7 @@ public struct OrderCancelled: EventPayload {
     }
 
     public init(json: JSONValue) throws(JSONError) {
-        orderId = try json.identifier("orderId")
+        orderId = try json.orderID()
         saleId = try json.identifier("saleId")
         buyerId = try json.identifier("buyerId")
     }
@@ -70,6 +70,13 @@ public struct OrderCancelled: EventPayload {
 }
 
 extension JSONValue {
+    /// What a publisher names an order. All zeros is what a program sends that forgot to make one.
+    func orderID() throws(JSONError) -> OrderID {
+        let id: OrderID = try identifier("orderId")
+        guard id.high | id.low != 0 else { throw JSONError(path: "orderId", expected: "a UUID that is not nil") }
+        return id
+    }
+
     func batch() throws(JSONError) -> Int { Int(try integer("batch", in: 1...Int64(Sale.batchesMax))) }
     func variant() throws(JSONError) -> String { try string("variant", bytesMax: Product.variantCodeBytesMax) }
 }

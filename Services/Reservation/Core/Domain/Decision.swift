@@ -8,6 +8,19 @@ struct OrderInLog: Sendable {
     let offset: Int64
 }
 
+/// An order by the name that its buyer gives it: nobody else can take it back.
+struct OrderOfBuyer: Hashable, Sendable {
+    let orderId: OrderID
+    let buyerId: AccountID
+}
+
+/// A buyer's cancellation at its place in the log.
+struct CancellationInLog: Sendable, Equatable {
+    let order: OrderOfBuyer
+    let time: Timestamp
+    let offset: Int64
+}
+
 /// What became of one record.
 enum Outcome: UInt8, CaseIterable, Sendable {
     /// Not an order, or one that was decided before: nothing is said about it.
@@ -18,11 +31,13 @@ enum Outcome: UInt8, CaseIterable, Sendable {
     case limitReached = 4
     case notOpen = 5
     case closed = 6
+    /// Ended before it began: its cancellation was there first, or came with it. It never held anything.
+    case cancelled = 7
 
     /// The reason of a refusal, nil for what is none.
     var refusal: OrderRejected.Reason? {
         switch self {
-        case .none, .reserved, .waitlisted: nil
+        case .none, .reserved, .waitlisted, .cancelled: nil
         case .soldOut: .soldOut
         case .limitReached: .limitReached
         case .notOpen: .notOpen
@@ -38,10 +53,14 @@ struct SaleBuyer: Hashable, Sendable {
 
 /// What was decided before and bears on a batch.
 struct History: Sendable {
-    /// Orders of the batch that have been decided.
+    /// Orders that the batch names, by themselves or in cancellations, and that have been decided.
     var decided: Set<OrderID> = []
     /// Buyers of the batch who hold, wait for or have bought a unit in a sale.
     var served: Set<SaleBuyer> = []
+    /// Orders that are not over yet and that the batch's cancellations name, with whom they are for.
+    var live: [OrderID: SaleBuyer] = [:]
+    /// Orders of the batch whose cancellations came in earlier batches.
+    var cancelled: Set<OrderOfBuyer> = []
 }
 
 /// Why a run ended before its last order: this stock is used up here, but not elsewhere.
@@ -55,29 +74,59 @@ struct Decisions: Sendable {
     /// One for each order that was decided: from the first up to the shortage, if there is one.
     var outcomes: [Outcome] = []
     var shortage: Shortage?
+    /// Orders of earlier batches that the batch's cancellations end.
+    var ended: [OrderID] = []
+    /// Cancellations that came before their orders: to be remembered.
+    var early: [CancellationInLog] = []
 }
 
-/// Answers orders in the order of the log.
+/// Answers orders and their cancellations in the order of the log.
+///
+/// An order whose cancellation is in the batch as well, before it or behind it, never holds anything. What a cancellation
+/// gives back is nobody's within the batch: it goes to the pool, and so to whoever waits first.
 ///
 /// - Parameters:
 ///   - stocks: what each order's stock has; used up as the orders take it. Indexed by `line`.
 ///   - lines: for each order the index of its stock and terms.
-/// - Returns: one outcome an order, `none` for one that has been decided, cut where a stock has run out here but not elsewhere: nobody is refused, and nobody
-///   is put on the waitlist, while a unit is free anywhere.
+///   - cancellations: those that lie among the orders, in the order of the log.
+/// - Returns: one outcome an order, `none` for one that has been decided, cut where a stock has run out here but not
+///   elsewhere: nobody is refused, and nobody is put on the waitlist, while a unit is free anywhere.
 func decide(
     _ orders: [OrderInLog], lines: [Int], keys: [StockKey], terms: [Terms], stocks: inout [StockView],
-    history: History
+    cancellations: [CancellationInLog] = [], history: History
 ) -> Decisions {
     var decisions = Decisions()
     decisions.outcomes.reserveCapacity(orders.count)
     var given: Set<OrderID> = []
-    var served: Set<SaleBuyer> = []
+    var served = history.served
+    let takenBack = history.cancelled.union(cancellations.map(\.order))
+    var live = history.live
+    var rest = cancellations[...]
+    func cancel(before offset: Int64) {
+        while let next = rest.first, next.offset < offset {
+            rest.removeFirst()
+            let id = next.order.orderId
+            if let buyer = live[id] {
+                guard buyer.buyerId == next.order.buyerId else { continue }
+                live[id] = nil
+                served.remove(buyer)
+                decisions.ended.append(id)
+            } else if !history.decided.contains(id) {
+                decisions.early.append(next)
+            }
+        }
+    }
     for (index, placed) in orders.enumerated() {
         let line = lines[index]
         let terms = terms[line]
         let order = placed.order
+        cancel(before: placed.offset)
         guard !history.decided.contains(order.orderId), given.insert(order.orderId).inserted else {
             decisions.outcomes.append(.none)
+            continue
+        }
+        if takenBack.contains(OrderOfBuyer(orderId: order.orderId, buyerId: order.buyerId)) {
+            decisions.outcomes.append(.cancelled)
             continue
         }
         if placed.time < terms.opensAt {
@@ -93,7 +142,7 @@ func decide(
             continue
         }
         let buyer = SaleBuyer(saleId: order.saleId, buyerId: order.buyerId)
-        if history.served.contains(buyer) || served.contains(buyer) {
+        if served.contains(buyer) {
             decisions.outcomes.append(.limitReached)
             continue
         }
@@ -107,10 +156,12 @@ func decide(
         } else {
             let wanted = Int64(lines[index...].count { $0 == line })
             decisions.shortage = Shortage(key: keys[line], wanted: wanted)
-            return decisions
+            break
         }
         decisions.outcomes.append(outcome)
         served.insert(buyer)
     }
+    if decisions.shortage == nil { cancel(before: .max) }
+    decisions.early.removeAll { given.contains($0.order.orderId) }
     return decisions
 }

@@ -26,9 +26,9 @@ struct DecisionCounters: Sendable {
 
 struct OrderDecisions: EventHandler {
     let sales: SaleTable
-    /// Brings the table of sales up to date with its topic.
-    let catchUp: @Sendable () async throws -> Void
+    let search: SaleSearch
     let keeper: StockKeeper
+    let refused: RefusedOrders
     let storage = DecisionStorage()
     let settlement = SettlementStorage()
     let decided: DecisionCounters
@@ -36,6 +36,13 @@ struct OrderDecisions: EventHandler {
     private enum Input: Sendable {
         case placed(OrderPlaced)
         case cancelled(OrderCancelled)
+
+        var buyerId: AccountID {
+            switch self {
+            case .placed(let order): order.buyerId
+            case .cancelled(let order): order.buyerId
+            }
+        }
     }
 
     func apply(_ batch: EventBatch, _ step: Step) async throws {
@@ -44,61 +51,31 @@ struct OrderDecisions: EventHandler {
             type == OrderPlaced.type ? .placed(try OrderPlaced(json: json)) : .cancelled(try OrderCancelled(json: json))
         }
         batch.keep(inputs)
-        // A run of orders, or a run of cancellations: whichever comes first. The other waits for the next step.
-        var placed: [OrderInLog] = []
-        var cancelled: [OrderCancelled] = []
-        for input in inputs {
-            switch input.value {
-            case .placed(let order):
-                if !cancelled.isEmpty { return try await end(cancelled, before: input.offset, step) }
-                guard input.key.flatMap(AccountID.init(text:)) == order.buyerId else {
-                    step.dead(input, reason: "expected the buyer's ID as the key")
-                    continue
-                }
-                placed.append(OrderInLog(order: order, time: input.time, offset: input.offset))
-            case .cancelled(let order):
-                guard input.key.flatMap(AccountID.init(text:)) == order.buyerId else {
-                    step.dead(input, reason: "expected the buyer's ID as the key")
-                    continue
-                }
-                if !placed.isEmpty {
-                    step.stop(before: input.offset)
-                    return try await decideOrders(placed, inputs, batch, step)
-                }
-                cancelled.append(order)
-            }
-        }
-        if !cancelled.isEmpty { return try await end(cancelled, before: nil, step) }
-        try await decideOrders(placed, inputs, batch, step)
-    }
-
-    // MARK: Orders
-
-    private func decideOrders(
-        _ placed: [OrderInLog], _ inputs: [Incoming<Input>], _ batch: EventBatch, _ step: Step
-    ) async throws {
-        var plan = try await plan(placed, inputs, step)
-        if plan.orders.isEmpty { return }
+        var plan = try plan(inputs, batch, step)
+        if plan.orders.isEmpty && plan.cancellations.isEmpty { return }
         let partition = batch.partition
-        let (found, known) = try await storage.begin(
-            plan.keys, partition: partition, orders: plan.orders.map(\.order.orderId), step.transaction)
+        let ids = plan.orders.map(\.order.orderId)
+        let situation = try await storage.begin(
+            plan.keys, partition: partition, orders: ids, cancellations: plan.cancellations, step.transaction)
         for (index, key) in plan.keys.enumerated() {
-            guard let stock = found[key], stock.revision >= plan.revisions[index] else {
+            guard let stock = situation.stocks[key], stock.revision >= plan.revisions[index] else {
                 let sale = sales[key.saleId]
                 throw TryAgain { if let sale { try await keeper.take(sale) } }
             }
             plan.stocks[index] = stock.view
         }
-        var history = History(decided: known)
+        try await refused.follow(partition, situation.refused, storage, step)
+        var history = History(
+            decided: situation.decided, live: situation.live, cancelled: situation.cancelled)
+        history.decided.formUnion(refused.known(ids, partition))
+        history.decided.formUnion(refused.known(plan.cancellations.lazy.map(\.order.orderId), partition))
         let before = plan.stocks
         if before.contains(where: { !$0.isExhausted }) {
-            let (served, refused) = try await storage.history(
-                plan.orders.map(\.order), keys: plan.keys, step.transaction)
-            history.served = served
-            history.decided.formUnion(refused)
+            history.served = try await storage.served(plan.orders.map(\.order), step.transaction)
         }
         let decisions = decide(
-            plan.orders, lines: plan.lines, keys: plan.keys, terms: plan.terms, stocks: &plan.stocks, history: history)
+            plan.orders, lines: plan.lines, keys: plan.keys, terms: plan.terms, stocks: &plan.stocks,
+            cancellations: plan.cancellations, history: history)
         if let shortage = decisions.shortage {
             // Nothing before it to keep: fetch what is missing now. Otherwise keep what is decided, then fetch.
             guard !decisions.outcomes.isEmpty else {
@@ -106,12 +83,17 @@ struct OrderDecisions: EventHandler {
             }
             step.stop(before: plan.orders[decisions.outcomes.count].offset)
         }
+        try await end(decisions.ended, withUnit: situation.withUnit, inputs, step)
+        let came = zip(plan.orders, decisions.outcomes).filter { $1 == .cancelled }.map(\.0.order.orderId)
+        step.transaction.finish(
+            storage.keepEarly(decisions.early, came: situation.cancelled.isEmpty ? [] : came, now: step.now))
         try keep(decisions.outcomes, plan, inputs, before: before, batch, step)
     }
 
-    /// The orders that can be decided, with the stocks that they are for.
+    /// What can be decided, in the order of the log, with the stocks that the orders are for.
     private struct Plan {
         var orders: [OrderInLog] = []
+        var cancellations: [CancellationInLog] = []
         var lines: [Int] = []
         var keys: [StockKey] = []
         var terms: [Terms] = []
@@ -119,32 +101,42 @@ struct OrderDecisions: EventHandler {
         var stocks: [StockView] = []
     }
 
-    private func plan(_ placed: [OrderInLog], _ inputs: [Incoming<Input>], _ step: Step) async throws -> Plan {
+    private func plan(_ inputs: [Incoming<Input>], _ batch: EventBatch, _ step: Step) throws -> Plan {
         var plan = Plan()
-        plan.orders.reserveCapacity(placed.count)
+        plan.orders.reserveCapacity(inputs.count)
         var indexes: [StockKey: Int] = [:]
-        var hasCaughtUp = false
-        for order in placed {
-            let key = StockKey(saleId: order.order.saleId, batch: order.order.batch, variant: order.order.variant)
+        for input in inputs {
+            guard input.key.flatMap(AccountID.init(text:)) == input.value.buyerId else {
+                step.dead(input, reason: "expected the buyer's ID as the key")
+                continue
+            }
+            let order: OrderPlaced
+            switch input.value {
+            case .placed(let placed): order = placed
+            case .cancelled(let cancelled):
+                plan.cancellations.append(
+                    CancellationInLog(
+                        order: OrderOfBuyer(orderId: cancelled.orderId, buyerId: cancelled.buyerId), time: input.time,
+                        offset: input.offset))
+                continue
+            }
+            let key = StockKey(saleId: order.saleId, batch: order.batch, variant: order.variant)
             if let last = plan.lines.last, plan.keys[last] == key {
                 plan.lines.append(last)
             } else if let index = indexes[key] {
                 plan.lines.append(index)
             } else {
-                if sales[key.saleId] == nil, !hasCaughtUp {
-                    // The sale may have been published just now: its record is older than this order.
-                    try await catchUp()
-                    hasCaughtUp = true
-                }
-                guard let sale = sales[key.saleId], let terms = sale.terms(batch: key.batch, variant: key.variant)
-                else {
-                    if let input = inputs.first(where: { $0.offset == order.offset }) {
-                        step.dead(
-                            input,
-                            reason: sales[key.saleId] == nil
-                                ? "saleId: expected a published sale"
-                                : "expected a batch and a variant that the sale offers")
+                guard let sale = sales[key.saleId] else {
+                    // It may have been published just now: its record is older than this order.
+                    guard search.isComplete(for: input.offset, of: batch.partition, at: input.time) else {
+                        let (partition, next) = (batch.partition, batch.nextOffset)
+                        throw TryAgain { try await search.complete(before: next, of: partition) }
                     }
+                    step.dead(input, reason: "saleId: expected a published sale")
+                    continue
+                }
+                guard let terms = sale.terms(batch: key.batch, variant: key.variant) else {
+                    step.dead(input, reason: "expected a batch and a variant that the sale offers")
                     continue
                 }
                 indexes[key] = plan.keys.count
@@ -154,7 +146,7 @@ struct OrderDecisions: EventHandler {
                 plan.revisions.append(sale.revision)
                 plan.stocks.append(StockView(units: 0, places: 0, unitsElsewhere: 0, placesElsewhere: 0))
             }
-            plan.orders.append(order)
+            plan.orders.append(OrderInLog(order: order, time: input.time, offset: input.offset))
         }
         return plan
     }
@@ -163,6 +155,7 @@ struct OrderDecisions: EventHandler {
         _ outcomes: [Outcome], _ plan: Plan, _ inputs: [Incoming<Input>], before: [StockView], _ batch: EventBatch,
         _ step: Step
     ) throws {
+        if outcomes.isEmpty { return }
         var holdUntil: [Timestamp?] = []
         holdUntil.reserveCapacity(outcomes.count)
         var codes = [UInt8](repeating: 0, count: Int((plan.orders[outcomes.count - 1].offset - batch.firstOffset) + 1))
@@ -170,7 +163,7 @@ struct OrderDecisions: EventHandler {
             let placed = plan.orders[index]
             codes[Int(placed.offset - batch.firstOffset)] = outcome.rawValue
             holdUntil.append(
-                outcome == .reserved ? placed.time.adding(seconds: plan.terms[plan.lines[index]].holdSeconds) : nil)
+                outcome == .reserved ? step.now.adding(seconds: plan.terms[plan.lines[index]].holdSeconds) : nil)
         }
         var used: [StockKey: StockView] = [:]
         for (index, key) in plan.keys.enumerated() where plan.stocks[index] != before[index] {
@@ -181,10 +174,15 @@ struct OrderDecisions: EventHandler {
                 keeper.look(key, lastOrder: inputs.last { $0.offset == offset }?.trace)
             }
         }
+        let refusals = refusals(plan.orders, lines: plan.lines, keys: plan.keys, outcomes: outcomes)
         step.transaction.finish(
             storage.keep(
                 plan.orders, outcomes: outcomes, holdUntil: holdUntil, partition: batch.partition, used: used,
-                refusals: refusals(plan.orders, lines: plan.lines, keys: plan.keys, outcomes: outcomes)))
+                refusals: refusals))
+        if let through = refusals.map(\.lastOffset).max() {
+            refused.expect(refusals.flatMap(\.orderIds), through: through, batch.partition)
+            step.transaction.finish(storage.hold(refused.holder, batch.partition, through: through))
+        }
         let lines = zip(plan.keys, plan.terms).map {
             Decided.Line(
                 saleId: $0.saleId, batch: $0.batch, variant: $0.variant, brandId: $1.brandId, price: $1.price,
@@ -219,12 +217,17 @@ struct OrderDecisions: EventHandler {
                 outgoing.publish(
                     .reservations, key: order.buyerId, subject: order.orderId, "reserved", time: time,
                     OrderReserved(
-                        line: line, price: terms.price, holdUntil: event.time.adding(seconds: terms.holdSeconds),
-                        promoted: false), cause: event.trace)
+                        line: line, price: terms.price, holdUntil: time.adding(seconds: terms.holdSeconds),
+                        promoted: false),
+                    cause: event.trace)
             case .waitlisted:
                 outgoing.publish(
                     .reservations, key: order.buyerId, subject: order.orderId, "waitlisted", time: time,
                     OrderWaitlisted(line: line), cause: event.trace)
+            case .cancelled:
+                outgoing.publish(
+                    .reservations, key: order.buyerId, subject: order.orderId, "released", time: time,
+                    OrderReleased(line: line, reason: .cancelled), cause: event.trace)
             case .soldOut, .limitReached, .notOpen, .closed:
                 guard let reason = outcome.refusal else { continue }
                 outgoing.publish(
@@ -236,11 +239,17 @@ struct OrderDecisions: EventHandler {
 
     // MARK: Cancellations
 
-    private func end(_ cancelled: [OrderCancelled], before offset: Int64?, _ step: Step) async throws {
-        if let offset { step.stop(before: offset) }
-        let ended = try await settlement.cancel(
-            cancelled.map { ($0.orderId, $0.buyerId) }, step.transaction)
-        keeper.publishReleased(ended.map(\.order), reason: .cancelled, step)
-        keeper.giveBack(ended.filter(\.heldUnit).map(\.order), step)
+    /// Ends orders of earlier batches that their buyers took back. Their units go to the pool.
+    private func end(
+        _ ids: [OrderID], withUnit: Set<OrderID>, _ inputs: [Incoming<Input>], _ step: Step
+    ) async throws {
+        if ids.isEmpty { return }
+        let ended = try await settlement.cancel(ids, step.transaction)
+        var causes: [OrderID: TraceContext] = [:]
+        for input in inputs {
+            if case .cancelled(let order) = input.value, let trace = input.trace { causes[order.orderId] = trace }
+        }
+        keeper.publishReleased(ended, reason: .cancelled, causes: causes, step)
+        keeper.giveBack(ended.filter { withUnit.contains($0.line.orderId) }, step)
     }
 }

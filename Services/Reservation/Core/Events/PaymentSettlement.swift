@@ -40,8 +40,8 @@ struct PaymentSettlement: EventHandler {
                     OrderConfirmed(line: order.line), cause: traces[order.line.orderId])
             }
             if confirmed.count < paid.count {
-                // Held no more: the money has to go back. Confirmed before: the event came twice.
-                for order in try await settlement.released(paid, step.transaction) {
+                // Held no more: the money has to go back. Confirmed or told before: the event came twice.
+                for order in try await settlement.paidTooLate(paid, step.transaction) {
                     step.publish(
                         .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/paid-too-late",
                         OrderReleased(line: order.line, reason: .paidTooLate), cause: traces[order.line.orderId])

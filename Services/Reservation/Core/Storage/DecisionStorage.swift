@@ -10,15 +10,58 @@ struct DecisionStorage: Sendable {
         let revision: Int64
     }
 
-    /// The stocks' state, this partition's leases locked, and which of the orders were decided before. One round trip.
-    /// A stock that is not there yet has no entry.
+    /// What a batch finds, its leases and the orders that it may end locked.
+    struct Situation: Sendable {
+        /// A stock that is not there yet has no entry.
+        var stocks: [StockKey: Found] = [:]
+        /// Orders of the batch, or named by its cancellations, that have a row.
+        var decided: Set<OrderID> = []
+        /// Those that its cancellations name and that are not over.
+        var live: [OrderID: SaleBuyer] = [:]
+        /// Those of them that hold a unit or have bought it: it goes back.
+        var withUnit: Set<OrderID> = []
+        /// Orders whose cancellations were there first.
+        var cancelled: Set<OrderOfBuyer> = []
+        /// Whose memory of this partition's refusals is complete, and the offset of the last of them.
+        var refused: (holder: Identifier<RefusedOrders>, through: Int64)?
+    }
+
+    /// One round trip, two where there are cancellations. They lock their orders first, then the pools that they go back
+    /// to, then the leases: whoever holds a lease never waits for a pool.
     func begin(
-        _ keys: [StockKey], partition: Int32, orders: [OrderID], _ transaction: Transaction
-    ) async throws -> (stocks: [StockKey: Found], decided: Set<OrderID>) {
+        _ keys: [StockKey], partition: Int32, orders: [OrderID], cancellations: [CancellationInLog],
+        _ transaction: Transaction
+    ) async throws -> Situation {
+        var situation = Situation()
+        var pools: Set<StockKey> = []
+        if !cancellations.isEmpty {
+            let rows = try await transaction.query(
+                """
+                SELECT order_id, buyer_id, sale_id, batch, variant, state FROM orders
+                WHERE order_id = ANY(\(cancellations.map(\.order.orderId))) ORDER BY order_id FOR UPDATE
+                """)
+            for row in rows {
+                let (id, state): (OrderID, Int16) = (try row.get(0), try row.get(5))
+                situation.decided.insert(id)
+                guard state != OrderState.released else { continue }
+                let saleId: SaleID = try row.get(2)
+                situation.live[id] = SaleBuyer(saleId: saleId, buyerId: try row.get(1))
+                if state != OrderState.waitlisted { situation.withUnit.insert(id) }
+                pools.insert(
+                    StockKey(saleId: saleId, batch: Int(try row.get(3, as: Int32.self)), variant: try row.get(4)))
+            }
+        }
         let saleIds = keys.map(\.saleId)
         let batches = keys.map { Int32($0.batch) }
         let variants = keys.map(\.variant)
+        let locked = Array(pools)
         let results = try await transaction.pipeline([
+            """
+            SELECT s.sale_id FROM stock s
+            JOIN unnest(\(locked.map(\.saleId)), \(locked.map { Int32($0.batch) }), \(locked.map(\.variant)))
+                AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
+            ORDER BY s.sale_id, s.batch, s.variant FOR UPDATE OF s
+            """,
             """
             SELECT l.sale_id FROM leases l
             JOIN unnest(\(saleIds), \(batches), \(variants)) AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
@@ -38,50 +81,103 @@ struct DecisionStorage: Sendable {
                 AND own.log_partition = \(partition)
             """,
             "SELECT order_id FROM orders WHERE order_id = ANY(\(orders))",
+            "SELECT order_id, buyer_id FROM early_cancellations WHERE order_id = ANY(\(orders))",
+            "SELECT holder, through FROM refused_memory WHERE log_partition = \(partition)",
         ])
-        var stocks: [StockKey: Found] = [:]
-        for row in results[1] {
+        for row in results[2] {
             let key = StockKey(
                 saleId: try row.get(0), batch: Int(try row.get(1, as: Int32.self)), variant: try row.get(2))
             let view = StockView(
                 units: try row.get(6), places: try row.get(7),
                 unitsElsewhere: try row.get(4, as: Int64.self) + row.get(8, as: Int64.self),
                 placesElsewhere: try row.get(5, as: Int64.self) + row.get(9, as: Int64.self))
-            stocks[key] = Found(view: view, revision: try row.get(3))
+            situation.stocks[key] = Found(view: view, revision: try row.get(3))
         }
-        var decided: Set<OrderID> = []
-        for row in results[2] { decided.insert(try row.get(0)) }
-        return (stocks, decided)
+        for row in results[3] { situation.decided.insert(try row.get(0)) }
+        for row in results[4] {
+            situation.cancelled.insert(OrderOfBuyer(orderId: try row.get(0), buyerId: try row.get(1)))
+        }
+        if let row = results[5].first { situation.refused = (try row.get(0), try row.get(1)) }
+        return situation
     }
 
-    /// Buyers who are served already, and orders that were refused before: asked only while there is something to give.
-    func history(
-        _ orders: [OrderPlaced], keys: [StockKey], _ transaction: Transaction
-    ) async throws -> (served: Set<SaleBuyer>, refused: Set<OrderID>) {
-        let ids = orders.map(\.orderId)
-        guard let least = ids.min(), let greatest = ids.max() else { return ([], []) }
-        let results = try await transaction.pipeline([
+    /// Buyers who are served already: asked only while there is something to give.
+    func served(_ orders: [OrderPlaced], _ transaction: Transaction) async throws -> Set<SaleBuyer> {
+        let rows = try await transaction.query(
             """
             SELECT o.sale_id, o.buyer_id FROM unnest(\(orders.map(\.saleId)), \(orders.map(\.buyerId))) AS k(sale_id, buyer_id)
             JOIN orders o ON o.sale_id = k.sale_id AND o.buyer_id = k.buyer_id AND o.state < 4
-            """,
-            // Few: IDs of version 7 are made in the order of time, and refusals lie before what comes now.
-            """
-            SELECT r.order_ids FROM refusals r
-            JOIN unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
-                AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
-            WHERE r.order_id_max >= \(least) AND r.order_id_min <= \(greatest)
-            """,
-        ])
+            """)
         var served: Set<SaleBuyer> = []
-        for row in results[0] { served.insert(SaleBuyer(saleId: try row.get(0), buyerId: try row.get(1))) }
-        let asked = Set(ids)
-        var refused: Set<OrderID> = []
-        for row in results[1] {
-            for id: OrderID in PackedIdentifiers.unpack(try row.get(0)) where asked.contains(id) { refused.insert(id) }
-        }
-        return (served, refused)
+        for row in rows { served.insert(SaleBuyer(saleId: try row.get(0), buyerId: try row.get(1))) }
+        return served
     }
+
+    /// The orders that a partition refused last, at least `RefusedMemory.countMin` if there are as many.
+    func refused(_ partition: Int32, _ transaction: Transaction) async throws -> [OrderID] {
+        let bytesMin = Int64(RefusedMemory.countMin * PackedIdentifiers.bytesEach)
+        let rows = try await transaction.query(
+            """
+            SELECT order_ids FROM (
+                SELECT first_offset, order_ids, octet_length(order_ids) AS size,
+                    sum(octet_length(order_ids)) OVER (ORDER BY first_offset DESC, sale_id, batch, variant) AS upto
+                FROM (SELECT first_offset, sale_id, batch, variant, order_ids FROM refusals
+                    WHERE log_partition = \(partition)
+                    ORDER BY first_offset DESC LIMIT \(Int64(RefusedMemory.countMin))) AS last
+            ) AS counted
+            WHERE upto - size < \(bytesMin) ORDER BY first_offset
+            """)
+        return try rows.flatMap { PackedIdentifiers.unpack(try $0.get(0)) }
+    }
+
+    /// Notes whose memory of the partition's refusals is complete.
+    func hold(_ holder: Identifier<RefusedOrders>, _ partition: Int32, through: Int64) -> SQL {
+        """
+        INSERT INTO refused_memory (log_partition, holder, through) VALUES (\(partition), \(holder), \(through))
+        ON CONFLICT (log_partition) DO UPDATE SET holder = excluded.holder, through = excluded.through
+        """
+    }
+
+    /// Cancellations of orders that are not there yet are remembered for as long as the topic may still hold the order, and
+    /// so many of one buyer. Whose order has come is forgotten.
+    func keepEarly(
+        _ early: [CancellationInLog], came orders: [OrderID], now: Timestamp
+    ) -> [SQL] {
+        var statements: [SQL] = []
+        if !orders.isEmpty {
+            statements.append("DELETE FROM early_cancellations WHERE order_id = ANY(\(orders))")
+        }
+        if early.isEmpty { return statements }
+        let buyers = Array(Set(early.map(\.order.buyerId)))
+        let oldest = now.adding(seconds: -Self.earlySeconds)
+        return statements + [
+            """
+            DELETE FROM early_cancellations WHERE ctid = ANY(ARRAY(
+                SELECT ctid FROM early_cancellations WHERE cancelled_at < \(oldest)
+                ORDER BY cancelled_at LIMIT \(Int64(Self.forgottenMax)) FOR UPDATE SKIP LOCKED))
+            """,
+            """
+            INSERT INTO early_cancellations (order_id, buyer_id, cancelled_at)
+            SELECT * FROM unnest(\(early.map(\.order.orderId)), \(early.map(\.order.buyerId)), \(early.map(\.time)))
+            ON CONFLICT DO NOTHING
+            """,
+            """
+            DELETE FROM early_cancellations e USING (
+                SELECT order_id, buyer_id,
+                    row_number() OVER (PARTITION BY buyer_id ORDER BY cancelled_at DESC, order_id DESC) AS place
+                FROM early_cancellations WHERE buyer_id = ANY(\(buyers))
+            ) AS counted
+            WHERE (e.order_id, e.buyer_id) = (counted.order_id, counted.buyer_id) AND counted.place > \(Self.earlyMax)
+            """,
+        ]
+    }
+
+    /// As long as the topic `orders` keeps its records.
+    static let earlySeconds: Int64 = 7 * 86_400
+    /// Of one buyer; beyond it the oldest are forgotten.
+    static let earlyMax: Int64 = 100
+    /// Taken out at once, of those that are too old.
+    private static let forgottenMax = 10_000
 
     /// The statements that keep a batch's decisions; they go out with the commit.
     func keep(
@@ -101,7 +197,7 @@ struct DecisionStorage: Sendable {
                 WHERE (l.sale_id, l.batch, l.variant) = (k.sale_id, k.batch, k.variant) AND l.log_partition = \(partition)
                 """)
         }
-        let kept = outcomes.indices.filter { outcomes[$0] == .reserved || outcomes[$0] == .waitlisted }
+        let kept = outcomes.indices.filter { outcomes[$0].state != nil }
         if !kept.isEmpty {
             statements.append(
                 """
@@ -111,7 +207,7 @@ struct DecisionStorage: Sendable {
                 FROM unnest(\(kept.map { orders[$0].order.orderId }), \(kept.map { orders[$0].order.saleId }),
                     \(kept.map { orders[$0].order.buyerId }), \(kept.map { Int32(orders[$0].order.batch) }),
                     \(kept.map { orders[$0].order.variant }),
-                    \(kept.map { outcomes[$0] == .reserved ? OrderState.reserved : OrderState.waitlisted }),
+                    \(kept.compactMap { outcomes[$0].state }),
                     \(kept.map { orders[$0].offset }), \(kept.map { orders[$0].time }), \(kept.map { holdUntil[$0] }))
                     AS k(order_id, sale_id, buyer_id, batch, variant, state, log_offset, ordered_at, hold_until)
                 """)
@@ -141,8 +237,22 @@ enum OrderState {
     static let released: Int16 = 4
 }
 
+extension Outcome {
+    /// `orders.state` of a new order; nil where it gets no row.
+    fileprivate var state: Int16? {
+        switch self {
+        case .reserved: OrderState.reserved
+        case .waitlisted: OrderState.waitlisted
+        case .cancelled: OrderState.released
+        case .none, .soldOut, .limitReached, .notOpen, .closed: nil
+        }
+    }
+}
+
 /// Identifiers one after the other, 16 bytes each, high byte first.
 enum PackedIdentifiers {
+    static let bytesEach = 16
+
     static func pack<Kind>(_ identifiers: [Identifier<Kind>]) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(identifiers.count * 16)

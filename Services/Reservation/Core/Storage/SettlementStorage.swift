@@ -10,10 +10,11 @@ struct SettlementStorage: Sendable {
     func confirm(_ orders: [OrderID], _ transaction: Transaction) async throws -> [ChangedOrder] {
         try await transaction.query(
             """
-            UPDATE orders o SET state = 3 FROM stock s
+            UPDATE orders o SET state = 3, revision = o.revision + 1 FROM stock s
             WHERE o.order_id = ANY(\(orders)) AND o.state = 1
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
-            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency
+            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
+                o.revision
             """
         ).map(ChangedOrder.init(row:))
     }
@@ -22,42 +23,39 @@ struct SettlementStorage: Sendable {
     func release(_ orders: [OrderID], _ transaction: Transaction) async throws -> [ChangedOrder] {
         try await transaction.query(
             """
-            UPDATE orders o SET state = 4 FROM stock s
+            UPDATE orders o SET state = 4, revision = o.revision + 1 FROM stock s
             WHERE o.order_id = ANY(\(orders)) AND o.state = 1
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
-            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency
-            """
-        ).map(ChangedOrder.init(row:))
-    }
-
-    /// Orders of these that exist and no longer hold a unit.
-    func released(_ orders: [OrderID], _ transaction: Transaction) async throws -> [ChangedOrder] {
-        try await transaction.query(
-            """
-            SELECT o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency
-            FROM orders o JOIN stock s USING (sale_id, batch, variant)
-            WHERE o.order_id = ANY(\(orders)) AND o.state = 4
-            """
-        ).map(ChangedOrder.init(row:))
-    }
-
-    /// Ends orders that their own buyers took back: held, waiting or paid ones. `heldUnit` says which gave a unit back.
-    func cancel(
-        _ orders: [(id: OrderID, buyer: AccountID)], _ transaction: Transaction
-    ) async throws -> [(order: ChangedOrder, heldUnit: Bool)] {
-        try await transaction.query(
-            """
-            WITH ended AS (
-                SELECT o.order_id, o.state FROM orders o
-                JOIN unnest(\(orders.map(\.id)), \(orders.map(\.buyer))) AS k(order_id, buyer_id) USING (order_id, buyer_id)
-                WHERE o.state < 4 ORDER BY o.order_id FOR UPDATE OF o
-            )
-            UPDATE orders o SET state = 4 FROM ended, stock s
-            WHERE o.order_id = ended.order_id AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
-                ended.state
+                o.revision
             """
-        ).map { (try ChangedOrder(row: $0), try $0.get(9, as: Int16.self) != OrderState.waitlisted) }
+        ).map(ChangedOrder.init(row:))
+    }
+
+    /// Orders of these that ended before they were paid for, each told of once: their money has to go back.
+    func paidTooLate(_ orders: [OrderID], _ transaction: Transaction) async throws -> [ChangedOrder] {
+        try await transaction.query(
+            """
+            UPDATE orders o SET refunded = true, revision = o.revision + 1 FROM stock s
+            WHERE o.order_id = ANY(\(orders)) AND o.state = 4 AND NOT o.refunded
+                AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
+            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
+                o.revision
+            """
+        ).map(ChangedOrder.init(row:))
+    }
+
+    /// Ends orders that their own buyers took back, held, waiting or paid ones; the caller holds them locked.
+    func cancel(_ orders: [OrderID], _ transaction: Transaction) async throws -> [ChangedOrder] {
+        try await transaction.query(
+            """
+            UPDATE orders o SET state = 4, revision = o.revision + 1, refunded = o.state = 3 FROM stock s
+            WHERE o.order_id = ANY(\(orders)) AND o.state < 4
+                AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
+            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
+                o.revision
+            """
+        ).map(ChangedOrder.init(row:))
     }
 
     /// Releases orders whose hold ran out more than `graceSeconds` ago by the database's clock. The grace lets a payment
@@ -70,9 +68,10 @@ struct SettlementStorage: Sendable {
                 WHERE state = 1 AND hold_until < now() - make_interval(secs => \(graceSeconds)::bigint)
                 ORDER BY hold_until LIMIT \(Self.maximumExpired) FOR UPDATE SKIP LOCKED
             )
-            UPDATE orders o SET state = 4 FROM ended, stock s
+            UPDATE orders o SET state = 4, revision = o.revision + 1 FROM ended, stock s
             WHERE o.order_id = ended.order_id AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
-            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency
+            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
+                o.revision
             """
         ).map(ChangedOrder.init(row:))
     }

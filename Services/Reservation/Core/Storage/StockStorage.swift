@@ -117,7 +117,8 @@ struct StockStorage: Sendable {
                 ORDER BY ordered_at, log_partition, log_offset
                 LIMIT (SELECT least(pool, 5000) FROM free) FOR UPDATE SKIP LOCKED
             ), promoted AS (
-                UPDATE orders o SET state = 1, hold_until = now() + make_interval(secs => free.hold_seconds)
+                UPDATE orders o SET state = 1, revision = o.revision + 1,
+                    hold_until = now() + make_interval(secs => free.hold_seconds)
                 FROM chosen, free WHERE o.order_id = chosen.order_id
                 RETURNING o.*
             ), taken AS (
@@ -126,7 +127,8 @@ struct StockStorage: Sendable {
                     AND EXISTS (SELECT 1 FROM promoted)
                 RETURNING 1
             )
-            SELECT o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency
+            SELECT o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
+                o.revision
             FROM promoted o JOIN stock s USING (sale_id, batch, variant)
             ORDER BY o.ordered_at, o.log_partition, o.log_offset
             """)
@@ -164,11 +166,12 @@ struct StockStorage: Sendable {
 }
 
 extension ChangedOrder {
-    /// From `order_id, sale_id, batch, variant, buyer_id, brand_id, hold_until, price, currency`.
+    /// From `order_id, sale_id, batch, variant, buyer_id, brand_id, hold_until, price, currency, revision`.
     init(row: Row) throws {
         line = OrderLine(
             orderId: try row.get(0), saleId: try row.get(1), batch: Int(try row.get(2, as: Int32.self)),
-            variant: try row.get(3), buyerId: try row.get(4), brandId: try row.get(5))
+            variant: try row.get(3), buyerId: try row.get(4), brandId: try row.get(5),
+            orderRevision: Int(try row.get(9, as: Int32.self)))
         holdUntil = try row.get(6)
         price = Money(try row.get(7), Currency(try row.get(8, as: String.self)) ?? .cny)
     }
