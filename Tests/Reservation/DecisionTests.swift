@@ -137,7 +137,7 @@ import Testing
         let (old, buyer) = (OrderID(high: 2, low: 1), SaleBuyer(saleId: sale, buyerId: AccountID(high: 3, low: 7)))
         history.decided = [old]
         history.served = [buyer]
-        history.live = [old: buyer]
+        history.live = [old: LiveOrder(buyer: buyer, key: key, hasUnit: true)]
         let (decisions, left) = decided(
             [order(2, by: 7), order(4, by: 7), order(5, by: 7)], two,
             cancellations: [cancellation(1, by: 7, offset: 3), cancellation(1, by: 7, offset: 6)], history: history)
@@ -147,11 +147,30 @@ import Testing
         #expect(left.units == 1)
     }
 
+    @Test func nobodyIsRefusedForAUnitThatACancellationBeforeItGaveBack() {
+        var history = History()
+        let (old, buyer) = (OrderID(high: 2, low: 1), SaleBuyer(saleId: sale, buyerId: AccountID(high: 3, low: 7)))
+        history.decided = [old]
+        history.served = [buyer]
+        history.live = [old: LiveOrder(buyer: buyer, key: key, hasUnit: true)]
+        let none = StockView(units: 0, places: 0, unitsElsewhere: 0, placesElsewhere: 0)
+        // Before the cancellation all is gone; behind it the unit is in the pool, from where the next batch gets it.
+        let (decisions, _) = decided(
+            [order(2, by: 8), order(4, by: 7), order(5, by: 9)], none,
+            cancellations: [cancellation(1, by: 7, offset: 3)], history: history)
+        #expect(decisions.outcomes == [.soldOut])
+        #expect(decisions.shortage == Shortage(key: key, wanted: 2))
+        #expect(decisions.ended == [old])
+    }
+
     @Test func nobodyTakesBackTheOrderOfAnother() {
         var history = History()
         let old = OrderID(high: 2, low: 1)
         history.decided = [old]
-        history.live = [old: SaleBuyer(saleId: sale, buyerId: AccountID(high: 3, low: 7))]
+        history.live = [
+            old: LiveOrder(
+                buyer: SaleBuyer(saleId: sale, buyerId: AccountID(high: 3, low: 7)), key: key, hasUnit: true)
+        ]
         let (decisions, _) = decided([], two, cancellations: [cancellation(1, by: 8, offset: 1)], history: history)
         #expect(decisions.ended.isEmpty && decisions.early.isEmpty)
     }
@@ -161,7 +180,10 @@ import Testing
         let ids = [11, 12].map { OrderID(high: 2, low: $0) }
         history.decided = Set(ids)
         history.live = Dictionary(
-            uniqueKeysWithValues: ids.map { ($0, SaleBuyer(saleId: sale, buyerId: AccountID(high: 3, low: $0.low))) })
+            uniqueKeysWithValues: ids.map {
+                let buyer = SaleBuyer(saleId: sale, buyerId: AccountID(high: 3, low: $0.low))
+                return ($0, LiveOrder(buyer: buyer, key: key, hasUnit: true))
+            })
         let stock = StockView(units: 1, places: 0, unitsElsewhere: 3, placesElsewhere: 0)
         let (decisions, _) = decided(
             [order(1, by: 1), order(3, by: 3)], stock,

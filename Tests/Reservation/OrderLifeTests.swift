@@ -109,6 +109,33 @@ extension ReservationServiceTests {
         await service.stop()
     }
 
+    @Test func aBuyerWhoTakesTheLastUnitBackAndOrdersAnewGetsItThoughAllComesInOneBatch() async throws {
+        let service = try await Service.start(ReservationService.self)
+        let sale = sale(units: 1)
+        try await service.publish(.sales, key: sale.saleId, sale)
+        let first = order(sale)
+        try await place([first], service)
+        _ = try await service.events(OrderReserved.self, on: .reservations, count: 1)
+        let (anew, other) = (order(sale, by: first.buyerId), order(sale))
+        let cancelled = OrderCancelled(orderId: first.orderId, saleId: sale.saleId, buyerId: first.buyerId)
+        var records = RecordBatch()
+        func add(_ type: String, _ buyer: AccountID, _ id: String, _ body: [UInt8]) {
+            records.append(
+                topic: Topic.orders.name, key: buyer.textBytes, value: body,
+                headers: [("ce_type", Array(type.utf8)), ("ce_id", Array(id.utf8))], partition: 3)
+        }
+        add(OrderCancelled.type, first.buyerId, "cancelled", JSONWriter.document(cancelled))
+        for order in [anew, other] {
+            add(OrderPlaced.type, order.buyerId, "\(order.orderId)", JSONWriter.document(order))
+        }
+        try await service.producer.send(records)
+        let reserved = try await service.events(OrderReserved.self, on: .reservations, count: 2)
+        #expect(reserved.last?.line.orderId == anew.orderId)
+        let rejected = try await service.events(OrderRejected.self, on: .reservations, count: 1)
+        #expect(rejected.map(\.line.orderId) == [other.orderId])
+        await service.stop()
+    }
+
     @Test func earlyCancellationsAreBoundedPerBuyerAndInTime() async throws {
         let service = try await Service.start(ReservationService.self)
         let pool = try service.database.pool("reservation")

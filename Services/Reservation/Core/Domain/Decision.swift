@@ -51,14 +51,22 @@ struct SaleBuyer: Hashable, Sendable {
     let buyerId: AccountID
 }
 
+/// An order that holds a unit, or has bought it, or waits for one.
+struct LiveOrder: Sendable, Equatable {
+    let buyer: SaleBuyer
+    let key: StockKey
+    /// It waits otherwise.
+    let hasUnit: Bool
+}
+
 /// What was decided before and bears on a batch.
 struct History: Sendable {
     /// Orders that the batch names, by themselves or in cancellations, and that have been decided.
     var decided: Set<OrderID> = []
     /// Buyers of the batch who hold, wait for or have bought a unit in a sale.
     var served: Set<SaleBuyer> = []
-    /// Orders that are not over yet and that the batch's cancellations name, with whom they are for.
-    var live: [OrderID: SaleBuyer] = [:]
+    /// Orders that are not over yet and that the batch's cancellations name.
+    var live: [OrderID: LiveOrder] = [:]
     /// Orders of the batch whose cancellations came in earlier batches.
     var cancelled: Set<OrderOfBuyer> = []
 }
@@ -83,7 +91,7 @@ struct Decisions: Sendable {
 /// Answers orders and their cancellations in the order of the log.
 ///
 /// An order whose cancellation is in the batch as well, before it or behind it, never holds anything. What a cancellation
-/// gives back is nobody's within the batch: it goes to the pool, and so to whoever waits first.
+/// gives back goes to the pool, and so to whoever waits first: for the orders behind it, it is free elsewhere.
 ///
 /// - Parameters:
 ///   - stocks: what each order's stock has; used up as the orders take it. Indexed by `line`.
@@ -102,15 +110,19 @@ func decide(
     let takenBack = history.cancelled.union(cancellations.map(\.order))
     var live = history.live
     var rest = cancellations[...]
+    var indexes: [StockKey: Int] = [:]
+    if !cancellations.isEmpty { for (index, key) in keys.enumerated() { indexes[key] = index } }
     func cancel(before offset: Int64) {
         while let next = rest.first, next.offset < offset {
             rest.removeFirst()
             let id = next.order.orderId
-            if let buyer = live[id] {
-                guard buyer.buyerId == next.order.buyerId else { continue }
+            if let order = live[id] {
+                guard order.buyer.buyerId == next.order.buyerId else { continue }
                 live[id] = nil
-                served.remove(buyer)
+                served.remove(order.buyer)
                 decisions.ended.append(id)
+                guard let line = indexes[order.key] else { continue }
+                if order.hasUnit { stocks[line].unitsElsewhere += 1 } else { stocks[line].placesElsewhere += 1 }
             } else if !history.decided.contains(id) {
                 decisions.early.append(next)
             }

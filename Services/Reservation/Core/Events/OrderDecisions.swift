@@ -78,12 +78,13 @@ struct OrderDecisions: EventHandler {
             cancellations: plan.cancellations, history: history)
         if let shortage = decisions.shortage {
             // Nothing before it to keep: fetch what is missing now. Otherwise keep what is decided, then fetch.
-            guard !decisions.outcomes.isEmpty else {
+            // A cancellation before it may be what frees a unit: that has to be kept first.
+            guard !decisions.outcomes.isEmpty || !decisions.ended.isEmpty || !decisions.early.isEmpty else {
                 throw TryAgain { try await keeper.refill(shortage, partition: partition) }
             }
             step.stop(before: plan.orders[decisions.outcomes.count].offset)
         }
-        try await end(decisions.ended, withUnit: situation.withUnit, inputs, step)
+        try await end(decisions.ended, of: situation.live, inputs, step)
         let came = zip(plan.orders, decisions.outcomes).filter { $1 == .cancelled }.map(\.0.order.orderId)
         step.transaction.finish(
             storage.keepEarly(decisions.early, came: situation.cancelled.isEmpty ? [] : came, now: step.now))
@@ -241,7 +242,7 @@ struct OrderDecisions: EventHandler {
 
     /// Ends orders of earlier batches that their buyers took back. Their units go to the pool.
     private func end(
-        _ ids: [OrderID], withUnit: Set<OrderID>, _ inputs: [Incoming<Input>], _ step: Step
+        _ ids: [OrderID], of live: [OrderID: LiveOrder], _ inputs: [Incoming<Input>], _ step: Step
     ) async throws {
         if ids.isEmpty { return }
         let ended = try await settlement.cancel(ids, step.transaction)
@@ -250,6 +251,6 @@ struct OrderDecisions: EventHandler {
             if case .cancelled(let order) = input.value, let trace = input.trace { causes[order.orderId] = trace }
         }
         keeper.publishReleased(ended, reason: .cancelled, causes: causes, step)
-        keeper.giveBack(ended.filter { withUnit.contains($0.line.orderId) }, step)
+        keeper.giveBack(ended.filter { live[$0.line.orderId]?.hasUnit == true }, step)
     }
 }

@@ -17,9 +17,7 @@ struct DecisionStorage: Sendable {
         /// Orders of the batch, or named by its cancellations, that have a row.
         var decided: Set<OrderID> = []
         /// Those that its cancellations name and that are not over.
-        var live: [OrderID: SaleBuyer] = [:]
-        /// Those of them that hold a unit or have bought it: it goes back.
-        var withUnit: Set<OrderID> = []
+        var live: [OrderID: LiveOrder] = [:]
         /// Orders whose cancellations were there first.
         var cancelled: Set<OrderOfBuyer> = []
         /// Whose memory of this partition's refusals is complete, and the offset of the last of them.
@@ -44,11 +42,12 @@ struct DecisionStorage: Sendable {
                 let (id, state): (OrderID, Int16) = (try row.get(0), try row.get(5))
                 situation.decided.insert(id)
                 guard state != OrderState.released else { continue }
-                let saleId: SaleID = try row.get(2)
-                situation.live[id] = SaleBuyer(saleId: saleId, buyerId: try row.get(1))
-                if state != OrderState.waitlisted { situation.withUnit.insert(id) }
-                pools.insert(
-                    StockKey(saleId: saleId, batch: Int(try row.get(3, as: Int32.self)), variant: try row.get(4)))
+                let key = StockKey(
+                    saleId: try row.get(2), batch: Int(try row.get(3, as: Int32.self)), variant: try row.get(4))
+                situation.live[id] = LiveOrder(
+                    buyer: SaleBuyer(saleId: key.saleId, buyerId: try row.get(1)), key: key,
+                    hasUnit: state != OrderState.waitlisted)
+                pools.insert(key)
             }
         }
         let saleIds = keys.map(\.saleId)
