@@ -2,11 +2,11 @@
 import Models
 import Synchronization
 
-/// Asks the broker at most once a second, whoever wants to know and for however many sales.
+/// Asks the broker at most ten times a second, whoever wants to know and for however many sales.
 final class SaleSearch: Sendable {
     /// The clocks of the brokers and of this machine differ by less.
     private static let skewSeconds: Int64 = 1
-    private static let interval = Duration.seconds(1)
+    private static let interval = Duration.milliseconds(100)
 
     private let catchUp: @Sendable () async throws -> Void
     private let now: @Sendable () -> Timestamp
