@@ -19,7 +19,11 @@ public struct ReservationService: Service {
         Migration(
             number: 1, name: "stock_and_orders",
             sql: String(decoding: PackageResources._001_stock_and_orders_sql, as: UTF8.self)),
-        PipelineSchema.commands(number: 3),
+        Migration(
+            number: 2, name: "decisions", sql: String(decoding: PackageResources._002_decisions_sql, as: UTF8.self)),
+        Migration(
+            number: 3, name: "keeper", sql: String(decoding: PackageResources._003_keeper_sql, as: UTF8.self)),
+        PipelineSchema.commands(number: 4),
     ]
 
     public let components: [any Component]
@@ -51,7 +55,7 @@ public struct ReservationService: Service {
         ]
         routes =
             StockRoutes(
-                counts: StockCounts(context.postgres, now: context.now), verifier: keys.verifier
+                counts: StockCounts(context.postgres), verifier: keys.verifier
             ).routes
     }
 }

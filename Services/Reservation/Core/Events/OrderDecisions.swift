@@ -241,6 +241,7 @@ struct OrderDecisions: EventHandler {
         let ended = try await settlement.cancel(
             cancelled.map { ($0.orderId, $0.buyerId) }, step.transaction)
         keeper.publishReleased(ended.map(\.order), reason: .cancelled, step)
-        keeper.giveBack(ended.filter(\.heldUnit).map(\.order), step)
+        keeper.giveBack(
+            ended.filter(\.heldUnit).map(\.order), waiting: ended.filter { !$0.heldUnit }.map(\.order), step)
     }
 }

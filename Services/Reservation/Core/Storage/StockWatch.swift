@@ -10,8 +10,8 @@ final class StockWatch: Component {
     let name = "stock watch"
 
     private static let interval = Duration.seconds(2)
-    /// A stock is told of for this long after it sold out.
-    private static let soldOutSeconds: Int64 = 3600
+    /// A stock is told of for this long after it sold out or closed.
+    private static let endedSeconds: Int64 = 3600
     /// The newest stocks: labels have a bound.
     private static let stocksMax: Int32 = 100
 
@@ -24,6 +24,7 @@ final class StockWatch: Component {
     }
 
     private let postgres: PostgresPool
+    private let now: @Sendable () -> Timestamp
     private let watching = Mutex<Task<Void, Never>?>(nil)
     /// Nothing is told while Postgres cannot be asked.
     private let seen: Seen
@@ -35,6 +36,7 @@ final class StockWatch: Component {
 
     init(_ context: ServiceContext) {
         postgres = context.postgres
+        now = context.now
         let seen = Seen()
         self.seen = seen
         func tell(_ name: String, _ help: String, _ value: @escaping @Sendable (Line) -> Double) {
@@ -50,9 +52,11 @@ final class StockWatch: Component {
 
     func start() async throws {
         watching.withLock {
-            $0 = Task.detached { [postgres, seen] in
+            $0 = Task.detached { [postgres, now, seen] in
                 repeat {
-                    let lines = (try? await Self.look(postgres)) ?? []
+                    let lines =
+                        (try? await Self.look(
+                            postgres, endedAfter: now().adding(seconds: -Self.endedSeconds))) ?? []
                     seen.lines.withLock { $0 = lines }
                 } while (try? await Task.sleep(for: Self.interval)) != nil
             }
@@ -65,13 +69,16 @@ final class StockWatch: Component {
         await task?.value
     }
 
-    private static func look(_ postgres: PostgresPool) async throws -> [Line] {
+    private static func look(_ postgres: PostgresPool, endedAfter since: Timestamp) async throws -> [Line] {
         try await postgres.query(
             """
             SELECT s.sale_id::text, s.batch, s.variant, s.supply, s.pool, coalesce(l.units, 0), s.places + coalesce(l.places, 0)
-            FROM (SELECT * FROM stock
-                WHERE sold_out_at IS NULL OR sold_out_at > now() - make_interval(secs => \(soldOutSeconds)::bigint)
-                ORDER BY sale_id DESC, batch, variant LIMIT \(stocksMax)) s
+            FROM (
+                SELECT * FROM stock WHERE sold_out_at IS NULL AND closes_at > \(since)
+                UNION ALL
+                SELECT * FROM stock WHERE sold_out_at > \(since)
+                ORDER BY sale_id DESC, batch, variant LIMIT \(stocksMax)
+            ) s
             LEFT JOIN LATERAL (SELECT sum(units)::bigint AS units, sum(places)::bigint AS places FROM leases
                 WHERE (sale_id, batch, variant) = (s.sale_id, s.batch, s.variant)) l ON true
             ORDER BY 1, 2, 3
