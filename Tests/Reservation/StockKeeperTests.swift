@@ -97,13 +97,22 @@ import Testing
         try await postgres.query("SELECT state FROM orders WHERE order_id = \(order.orderId)").first?.get(0)
     }
 
-    /// What a batch leaves in the outbox until all of it is acknowledged.
+    /// What a batch that begins with this order leaves in the outbox until all of it is acknowledged. Its own row is
+    /// waited for to be gone.
     func leaveUnsent(_ order: OrderPlaced, _ postgres: PostgresPool) async throws {
-        try await postgres.execute(
+        while try await postgres.execute(
             """
             INSERT INTO outbox (stream, sequence, cluster_id, records)
-            SELECT 'orders/orders/' || log_partition, -1, '', '' FROM orders WHERE order_id = \(order.orderId)
-            """)
+            SELECT 'orders/orders/' || log_partition, log_offset, 'left behind', '' FROM orders
+            WHERE order_id = \(order.orderId) ON CONFLICT DO NOTHING
+            """) == 0
+        {
+            try await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
+    func sendWhatWasLeft(_ postgres: PostgresPool) async throws {
+        try await postgres.execute("DELETE FROM outbox WHERE cluster_id = 'left behind'")
     }
 
     @Test func everyChangeOfAnOrderIsNumberedOneHigherThanTheOneBefore() async throws {
@@ -130,19 +139,20 @@ import Testing
         let postgres = try service.database.pool("reservation")
         let held = try await Shelf(service, units: 1, waitlist: 1)
         let other = try await Shelf(service, units: 2, waitlist: 3)
+        let others = [try await other.order(), try await other.order()]
+        let waiting = [try await other.order(), try await other.order(), try await other.order()]
+        // The last of the log: nothing that follows in its partition is held back with it.
         let (first, second) = (try await held.order(), try await held.order())
         try await leaveUnsent(second, postgres)
         try await held.fail(first)
         _ = try await release(of: first, service)
         // Two rounds, one after the other: the second began when the first had looked at everything.
-        let others = [try await other.order(), try await other.order()]
-        let waiting = [try await other.order(), try await other.order(), try await other.order()]
         for (gone, next) in zip(others, waiting) {
             try await other.fail(gone)
             _ = try await promotion(of: next, service)
         }
         #expect(try await state(of: second, postgres) == OrderState.waitlisted)
-        try await postgres.execute("DELETE FROM outbox WHERE sequence = -1")
+        try await sendWhatWasLeft(postgres)
         _ = try await promotion(of: second, service)
 
         try await leaveUnsent(second, postgres)
@@ -153,7 +163,7 @@ import Testing
         clock.move(bySeconds: 606)
         _ = try await release(of: waiting[2], service)
         #expect(try await state(of: second, postgres) == OrderState.reserved)
-        try await postgres.execute("DELETE FROM outbox WHERE sequence = -1")
+        try await sendWhatWasLeft(postgres)
         #expect(try await release(of: second, service).reason == .expired)
         await postgres.close()
         await service.stop()
@@ -279,6 +289,22 @@ import Testing
         ).first?.get(0)
         #expect(places == 2)
         await postgres.close()
+        await service.stop()
+    }
+
+    @Test func whoWaitsForASaleThatIsWithdrawnIsToldSo() async throws {
+        let service = try await Service.start(ReservationService.self)
+        let shelf = try await Shelf(service, units: 1, waitlist: 1)
+        let (first, second) = (try await shelf.order(), try await shelf.order())
+        var tombstone = RecordBatch()
+        tombstone.append(topic: Topic.sales.name, key: shelf.saleId.textBytes, value: nil, headers: [])
+        try await service.producer.send(tombstone)
+        let ended = try await event(OrderRejected.self, of: second, service, where: \.line)
+        #expect(ended.reason == .waitlistEnded)
+        // What comes free then is nobody's.
+        try await shelf.fail(first)
+        #expect(try await release(of: first, service).reason == .paymentFailed)
+        #expect(try await service.events(OrderReserved.self, on: .reservations, count: 1).count == 1)
         await service.stop()
     }
 

@@ -26,7 +26,7 @@ final class StockKeeper: Component {
     /// The traces of the orders that took the last units here, until that is said.
     private let lastOrders = Mutex<[StockKey: TraceContext]>([:])
     private static let lastOrdersMax = 1000
-    /// Sales whose supply could not be taken over when it came.
+    /// Sales that could not be taken over when they changed.
     private let untaken = Mutex<Set<SaleID>>([])
     private let looks: AsyncStream<Void>
     private let wakeup: AsyncStream<Void>.Continuation
@@ -40,10 +40,10 @@ final class StockKeeper: Component {
 
     func start() async throws {
         let taking = Task.detached { [self] in
-            for await sale in sales.changes {
-                do { try await take(sale) } catch {
+            for await saleId in sales.changes {
+                do { try await take(saleId) } catch {
                     // The next round says why, if it fails there too.
-                    untaken.withLock { _ = $0.insert(sale.saleId) }
+                    untaken.withLock { _ = $0.insert(saleId) }
                     look()
                 }
             }
@@ -83,6 +83,13 @@ final class StockKeeper: Component {
     /// Takes a sale's supply over; a revision that was taken over before changes nothing.
     func take(_ sale: Sale) async throws {
         try await relay.commit { step in try await self.stocks.take(sale, step.transaction) }
+        look()
+    }
+
+    /// Takes over what the table says of a sale now; where it says nothing, the sale was withdrawn: its batches end.
+    private func take(_ saleId: SaleID) async throws {
+        if let sale = sales[saleId] { return try await take(sale) }
+        try await relay.commit { step in try await self.stocks.close(saleId, at: step.now, step.transaction) }
         look()
     }
 
@@ -148,7 +155,7 @@ final class StockKeeper: Component {
         failures.begin(atMost: Self.failuresMax)
         for saleId in untaken.withLock({ $0 }) {
             await failures.attempt("take a sale's supply over", "\(saleId)") {
-                if let sale = sales[saleId] { try await take(sale) }
+                try await take(saleId)
                 untaken.withLock { _ = $0.remove(saleId) }
             }
         }

@@ -69,6 +69,14 @@ struct StockStorage: Sendable {
             """)
     }
 
+    /// Ends the batches of a sale that have not ended.
+    func close(_ saleId: SaleID, at now: Timestamp, _ transaction: Transaction) async throws {
+        _ = try await transaction.pipeline([
+            "SELECT batch FROM stock WHERE sale_id = \(saleId) ORDER BY sale_id, batch, variant FOR UPDATE",
+            "UPDATE stock SET closes_at = \(now) WHERE sale_id = \(saleId) AND closes_at > \(now)",
+        ])
+    }
+
     /// A stock with its leases, locked: the pool first, then the leases by partition. Whoever decides locks its lease
     /// alone and never waits for the pool while it holds it, so the order cannot turn.
     func lock(_ key: StockKey, at now: Timestamp, _ transaction: Transaction) async throws -> LockedStock? {
