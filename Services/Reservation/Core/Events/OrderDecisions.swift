@@ -250,6 +250,8 @@ struct OrderDecisions: EventHandler {
             if case .cancelled(let order) = input.value, let trace = input.trace { causes[order.orderId] = trace }
         }
         keeper.publishReleased(ended, reason: .cancelled, causes: causes, step)
-        keeper.giveBack(ended.filter { withUnit.contains($0.line.orderId) }, step)
+        keeper.giveBack(
+            ended.filter { withUnit.contains($0.line.orderId) },
+            waiting: ended.filter { !withUnit.contains($0.line.orderId) }, step)
     }
 }
