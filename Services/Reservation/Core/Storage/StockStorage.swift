@@ -238,9 +238,13 @@ struct StockStorage: Sendable {
                 WHERE o.state = 2 AND (o.sale_id, o.batch, o.variant) > (w.sale_id, w.batch, w.variant)
                 ORDER BY o.sale_id, o.batch, o.variant LIMIT 1) n
         )
-        SELECT s.sale_id, s.batch, s.variant FROM waiting JOIN stock s USING (sale_id, batch, variant)
-        WHERE s.closes_at <= \(now) OR s.pool > 0 OR EXISTS (SELECT FROM leases l
-            WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0)
+        SELECT found.* FROM waiting w CROSS JOIN LATERAL (
+            SELECT s.sale_id, s.batch, s.variant FROM stock s
+            WHERE (s.sale_id, s.batch, s.variant) = (w.sale_id, w.batch, w.variant)
+                AND (s.closes_at <= \(now) OR s.pool > 0 OR EXISTS (SELECT FROM leases l
+                    WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0))
+            -- One by its key: a join could as well read all that ever was.
+            LIMIT 1) found
         UNION
         SELECT s.sale_id, s.batch, s.variant FROM stock s
         WHERE s.sold_out_at IS NULL AND s.closes_at > \(now.adding(seconds: -lateSeconds))
