@@ -207,6 +207,38 @@ extension ReservationServiceTests {
         await service.stop()
     }
 
+    @Test func anOrderOfASaleThatIsPublishedRightBehindOneThatNobodyKnowsIsDecided() async throws {
+        let service = try await Service.start(ReservationService.self)
+        let buyer = AccountID.random()
+        let sale = sale(units: 5)
+        let unknown = OrderPlaced(orderId: .random(), saleId: .random(), batch: 1, variant: "mi3", buyerId: buyer)
+        try await place([unknown], service)
+        _ = try await service.records(of: Topic.orders.deadLetters) { $0.count >= 1 }
+        try await service.publish(.sales, key: sale.saleId, sale)
+        try await place([order(sale, by: buyer)], service)
+        _ = try await service.events(OrderReserved.self, on: .reservations, count: 1)
+        await service.stop()
+    }
+
+    @Test func moneyForAnOrderThatNeverGotAUnitIsPutAside() async throws {
+        let service = try await Service.start(ReservationService.self)
+        let sale = sale(units: 1)
+        try await service.publish(.sales, key: sale.saleId, sale)
+        try await place([order(sale)], service)
+        let reserved = try await service.events(OrderReserved.self, on: .reservations, count: 1)[0]
+        let line = OrderLine(
+            orderId: .random(), saleId: sale.saleId, batch: 1, variant: "mi3", buyerId: reserved.line.buyerId,
+            brandId: brand)
+        try await pay(OrderReserved(line: line, price: reserved.price, holdUntil: .now(), promoted: false), service)
+        try await pay(reserved, service)
+        let dead = try await service.records(of: Topic.payments.deadLetters) { $0.count >= 1 }
+        #expect(
+            dead[0].header("stampede-dead-reason").map { String(decoding: $0, as: UTF8.self) }
+                == "orderId: expected an order that got a unit")
+        _ = try await service.events(OrderConfirmed.self, on: .reservations, count: 1)
+        await service.stop()
+    }
+
     /// Returns when a query gives that number.
     func until(_ service: Service, _ sql: SQL, is expected: Int64) async throws {
         let pool = try service.database.pool("reservation", connectionsMax: 1)

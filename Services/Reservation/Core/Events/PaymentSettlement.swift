@@ -40,6 +40,7 @@ struct PaymentSettlement: EventHandler {
                     OrderConfirmed(line: order.line), cause: traces[order.line.orderId])
             }
             if confirmed.count < paid.count {
+                try await buryUnknown(inputs, step)
                 // Held no more: the money has to go back. Confirmed or told before: the event came twice.
                 for order in try await settlement.paidTooLate(paid, step.transaction) {
                     step.publish(
@@ -52,6 +53,17 @@ struct PaymentSettlement: EventHandler {
             let released = try await settlement.release(failed, step.transaction)
             keeper.publishReleased(released, reason: .paymentFailed, causes: traces, step)
             keeper.giveBack(released, step)
+        }
+    }
+
+    /// Money that was taken for an order that nobody here knows: no later record can make sense of it, somebody has to look.
+    private func buryUnknown(_ inputs: [Incoming<Input>], _ step: Step) async throws {
+        let paid = inputs.compactMap { input -> (order: OrderID, input: Incoming<Input>)? in
+            if case .captured(let payment) = input.value { (payment.orderId, input) } else { nil }
+        }
+        let known = try await settlement.known(paid.map(\.order), step.transaction)
+        for (order, input) in paid where !known.contains(order) {
+            step.dead(input, reason: "orderId: expected an order that got a unit")
         }
     }
 }

@@ -33,6 +33,14 @@ struct SettlementStorage: Sendable {
         ).map(ChangedOrder.init(row:))
     }
 
+    /// Those of the orders that have a row.
+    func known(_ orders: [OrderID], _ transaction: Transaction) async throws -> Set<OrderID> {
+        let rows = try await transaction.query("SELECT order_id FROM orders WHERE order_id = ANY(\(orders))")
+        var known: Set<OrderID> = []
+        for row in rows { known.insert(try row.get(0)) }
+        return known
+    }
+
     /// Orders of these that ended before they were paid for, each told of once: their money has to go back.
     func paidTooLate(_ orders: [OrderID], _ transaction: Transaction) async throws -> [ChangedOrder] {
         try await transaction.query(

@@ -85,7 +85,8 @@ enum Checks {
             let answers = facts.intersection(.anyAnswer).rawValue.nonzeroBitCount
             if answers > 1 { return true }
             guard isWhole else { return false }
-            if answers == 0 { return true }
+            // Cancelled before it was decided: its end is its answer.
+            if answers == 0 { return !facts.isSuperset(of: [.released, .saidReleased]) }
             // What was said last is what the schema says now.
             if facts.contains(.refused) { return !facts.contains(.saidRejected) }
             if facts.contains(.waiting) { return !facts.contains(.saidWaitlisted) || facts.contains(.saidPromoted) }
