@@ -68,11 +68,11 @@ import Testing
     }
 
     private static func stock(
-        supply: Int64 = 2, pool: Int64 = 0, waiting: Int64 = 1, isSoldOut: Bool = true
+        supply: Int64 = 2, pool: Int64 = 0, waiting: Int64 = 1, soldOutCount: Int = 1
     ) -> Evidence.Stock {
         .init(
             line: line, supply: supply, pool: pool, leased: 0, held: 1, waiting: waiting, confirmed: 1,
-            isSoldOut: isSoldOut, holdSeconds: 120)
+            soldOutCount: soldOutCount, holdSeconds: 120)
     }
 
     @Test func aGoodSaleIsClean() {
@@ -129,7 +129,7 @@ import Testing
         Breach("more counted than offered", "supply") { $0.offered = [line: 1] },
         Breach("a free phone while somebody waits", "unsold") { $0.stock = [stock(supply: 3, pool: 1)] },
         Breach("sold out and never said", "sold out") { $0.soldOutSaid = [:] },
-        Breach("said to be sold out, and not so", "sold out") { $0.stock = [stock(isSoldOut: false)] },
+        Breach("said to be sold out, and not so", "sold out") { $0.stock = [stock(soldOutCount: 0)] },
         Breach("said twice", "sold out") { $0.soldOutSaid = [line: 2] },
         Breach("a buyer with two phones", "limit") { $0.buyersOverLimit = 1 },
         Breach("a hold that never ended", "holds") { $0.overdue = 1 },

@@ -20,7 +20,8 @@ public struct ReservationService: Service {
             number: 1, name: "stock_and_orders",
             sql: String(decoding: PackageResources._001_stock_and_orders_sql, as: UTF8.self)),
         Migration(number: 2, name: "decisions", sql: PackageResources._002_decisions_sql),
-        PipelineSchema.commands(number: 3),
+        Migration(number: 3, name: "keeper", sql: PackageResources._003_keeper_sql),
+        PipelineSchema.commands(number: 4),
     ]
 
     public let components: [any Component]
@@ -53,8 +54,7 @@ public struct ReservationService: Service {
         ]
         routes =
             StockRoutes(
-                counts: StockCounts(context.postgres, now: context.now), verifier: keys.verifier,
-                now: context.now
+                counts: StockCounts(context.postgres), verifier: keys.verifier, now: context.now
             ).routes
     }
 }

@@ -229,7 +229,8 @@ public struct OrderReleased: EventPayload {
     }
 }
 
-/// The last unit of a variant of a batch was given away. Said once. Keyed by the sale's ID.
+/// The last unit of a variant of a batch was given away. Said again when supply that was added has been given away too.
+/// Keyed by the sale's ID.
 public struct SaleSoldOut: EventPayload {
     public static let type = "stampede.sale.soldout.v1"
 

@@ -3,6 +3,7 @@ import EventPipeline
 import JSON
 import Kafka
 import Models
+import Runtime
 import ServiceKit
 import Synchronization
 
@@ -90,15 +91,10 @@ final class GoodsTable: Sendable {
 
     /// Whether the work ended in time; it goes on in any case.
     private static func ends(_ work: Task<Void, any Error>, within patience: Duration) async throws -> Bool {
-        let (ends, told) = AsyncStream<Result<Bool, any Error>>.makeStream(bufferingPolicy: .bufferingOldest(1))
-        Task.detached { told.yield(await work.result.map { true }) }
-        let timer = Task.detached {
-            try? await Task.sleep(for: patience)
-            told.yield(.success(false))
-        }
-        defer { timer.cancel() }
-        for await end in ends { return try end.get() }
+        let end = await within(patience) { await work.result }
         // Cancelled: the partition goes.
-        throw CancellationError()
+        if end == nil && Task.isCancelled { throw CancellationError() }
+        try end?.get()
+        return end != nil
     }
 }

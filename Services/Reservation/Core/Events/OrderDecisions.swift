@@ -251,6 +251,8 @@ struct OrderDecisions: EventHandler {
             if case .cancelled(let order) = input.value, let trace = input.trace { causes[order.orderId] = trace }
         }
         keeper.publishReleased(ended, reason: .cancelled, causes: causes, step)
-        keeper.giveBack(ended.filter { live[$0.line.orderId]?.hasUnit == true }, step)
+        keeper.giveBack(
+            ended.filter { live[$0.line.orderId]?.hasUnit == true },
+            waiting: ended.filter { live[$0.line.orderId]?.hasUnit == false }, step)
     }
 }

@@ -6,9 +6,9 @@ import Synchronization
 
 final class SaleTable: Sendable {
     private let sales = Mutex<[SaleID: Sale]>([:])
-    /// Every change, for whoever takes supply over. The newest are kept when nobody listens.
-    let changes: AsyncStream<Sale>
-    private let changed: AsyncStream<Sale>.Continuation
+    /// What changed or was withdrawn, for whoever takes supply over. The newest are kept when nobody listens.
+    let changes: AsyncStream<SaleID>
+    private let changed: AsyncStream<SaleID>.Continuation
 
     init() {
         (changes, changed) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(10_000))
@@ -22,7 +22,10 @@ final class SaleTable: Sendable {
     func apply(_ key: ByteView, _ type: String, _ body: JSONValue?) throws(JSONError) {
         guard let body else {
             // A withdrawn sale takes no more orders; what it sold stays sold.
-            if let saleId = SaleID(text: key) { sales.withLock { _ = $0.removeValue(forKey: saleId) } }
+            if let saleId = SaleID(text: key) {
+                sales.withLock { _ = $0.removeValue(forKey: saleId) }
+                changed.yield(saleId)
+            }
             return
         }
         guard type == Sale.type else { return }
@@ -32,6 +35,6 @@ final class SaleTable: Sendable {
             sales[sale.saleId] = sale
             return true
         }
-        if isNewer { changed.yield(sale) }
+        if isNewer { changed.yield(sale.saleId) }
     }
 }

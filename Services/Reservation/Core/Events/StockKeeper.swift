@@ -14,6 +14,8 @@ final class StockKeeper: Component {
     /// A payment made in the last moment has this long to arrive.
     static let expiryGraceSeconds: Int64 = 5
     private static let roundSeconds = 1
+    /// Stocks of which it is remembered what failed last.
+    private static let failuresMax = 1000
 
     private let context: ServiceContext
     private let relay: Relay
@@ -24,6 +26,8 @@ final class StockKeeper: Component {
     /// The traces of the orders that took the last units here, until that is said.
     private let lastOrders = Mutex<[StockKey: TraceContext]>([:])
     private static let lastOrdersMax = 1000
+    /// Sales that could not be taken over when they changed.
+    private let untaken = Mutex<Set<SaleID>>([])
     private let looks: AsyncStream<Void>
     private let wakeup: AsyncStream<Void>.Continuation
 
@@ -36,13 +40,17 @@ final class StockKeeper: Component {
 
     func start() async throws {
         let taking = Task.detached { [self] in
-            for await sale in sales.changes { await attempt("take a sale's supply over") { try await self.take(sale) } }
+            for await saleId in sales.changes {
+                do { try await take(saleId) } catch {
+                    // The next round says why, if it fails there too.
+                    untaken.withLock { _ = $0.insert(saleId) }
+                    look()
+                }
+            }
         }
         let keeping = Task.detached { [self] in
-            for await _ in looks {
-                await attempt("release holds that ran out") { while try await self.expire() {} }
-                await attempt("promote the waitlist") { try await self.attend() }
-            }
+            var failures = Failures(log: context.log)
+            for await _ in looks { await round(&failures) }
         }
         let clock = Task.detached { [self] in
             while (try? await Task.sleep(for: .seconds(Self.roundSeconds))) != nil { look() }
@@ -78,13 +86,39 @@ final class StockKeeper: Component {
         look()
     }
 
+    /// Takes over what the table says of a sale now; where it says nothing, the sale was withdrawn: its batches end.
+    private func take(_ saleId: SaleID) async throws {
+        if let sale = sales[saleId] { return try await take(sale) }
+        try await relay.commit { step in try await self.stocks.close(saleId, at: step.now, step.transaction) }
+        look()
+    }
+
     /// Tops up a partition's lease. Orders that wait come before orders that arrive.
+    /// - Parameter partition: has sent all that it owes; its orders are not held back by its outbox.
     func refill(_ shortage: Shortage, partition: Int32) async throws {
+        while try await refillOnce(shortage, partition: partition) {}
+    }
+
+    /// True when more may have to be promoted before the lease gets something.
+    private func refillOnce(_ shortage: Shortage, partition: Int32) async throws -> Bool {
         try await relay.commit { step in
-            guard let found = try await self.stocks.lock(shortage.key, step.transaction) else { return }
-            var stock = found
-            stock.grant(to: partition, wanted: shortage.wanted, partitions: Int64(Topic.orders.partitions))
-            if stock != found { step.transaction.finish(self.stocks.save(stock, shortage.key)) }
+            guard let locked = try await self.stocks.lock(shortage.key, at: step.now, step.transaction) else {
+                return false
+            }
+            var stock = locked.stock
+            var (promoted, waiting): (Int64, Int64) = (0, 0)
+            if !locked.isClosed {
+                (promoted, waiting) = try await self.promote(shortage.key, &stock, sent: partition, step)
+            }
+            // Those who wait and cannot be promoted yet keep their claim, but never so that a partition cannot go on.
+            let claimed = promoted == 0 && waiting >= stock.freeUnits ? 0 : min(waiting, stock.pool)
+            stock.pool -= claimed
+            if stock.freeUnits > 0 || claimed == 0 {
+                stock.grant(to: partition, wanted: shortage.wanted, partitions: Int64(Topic.orders.partitions))
+            }
+            stock.pool += claimed
+            if stock != locked.stock { step.transaction.finish(self.stocks.save(stock, shortage.key)) }
+            return promoted > 0 && waiting > 0
         }
     }
 
@@ -99,68 +133,157 @@ final class StockKeeper: Component {
         }
     }
 
-    /// Puts the units of these orders back into their pools, with the step's commit.
-    func giveBack(_ orders: [ChangedOrder], _ step: Step) {
-        guard !orders.isEmpty else { return }
+    /// Puts what these orders held back into the stocks, with the step's commit.
+    /// - Parameters:
+    ///   - orders: held units.
+    ///   - waiting: held places on the waitlist.
+    func giveBack(_ orders: [ChangedOrder], waiting: [ChangedOrder] = [], _ step: Step) {
+        if orders.isEmpty && waiting.isEmpty { return }
         var units: [StockKey: Int64] = [:]
         for order in orders { units[order.key, default: 0] += 1 }
-        step.transaction.finish([stocks.giveBack(units)])
-        look()
+        var places: [StockKey: Int64] = [:]
+        for order in waiting { places[order.key, default: 0] += 1 }
+        step.transaction.finish(stocks.giveBack(units: units, places: places))
+        if !orders.isEmpty { look() }
     }
 
     // MARK: What the keeper does by itself
 
+    /// Everything once. Each stock by itself: one that fails does not keep the others waiting, nor does one with a lot
+    /// to do, which gets its next turn behind them.
+    private func round(_ failures: inout Failures) async {
+        failures.begin(atMost: Self.failuresMax)
+        for saleId in untaken.withLock({ $0 }) {
+            await failures.attempt("take a sale's supply over", "\(saleId)") {
+                try await take(saleId)
+                untaken.withLock { _ = $0.remove(saleId) }
+            }
+        }
+        var hasMore = false
+        var keys: [StockKey] = []
+        await failures.attempt("look for holds that ran out") {
+            keys = try await settlement.overdue(before: overdue(at: context.now()), context.postgres)
+        }
+        for key in keys {
+            await failures.attempt("release holds that ran out", "\(key)") {
+                if try await expire(key) { hasMore = true }
+            }
+        }
+        keys = []
+        await failures.attempt("look for stocks to attend to") {
+            keys = try await stocks.unattended(at: context.now(), context.postgres)
+        }
+        for key in keys {
+            await failures.attempt("promote the waitlist", "\(key)") { if try await attend(key) { hasMore = true } }
+        }
+        failures.end()
+        if hasMore { look() }
+    }
+
+    /// Holds that ended before this are over. A hold was given by an instance's clock and is ended by an instance's
+    /// clock, which tests may move; the grace is more than two clocks may differ.
+    private func overdue(at now: Timestamp) -> Timestamp { now.adding(seconds: -Self.expiryGraceSeconds) }
+
     /// Releases holds that ran out; true when there may be more.
-    private func expire() async throws -> Bool {
+    private func expire(_ key: StockKey) async throws -> Bool {
         try await relay.commit { step in
-            let expired = try await self.settlement.expire(
-                graceSeconds: Self.expiryGraceSeconds, step.transaction)
+            let expired = try await self.settlement.expire(key, before: self.overdue(at: step.now), step.transaction)
             self.publishReleased(expired, reason: .expired, step)
             self.giveBack(expired, step)
-            return !expired.isEmpty
+            return expired.count == SettlementStorage.expiredMax
         }
     }
 
-    private func attend() async throws {
-        for key in try await stocks.unattended(context.postgres) {
-            while try await promote(key) {}
-            try await relay.commit { step in
-                guard try await self.stocks.lock(key, step.transaction) != nil else { return }
-                let cause = self.lastOrders.withLock { $0.removeValue(forKey: key) }
-                if let soldOut = try await self.stocks.markSoldOut(key, step.transaction) {
-                    step.publish(
-                        .reservations, key: key.saleId, id: "\(key.saleId)/\(key.batch)/\(key.variant)/soldout",
-                        soldOut, cause: cause)
-                }
+    /// Gives what is free to whoever waits, ends the waiting with the batch, and says that a stock is sold out. True
+    /// when there may be more.
+    private func attend(_ key: StockKey) async throws -> Bool {
+        let (hasMore, isSoldOut) = try await relay.commit { step in
+            guard let locked = try await self.stocks.lock(key, at: step.now, step.transaction) else {
+                return (false, false)
             }
-        }
-    }
-
-    /// Gives free units, those in leases too, to whoever waits; true when there may be more to give.
-    private func promote(_ key: StockKey) async throws -> Bool {
-        try await relay.commit { step in
-            guard var stock = try await self.stocks.lock(key, step.transaction) else { return false }
-            let free = stock.freeUnits
-            guard free > 0 else { return false }
-            if stock.pool < free {
-                stock.pool = free
-                for index in stock.leases.indices { stock.leases[index].units = 0 }
-                _ = try await step.transaction.pipeline(self.stocks.save(stock, key))
+            let changed: Int64
+            if locked.isClosed {
+                changed = try await self.endWaiting(key, step)
+            } else {
+                var stock = locked.stock
+                changed = try await self.promote(key, &stock, step).promoted
+                if stock != locked.stock { _ = try await step.transaction.pipeline(self.stocks.save(stock, key)) }
             }
-            let promoted = try await self.stocks.promote(key, step.transaction)
-            for order in promoted {
+            let soldOut = try await self.stocks.markSoldOut(key, at: step.now, step.transaction)
+            if let soldOut {
                 step.publish(
-                    .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/reserved",
-                    OrderReserved(
-                        line: order.line, price: order.price, holdUntil: order.holdUntil ?? step.now, promoted: true))
+                    .reservations, key: key.saleId,
+                    id: "\(key.saleId)/\(key.batch)/\(key.variant)/soldout/\(soldOut.number)", soldOut.event,
+                    cause: self.lastOrders.withLock { $0[key] })
             }
-            return !promoted.isEmpty
+            return (changed == StockStorage.changedMax, soldOut != nil)
+        }
+        if isSoldOut { lastOrders.withLock { _ = $0.removeValue(forKey: key) } }
+        return hasMore
+    }
+
+    /// Gives free units, those in leases too, to whoever waits. What is left while somebody waits on is in the pool: no
+    /// partition gives it to who comes later.
+    private func promote(
+        _ key: StockKey, _ stock: inout LeasedStock, sent partition: Int32? = nil, _ step: Step
+    ) async throws -> (promoted: Int64, waiting: Int64) {
+        let free = stock.freeUnits
+        guard free > 0 else { return (0, 0) }
+        let (orders, waiting) = try await stocks.promote(
+            key, units: free, at: step.now, sent: partition, step.transaction)
+        let promoted = Int64(orders.count)
+        if promoted + waiting > 0 {
+            stock.pool = free - promoted
+            stock.places += promoted
+            for index in stock.leases.indices { stock.leases[index].units = 0 }
+        }
+        for order in orders {
+            step.publish(
+                .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/reserved",
+                OrderReserved(
+                    line: order.line, price: order.price, holdUntil: order.holdUntil ?? step.now, promoted: true))
+        }
+        return (promoted, waiting)
+    }
+
+    private func endWaiting(_ key: StockKey, _ step: Step) async throws -> Int64 {
+        let ended = try await stocks.endWaiting(key, step.transaction)
+        for order in ended {
+            step.publish(
+                .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/rejected",
+                OrderRejected(line: order.line, reason: .waitlistEnded))
+        }
+        giveBack([], waiting: ended, step)
+        return Int64(ended.count)
+    }
+}
+
+/// What fails in the keeper's rounds, said when it begins, when it changes and when it is over.
+private struct Failures {
+    let log: Logger
+    private var last: [String: String] = [:]
+    private var now: [String: String] = [:]
+    private var countMax = 0
+
+    init(log: Logger) { self.log = log }
+
+    mutating func begin(atMost count: Int) {
+        (last, now, countMax) = (now, [:], count)
+    }
+
+    mutating func attempt(_ what: String, _ whose: String = "", _ body: () async throws -> Void) async {
+        do { try await body() } catch {
+            if Task.isCancelled { return }
+            let (name, reason) = ("\(what) \(whose)", "\(error)")
+            if last[name] != reason {
+                log.warning("the stock keeper will try again", ["what": what, "of": whose, "error": reason])
+            }
+            if now.count < countMax { now[name] = reason }
         }
     }
 
-    private func attempt(_ what: String, _ body: () async throws -> Void) async {
-        do { try await body() } catch is CancellationError {} catch {
-            context.log.warning("the stock keeper will try again", ["what": what, "error": "\(error)"])
-        }
+    func end() {
+        let over = last.keys.filter { now[$0] == nil }
+        if !over.isEmpty { log.info("the stock keeper goes on", ["what": over.sorted().joined(separator: "; ")]) }
     }
 }

@@ -4,7 +4,8 @@ import Models
 import Postgres
 
 struct SettlementStorage: Sendable {
-    private static let maximumExpired: Int32 = 2000
+    /// Orders of a stock that are released in one transaction.
+    static let expiredMax: Int32 = 2000
 
     /// Marks held orders as paid for; returns those that were.
     func confirm(_ orders: [OrderID], _ transaction: Transaction) async throws -> [ChangedOrder] {
@@ -66,15 +67,28 @@ struct SettlementStorage: Sendable {
         ).map(ChangedOrder.init(row:))
     }
 
-    /// Releases orders whose hold ran out more than `graceSeconds` ago by the database's clock. The grace lets a payment
-    /// that was made in time arrive.
-    func expire(graceSeconds: Int64, _ transaction: Transaction) async throws -> [ChangedOrder] {
+    /// Stocks with holds that ended before `time`.
+    func overdue(before time: Timestamp, _ postgres: PostgresPool) async throws -> [StockKey] {
+        try await postgres.query(
+            "SELECT DISTINCT sale_id, batch, variant FROM orders WHERE state = 1 AND hold_until < \(time)"
+        ).map { StockKey(saleId: try $0.get(0), batch: Int(try $0.get(1, as: Int32.self)), variant: try $0.get(2)) }
+    }
+
+    /// Releases orders of a stock whose hold ended before `time`; at most `expiredMax`, the longest overdue first.
+    /// Those whose decision has not left yet stay for the next time: see `StockStorage.promote`.
+    func expire(_ key: StockKey, before time: Timestamp, _ transaction: Transaction) async throws -> [ChangedOrder] {
         try await transaction.query(
             """
             WITH ended AS (
                 SELECT order_id FROM orders
-                WHERE state = 1 AND hold_until < now() - make_interval(secs => \(graceSeconds)::bigint)
-                ORDER BY hold_until LIMIT \(Self.maximumExpired) FOR UPDATE SKIP LOCKED
+                WHERE order_id = ANY(ARRAY(
+                    SELECT o.order_id FROM orders o
+                    LEFT JOIN outbox b
+                        ON b.stream = \(StockStorage.decisionStreams)::text || o.log_partition AND b.sequence <= o.log_offset
+                    WHERE (o.sale_id, o.batch, o.variant) = (\(key.saleId), \(Int32(key.batch)), \(key.variant))
+                        AND o.state = 1 AND o.hold_until < \(time) AND b.stream IS NULL
+                    ORDER BY o.hold_until LIMIT \(Self.expiredMax))) AND state = 1
+                ORDER BY order_id FOR UPDATE SKIP LOCKED
             )
             UPDATE orders o SET state = 4, revision = o.revision + 1 FROM ended, stock s
             WHERE o.order_id = ended.order_id AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)

@@ -4,19 +4,22 @@ import Postgres
 import Synchronization
 
 final class StockCounts: Sendable {
-    private static let freshSeconds: Int64 = 1
+    private static let fresh = Duration.seconds(1)
     private static let salesMax = 1000
 
     private let postgres: PostgresPool
-    private let now: @Sendable () -> Timestamp
+    private let now: @Sendable () -> ContinuousClock.Instant
     private let known = Mutex<[SaleID: Entry]>([:])
 
     private struct Entry {
         let task: Task<[StockCount], any Error>
-        let until: Timestamp
+        let until: ContinuousClock.Instant
     }
 
-    init(_ postgres: PostgresPool, now: @escaping @Sendable () -> Timestamp) {
+    /// - Parameter now: monotonic: a wall clock that is put back would keep an answer for as long.
+    init(
+        _ postgres: PostgresPool, now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
+    ) {
         self.postgres = postgres
         self.now = now
     }
@@ -28,7 +31,7 @@ final class StockCounts: Sendable {
             if let entry = known[saleId], entry.until > time { return entry.task }
             if known.count >= Self.salesMax { known = known.filter { $0.value.until > time } }
             let task = Task { try await self.count(saleId) }
-            known[saleId] = Entry(task: task, until: time.adding(seconds: Self.freshSeconds))
+            known[saleId] = Entry(task: task, until: time + Self.fresh)
             return task
         }
         return try await task.value

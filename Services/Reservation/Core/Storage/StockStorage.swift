@@ -10,15 +10,31 @@ struct ChangedOrder: Sendable {
     let price: Money
 }
 
+/// A stock as a transaction holds it locked, with its leases.
+struct LockedStock: Sendable {
+    var stock: LeasedStock
+    /// Nobody is promoted and nobody waits any more.
+    let isClosed: Bool
+}
+
 struct StockStorage: Sendable {
+    /// Orders of a stock that are promoted, or whose waiting is ended, in one transaction.
+    static let changedMax: Int64 = 5000
+    /// The outbox streams of the decisions, without the partition.
+    static let decisionStreams = "orders/\(Topic.orders.name)/"
+    /// An order that came before the end may be decided this much later.
+    private static let lateSeconds: Int64 = 86_400
+
     /// Takes a sale's supply over: new stocks get all of it, known ones what was added since. A revision that was taken
-    /// over before changes nothing. A supply that shrank takes what is left in the pool, no more.
+    /// over before changes nothing. What was sold out is not where supply was added. A supply that shrank takes what is
+    /// left in the pool, no more.
     func take(_ sale: Sale, _ transaction: Transaction) async throws {
         var batches: [Int32] = []
         var variants: [String] = []
         var units: [Int64] = []
         var prices: [Int64] = []
         var currencies: [String] = []
+        var ends: [Timestamp?] = []
         for batch in sale.batches {
             for line in batch.lines {
                 batches.append(Int32(batch.number))
@@ -26,16 +42,18 @@ struct StockStorage: Sendable {
                 units.append(line.units)
                 prices.append(line.price.amount)
                 currencies.append(line.price.currency.code)
+                ends.append(batch.closesAt)
             }
         }
         _ = try await transaction.execute(
             """
             INSERT INTO stock AS s (sale_id, batch, variant, brand_id, price, currency, hold_seconds, revision, supply,
-                pool, places, places_max)
+                pool, places, places_max, closes_at)
             SELECT \(sale.saleId), k.batch, k.variant, \(sale.brandId), k.price, k.currency, \(sale.holdSeconds),
-                \(sale.revision), k.units, k.units, \(sale.waitlistMax), \(sale.waitlistMax)
-            FROM unnest(\(batches), \(variants), \(units), \(prices), \(currencies))
-                AS k(batch, variant, units, price, currency)
+                \(sale.revision), k.units, k.units, \(sale.waitlistMax), \(sale.waitlistMax),
+                coalesce(k.closes_at, 'infinity')
+            FROM unnest(\(batches), \(variants), \(units), \(prices), \(currencies), \(ends))
+                AS k(batch, variant, units, price, currency, closes_at)
             ORDER BY k.batch, k.variant
             ON CONFLICT (sale_id, batch, variant) DO UPDATE SET
                 brand_id = excluded.brand_id, price = excluded.price, currency = excluded.currency,
@@ -43,17 +61,28 @@ struct StockStorage: Sendable {
                 supply = s.supply + greatest(excluded.supply - s.supply, -s.pool),
                 pool = s.pool + greatest(excluded.supply - s.supply, -s.pool),
                 places = s.places + greatest(excluded.places_max - s.places_max, 0),
-                places_max = greatest(excluded.places_max, s.places_max)
+                places_max = greatest(excluded.places_max, s.places_max), closes_at = excluded.closes_at,
+                sold_out_at = CASE WHEN excluded.supply > s.supply THEN NULL ELSE s.sold_out_at END
             WHERE s.revision < excluded.revision
+                -- Taken over by a version that did not keep the end.
+                OR (s.revision = excluded.revision AND s.closes_at = 'infinity' AND excluded.closes_at < 'infinity')
             """)
+    }
+
+    /// Ends the batches of a sale that have not ended.
+    func close(_ saleId: SaleID, at now: Timestamp, _ transaction: Transaction) async throws {
+        _ = try await transaction.pipeline([
+            "SELECT batch FROM stock WHERE sale_id = \(saleId) ORDER BY sale_id, batch, variant FOR UPDATE",
+            "UPDATE stock SET closes_at = \(now) WHERE sale_id = \(saleId) AND closes_at > \(now)",
+        ])
     }
 
     /// A stock with its leases, locked: the pool first, then the leases by partition. Whoever decides locks its lease
     /// alone and never waits for the pool while it holds it, so the order cannot turn.
-    func lock(_ key: StockKey, _ transaction: Transaction) async throws -> LeasedStock? {
+    func lock(_ key: StockKey, at now: Timestamp, _ transaction: Transaction) async throws -> LockedStock? {
         let results = try await transaction.pipeline([
             """
-            SELECT pool, places FROM stock
+            SELECT pool, places, closes_at <= \(now) FROM stock
             WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant) FOR UPDATE
             """,
             """
@@ -66,7 +95,8 @@ struct StockStorage: Sendable {
         let leases = try results[1].map {
             Lease(partition: try $0.get(0), units: try $0.get(1), places: try $0.get(2))
         }
-        return LeasedStock(pool: try row.get(0), places: try row.get(1), leases: leases)
+        return LockedStock(
+            stock: LeasedStock(pool: try row.get(0), places: try row.get(1), leases: leases), isClosed: try row.get(2))
     }
 
     func save(_ stock: LeasedStock, _ key: StockKey) -> [SQL] {
@@ -86,82 +116,147 @@ struct StockStorage: Sendable {
         ]
     }
 
-    /// Marks a stock as sold out if it was not yet and nothing is free anywhere; the caller holds it locked.
-    func markSoldOut(_ key: StockKey, _ transaction: Transaction) async throws -> SaleSoldOut? {
+    /// Marks a stock as sold out if it was not yet and nothing is free anywhere; the caller holds it locked. The number
+    /// says how many times that was said by now.
+    func markSoldOut(
+        _ key: StockKey, at now: Timestamp, _ transaction: Transaction
+    ) async throws -> (event: SaleSoldOut, number: Int32)? {
         let rows = try await transaction.query(
             """
-            UPDATE stock s SET sold_out_at = now()
+            UPDATE stock s SET sold_out_at = \(now), sold_out_count = sold_out_count + 1
             WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant)
                 AND sold_out_at IS NULL AND supply > 0 AND pool = 0
                 AND NOT EXISTS (SELECT 1 FROM leases l WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant)
                     AND l.units > 0)
-            RETURNING brand_id, sold_out_at
+            RETURNING brand_id, sold_out_at, sold_out_count
             """)
         guard let row = rows.first else { return nil }
-        return SaleSoldOut(
+        let event = SaleSoldOut(
             saleId: key.saleId, batch: key.batch, variant: key.variant, brandId: try row.get(0),
             soldOutAt: try row.get(1))
+        return (event, try row.get(2))
     }
 
-    /// Passes free units of the pool on to the orders that have waited longest.
-    func promote(_ key: StockKey, _ transaction: Transaction) async throws -> [ChangedOrder] {
-        let rows = try await transaction.query(
+    /// Gives up to `units` to the orders that have waited longest, and says how many wait on, up to the units that are
+    /// then left. The caller holds the stock locked, and takes the units out of it.
+    ///
+    /// Decisions leave by the outbox stream of their partition, in which a row begins at the batch's first offset and
+    /// is gone when all of it is acknowledged; what is said here leaves by another. An order whose decision may not
+    /// have left is passed over and keeps its claim: it is looked at again. The order and the row were committed
+    /// together, so one statement sees both or neither.
+    /// - Parameter partition: has sent all that it owes.
+    func promote(
+        _ key: StockKey, units: Int64, at now: Timestamp, sent partition: Int32? = nil, _ transaction: Transaction
+    ) async throws -> (orders: [ChangedOrder], waiting: Int64) {
+        let results = try await transaction.pipeline([
             """
-            WITH free AS (
-                SELECT pool, hold_seconds FROM stock
-                WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant) AND pool > 0
-                FOR UPDATE
-            ), chosen AS (
+            WITH chosen AS (
                 SELECT order_id FROM orders
                 WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant) AND state = 2
                 ORDER BY ordered_at, log_partition, log_offset
-                LIMIT (SELECT least(pool, 5000) FROM free) FOR UPDATE SKIP LOCKED
+                LIMIT \(min(units, Self.changedMax)) FOR UPDATE SKIP LOCKED
             ), promoted AS (
                 UPDATE orders o SET state = 1, revision = o.revision + 1,
-                    hold_until = now() + make_interval(secs => free.hold_seconds)
-                FROM chosen, free WHERE o.order_id = chosen.order_id
-                RETURNING o.*
-            ), taken AS (
-                UPDATE stock SET pool = stock.pool - (SELECT count(*) FROM promoted)
-                WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant)
-                    AND EXISTS (SELECT 1 FROM promoted)
-                RETURNING 1
+                    hold_until = \(now)::timestamptz + make_interval(secs => s.hold_seconds)
+                FROM chosen, stock s
+                WHERE o.order_id = chosen.order_id AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
+                    AND (o.log_partition = \(partition ?? -1) OR NOT EXISTS (SELECT FROM outbox b
+                        WHERE b.stream = \(Self.decisionStreams)::text || o.log_partition AND b.sequence <= o.log_offset))
+                RETURNING o.*, s.brand_id, s.price, s.currency
             )
-            SELECT o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
+            SELECT order_id, sale_id, batch, variant, buyer_id, brand_id, hold_until, price, currency, revision
+            FROM promoted ORDER BY ordered_at, log_partition, log_offset
+            """,
+            """
+            SELECT count(*) FROM (SELECT FROM orders
+                WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant) AND state = 2
+                LIMIT \(units)) waiting
+            """,
+        ])
+        let orders = try results[0].map(ChangedOrder.init(row:))
+        let waiting: Int64 = try results[1].first?.get(0) ?? 0
+        return (orders, min(waiting, units - Int64(orders.count)))
+    }
+
+    /// Ends the waiting of a stock's orders, those that came first before the others; an order whose decision may not
+    /// have left keeps waiting, see `promote`.
+    func endWaiting(_ key: StockKey, _ transaction: Transaction) async throws -> [ChangedOrder] {
+        try await transaction.query(
+            """
+            WITH chosen AS (
+                SELECT order_id FROM orders
+                WHERE order_id = ANY(ARRAY(
+                    SELECT o.order_id FROM orders o
+                    LEFT JOIN outbox b
+                        ON b.stream = \(Self.decisionStreams)::text || o.log_partition AND b.sequence <= o.log_offset
+                    WHERE o.sale_id = \(key.saleId) AND o.batch = \(Int32(key.batch)) AND o.variant = \(key.variant)
+                        AND o.state = 2 AND b.stream IS NULL
+                    ORDER BY o.ordered_at, o.log_partition, o.log_offset LIMIT \(Self.changedMax))) AND state = 2
+                ORDER BY order_id FOR UPDATE SKIP LOCKED
+            )
+            UPDATE orders o SET state = 4, revision = o.revision + 1 FROM chosen, stock s
+            WHERE o.order_id = chosen.order_id AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
+            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
                 o.revision
-            FROM promoted o JOIN stock s USING (sale_id, batch, variant)
-            ORDER BY o.ordered_at, o.log_partition, o.log_offset
-            """)
-        return try rows.map(ChangedOrder.init(row:))
+            """
+        ).map(ChangedOrder.init(row:))
     }
 
-    /// Puts the units of released orders back into their pools.
-    func giveBack(_ units: [StockKey: Int64]) -> SQL {
-        let keys = units.keys.sorted { ($0.saleId, $0.batch, $0.variant) < ($1.saleId, $1.batch, $1.variant) }
-        return """
-            UPDATE stock s SET pool = pool + k.units
-            FROM (SELECT s.sale_id, s.batch, s.variant, k.units FROM stock s
-                JOIN unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)),
-                    \(keys.map { units[$0] ?? 0 })) AS k(sale_id, batch, variant, units) USING (sale_id, batch, variant)
-                ORDER BY s.sale_id, s.batch, s.variant FOR UPDATE OF s) k
+    /// Puts what orders have let go back into the stocks: units into the pool, places on the waitlist, of which there
+    /// are never more than the sale allows.
+    func giveBack(units: [StockKey: Int64], places: [StockKey: Int64]) -> [SQL] {
+        let keys = Set(units.keys).union(places.keys).sorted {
+            ($0.saleId, $0.batch, $0.variant) < ($1.saleId, $1.batch, $1.variant)
+        }
+        return [
+            """
+            SELECT s.sale_id FROM stock s
+            JOIN unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
+                AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
+            ORDER BY s.sale_id, s.batch, s.variant FOR UPDATE OF s
+            """,
+            """
+            UPDATE stock s SET pool = s.pool + k.units, places = greatest(s.places, least(s.places + k.places, s.places_max))
+            FROM unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)),
+                \(keys.map { units[$0] ?? 0 }), \(keys.map { places[$0] ?? 0 }))
+                AS k(sale_id, batch, variant, units, places)
             WHERE (s.sale_id, s.batch, s.variant) = (k.sale_id, k.batch, k.variant)
-            """
+            """,
+        ]
     }
 
-    /// Stocks that the keeper has something to do for: somebody waits while units are free, or the last is gone and
-    /// that was not said.
-    func unattended(_ postgres: PostgresPool) async throws -> [StockKey] {
-        try await postgres.query(
-            """
-            SELECT sale_id, batch, variant FROM (
-                SELECT s.*, (SELECT coalesce(sum(l.units), 0) FROM leases l
-                    WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant)) AS leased
-                FROM stock s) s
-            WHERE (pool + leased = 0 AND supply > 0 AND sold_out_at IS NULL)
-                OR (pool + leased > 0 AND EXISTS (SELECT 1 FROM orders o
-                    WHERE (o.sale_id, o.batch, o.variant) = (s.sale_id, s.batch, s.variant) AND o.state = 2))
-            """
-        ).map { StockKey(saleId: try $0.get(0), batch: Int(try $0.get(1, as: Int32.self)), variant: try $0.get(2)) }
+    /// Stocks that the keeper has something to do for: somebody waits while units are free or after the end, or the
+    /// last unit is gone and that was not said. Costs what is open: the first looks at the first waiting order of each
+    /// stock, the second at what has not ended and not sold out.
+    static func unattended(at now: Timestamp) -> SQL {
+        """
+        WITH RECURSIVE waiting AS (
+            (SELECT sale_id, batch, variant FROM orders WHERE state = 2 ORDER BY sale_id, batch, variant LIMIT 1)
+            UNION ALL
+            SELECT n.* FROM waiting w CROSS JOIN LATERAL (
+                SELECT o.sale_id, o.batch, o.variant FROM orders o
+                WHERE o.state = 2 AND (o.sale_id, o.batch, o.variant) > (w.sale_id, w.batch, w.variant)
+                ORDER BY o.sale_id, o.batch, o.variant LIMIT 1) n
+        )
+        SELECT found.* FROM waiting w CROSS JOIN LATERAL (
+            SELECT s.sale_id, s.batch, s.variant FROM stock s
+            WHERE (s.sale_id, s.batch, s.variant) = (w.sale_id, w.batch, w.variant)
+                AND (s.closes_at <= \(now) OR s.pool > 0 OR EXISTS (SELECT FROM leases l
+                    WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0))
+            -- One by its key: a join could as well read all that ever was.
+            LIMIT 1) found
+        UNION
+        SELECT s.sale_id, s.batch, s.variant FROM stock s
+        WHERE s.sold_out_at IS NULL AND s.closes_at > \(now.adding(seconds: -lateSeconds))
+            AND s.pool = 0 AND s.supply > 0 AND NOT EXISTS (SELECT FROM leases l
+                WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0)
+        """
+    }
+
+    func unattended(at now: Timestamp, _ postgres: PostgresPool) async throws -> [StockKey] {
+        try await postgres.query(Self.unattended(at: now)).map {
+            StockKey(saleId: try $0.get(0), batch: Int(try $0.get(1, as: Int32.self)), variant: try $0.get(2))
+        }
     }
 }
 

@@ -11,8 +11,8 @@ final class StockWatch: Component {
     let name = "stock watch"
 
     private static let interval = Duration.seconds(2)
-    /// A stock is told of for this long after it sold out.
-    private static let soldOutSeconds: Int64 = 3600
+    /// A stock is told of for this long after it sold out or closed.
+    private static let endedSeconds: Int64 = 3600
     /// The newest stocks: labels have a bound.
     private static let stocksMax: Int32 = 100
 
@@ -33,11 +33,12 @@ final class StockWatch: Component {
     }
 
     init(_ context: ServiceContext) {
+        let now = context.now
         let seen = Seen()
         let postgres = context.postgres
         watching = .watched(name, every: Self.interval, context) {
             do {
-                let lines = try await Self.look(postgres)
+                let lines = try await Self.look(postgres, endedAfter: now().adding(seconds: -Self.endedSeconds))
                 seen.lines.withLock { $0 = lines }
             } catch {
                 seen.lines.withLock { $0 = [] }
@@ -59,13 +60,16 @@ final class StockWatch: Component {
 
     func stop() async { await watching.stop() }
 
-    private static func look(_ postgres: PostgresPool) async throws -> [Line] {
+    private static func look(_ postgres: PostgresPool, endedAfter since: Timestamp) async throws -> [Line] {
         try await postgres.query(
             """
             SELECT s.sale_id::text, s.batch, s.variant, s.supply, s.pool, coalesce(l.units, 0), s.places + coalesce(l.places, 0)
-            FROM (SELECT * FROM stock
-                WHERE sold_out_at IS NULL OR sold_out_at > now() - make_interval(secs => \(soldOutSeconds)::bigint)
-                ORDER BY sale_id DESC, batch, variant LIMIT \(stocksMax)) s
+            FROM (
+                SELECT * FROM stock WHERE sold_out_at IS NULL AND closes_at > \(since)
+                UNION ALL
+                SELECT * FROM stock WHERE sold_out_at > \(since)
+                ORDER BY sale_id DESC, batch, variant LIMIT \(stocksMax)
+            ) s
             LEFT JOIN LATERAL (SELECT sum(units)::bigint AS units, sum(places)::bigint AS places FROM leases
                 WHERE (sale_id, batch, variant) = (s.sale_id, s.batch, s.variant)) l ON true
             ORDER BY 1, 2, 3

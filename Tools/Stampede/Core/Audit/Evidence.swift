@@ -26,7 +26,8 @@ struct Evidence: Sendable {
         let held: Int64
         let waiting: Int64
         let confirmed: Int64
-        let isSoldOut: Bool
+        /// Raised supply sells out again.
+        let soldOutCount: Int
         let holdSeconds: Int64
     }
     struct StockLine: Sendable, Hashable {

@@ -252,7 +252,7 @@ struct Gathering: Sendable {
         for row in try await query(
             .reservation,
             """
-            SELECT s.sale_id, s.batch, s.variant, s.supply, s.pool, s.sold_out_at IS NOT NULL,
+            SELECT s.sale_id, s.batch, s.variant, s.supply, s.pool, s.sold_out_count,
                 coalesce((SELECT sum(units) FROM leases l
                     WHERE l.sale_id = s.sale_id AND l.batch = s.batch AND l.variant = s.variant), 0)::bigint,
                 coalesce(o.held, 0), coalesce(o.waiting, 0), coalesce(o.confirmed, 0), s.hold_seconds
@@ -270,7 +270,8 @@ struct Gathering: Sendable {
                     line: .init(sale: try row.get(0), batch: Int(batch), variant: try row.get(2)),
                     supply: try row.get(3),
                     pool: try row.get(4), leased: try row.get(6), held: try row.get(7), waiting: try row.get(8),
-                    confirmed: try row.get(9), isSoldOut: try row.get(5), holdSeconds: try row.get(10)))
+                    confirmed: try row.get(9), soldOutCount: Int(try row.get(5, as: Int32.self)),
+                    holdSeconds: try row.get(10)))
         }
         let limits = try await query(
             .reservation,
