@@ -30,19 +30,21 @@ let package = Package(
         c("CCJose", pkgConfig: "cjose", debian: "libcjose-dev"),
         // glibc's allocator: part of every Linux, and not of Swift's Glibc module
         .systemLibrary(name: "CMalloc", path: "Shared/C/CMalloc"),
+        // epoll and eventfd: the same
+        .systemLibrary(name: "CLinux", path: "Shared/C/CLinux"),
         .target(
             name: "CSimdJSON", path: "Shared/C/CSimdJSON",
             cxxSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))],
             linkerSettings: [.linkedLibrary("simdjson")]),
 
         // Shared
-        shared("Runtime"),
+        shared("Runtime", ["CLinux"]),
         shared("JSON", ["CSimdJSON"]),
         shared("Observability"),
         shared("Models", ["JSON"]),
         shared("Kafka", ["CRdKafka", "Observability", "Runtime"]),
-        shared("Postgres", ["CLibPQ", "Observability", "Models"]),
-        shared("HTTP", ["CMicroHTTPD", "CCurl", "Observability", "JSON"]),
+        shared("Postgres", ["CLibPQ", "Observability", "Models", "Runtime"]),
+        shared("HTTP", ["CMicroHTTPD", "CCurl", "Observability", "JSON", "Runtime"]),
         shared("Security", ["CSodium", "CCJose", "JSON", "Models"]),
         shared(
             "ServiceKit",
@@ -57,8 +59,8 @@ let package = Package(
         tests("Observability", ["Observability"]),
         tests("Models", ["Models", "JSON"]),
         tests("Kafka", ["Kafka"]),
-        tests("Postgres", ["Postgres", "Models"]),
-        tests("HTTP", ["HTTP", "JSON", "Observability"]),
+        tests("Postgres", ["Postgres", "Models", "Runtime"]),
+        tests("HTTP", ["HTTP", "JSON", "Observability", "Runtime"]),
         tests("Security", ["Security", "Models"]),
         tests(
             "ServiceKit", ["ServiceKit", "HTTP", "Kafka", "Postgres", "Security", "Observability", "Models", "JSON"]),

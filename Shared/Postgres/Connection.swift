@@ -2,6 +2,7 @@
 import CLibPQ
 import Foundation
 import Observability
+import Runtime
 import Synchronization
 
 /// A libpq connection, non-blocking: carries out what `ConnectionMachine` decides. It has no isolation of its own: the pool

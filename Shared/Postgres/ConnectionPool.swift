@@ -1,6 +1,7 @@
 // Who gets which connection, when one is made, and when a caller is told that there is none.
 import Foundation
 import Observability
+import Runtime
 import Synchronization
 
 /// The pool's inside: connections, those who wait for one, and the transactions under way. An actor whose executor is the
@@ -89,7 +90,11 @@ actor ConnectionPool {
         self.connectionsMax = max(1, connectionsMax)
         self.log = log.with(["postgres": settings.target])
         self.metrics = PostgresMetrics(metrics)
-        loop = try EventLoop(name: "postgres")
+        do throws(EventLoopError) {
+            loop = try EventLoop(name: "postgres")
+        } catch {
+            throw PostgresError(sqlState: "53000", message: error.description)
+        }
     }
 
     // MARK: Callers

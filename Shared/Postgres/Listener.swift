@@ -1,4 +1,5 @@
 // LISTEN: being woken by another session's NOTIFY instead of asking again and again.
+import Runtime
 
 /// Hears one channel until it is closed, or its pool is. It has a connection of its own, beside the pool's
 /// `connectionsMax`, that is made anew, with growing pauses, whenever it is lost.

@@ -1,6 +1,7 @@
 // A client made of a bare socket: says exactly the bytes that a test wants said, however wrong.
 import CMicroHTTPD
 import Foundation
+import Runtime
 
 @testable import HTTP
 

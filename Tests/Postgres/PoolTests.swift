@@ -1,6 +1,7 @@
 // The pool: sharing, bounds, prepared statements, and what the DSN can say.
 import Foundation
 import Observability
+import Runtime
 import TestSupport
 import Testing
 

@@ -1,14 +1,8 @@
-// libmicrohttpd, with its functions of "..." named for Swift, and what the event loop needs of Linux.
+// libmicrohttpd, with its functions of "..." named for Swift.
 #include <microhttpd.h>
 
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-
-// glibc declares it for _GNU_SOURCE only.
-int pthread_setname_np(pthread_t thread, const char *name);
 
 typedef void *(*stampede_target_function)(void *context, const char *target, struct MHD_Connection *connection);
 typedef size_t (*stampede_unescape_function)(void *context, struct MHD_Connection *connection, char *text);

@@ -2,6 +2,7 @@
 import CCurl
 import CMicroHTTPD
 import Foundation
+import Runtime
 
 /// `@unchecked Sendable`: touched by its loop's thread only; other threads come in through `EventLoop.execute`.
 final class ClientLoop: @unchecked Sendable {
@@ -37,11 +38,6 @@ final class ClientLoop: @unchecked Sendable {
         }
     }
 
-    private struct Alarm {
-        let at: Double
-        let action: () -> Void
-    }
-
     /// Handles kept for reuse.
     private static let idleHandlesMax = 1_024
     /// How often requests that wait for a connection are looked at for being too late.
@@ -61,7 +57,8 @@ final class ClientLoop: @unchecked Sendable {
     private var transfers: [Transfer] = []
     private var idle: [UnsafeMutableRawPointer] = []
     private var sockets: [curl_socket_t: Socket] = [:]
-    private var alarms: [Alarm] = []
+    private var alarms: [Int: @Sendable () -> Void] = [:]
+    private var lastAlarm = 0
     private var timeoutAt: Double?
     private var waitingTickAt = 0.0
     private var closing: [CheckedContinuation<Void, Never>]?
@@ -71,7 +68,7 @@ final class ClientLoop: @unchecked Sendable {
 
     init(_ limits: Limits) throws(HTTPClientError) {
         self.limits = limits
-        do throws(HTTPError) {
+        do throws(EventLoopError) {
             events = try EventLoop(name: "http-client")
         } catch {
             throw .connection(error.description)
@@ -85,7 +82,7 @@ final class ClientLoop: @unchecked Sendable {
         stampede_multi_set_pointer(multi, CURLMOPT_TIMERDATA, context)
         stampede_multi_set_long(multi, CURLMOPT_MAXCONNECTS, limits.connectionsMax)
         stampede_multi_set_long(multi, CURLMOPT_PIPELINING, 0)
-        do throws(HTTPError) {
+        do throws(EventLoopError) {
             // The closure keeps the loop while its thread runs.
             try events.start { self.turn() }
         } catch {
@@ -355,8 +352,12 @@ final class ClientLoop: @unchecked Sendable {
         curl_easy_pause(easy, CURLPAUSE_CONT)
     }
 
-    func after(_ seconds: Double, _ action: @escaping () -> Void) {
-        alarms.append(Alarm(at: EventLoop.now() + seconds, action: action))
+    /// Runs the action after so many seconds, or when the client is closed before.
+    func after(_ seconds: Double, _ action: @escaping @Sendable () -> Void) {
+        lastAlarm += 1
+        let alarm = lastAlarm
+        alarms[alarm] = action
+        events.addTimer(after: .seconds(seconds)) { self.alarms.removeValue(forKey: alarm)?() }
     }
 
     // MARK: Turns
@@ -393,7 +394,6 @@ final class ClientLoop: @unchecked Sendable {
             now = EventLoop.now()
             if let at = timeoutAt, at <= now { isBusy = true }
         }
-        runAlarms(now)
         if waiting > 0, now >= waitingTickAt {
             waitingTickAt = now + Self.waitingTickSeconds
             expireWaiting(now)
@@ -401,15 +401,7 @@ final class ClientLoop: @unchecked Sendable {
         if isBusy { return .milliseconds(0) }
         var until = timeoutAt ?? .infinity
         if waiting > 0 { until = min(until, waitingTickAt) }
-        for alarm in alarms { until = min(until, alarm.at) }
         return .milliseconds(until == .infinity ? -1 : Int32(min(max(0, (until - now) * 1_000), 1e9).rounded(.up)))
-    }
-
-    private func runAlarms(_ now: Double) {
-        guard alarms.contains(where: { $0.at <= now }) else { return }
-        let due = alarms.filter { $0.at <= now }
-        alarms.removeAll { $0.at <= now }
-        for alarm in due { alarm.action() }
     }
 
     private func end() {
@@ -425,9 +417,9 @@ final class ClientLoop: @unchecked Sendable {
         for easy in idle { curl_easy_cleanup(easy) }
         idle = []
         // Streams that wait to come back learn that they cannot.
-        let due = alarms
-        alarms = []
-        for alarm in due { alarm.action() }
+        let due = alarms.values
+        alarms = [:]
+        for action in due { action() }
         curl_multi_cleanup(multi)
     }
 

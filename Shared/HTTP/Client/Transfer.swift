@@ -1,6 +1,7 @@
 // One request under way in libcurl.
 import CCurl
 import Foundation
+import Runtime
 
 /// `@unchecked Sendable`: made by the caller, handed over once, then touched on the client's loop only.
 final class Transfer: @unchecked Sendable {

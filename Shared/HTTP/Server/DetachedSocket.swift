@@ -1,6 +1,7 @@
 // Sockets taken out of the library's hands: one has last words to say, the other carries an event stream.
 import CMicroHTTPD
 import Foundation
+import Runtime
 
 /// Bytes on their way to a non-blocking socket.
 struct OutgoingBytes {
@@ -58,7 +59,7 @@ final class LastWords: EventSource {
         deadline = EventLoop.now() + Self.seconds
         outgoing.append(words)
         token = loop.add(
-            self, descriptor: descriptor, events: EventLoop.readable | EventLoop.writable | EPOLLET.rawValue)
+            self, descriptor: descriptor, events: EventLoop.readable | EventLoop.writable | EventLoop.edgeTriggered)
         if token == nil { close() } else { ready(0) }
     }
 

@@ -2,6 +2,7 @@
 import CMicroHTTPD
 import Foundation
 import Observability
+import Runtime
 
 /// Lives on the first event loop. Closed by `close`, on that loop.
 final class Listener: EventSource {

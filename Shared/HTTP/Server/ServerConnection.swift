@@ -2,6 +2,7 @@
 import CMicroHTTPD
 import Foundation
 import Observability
+import Runtime
 
 /// `@unchecked Sendable`: handlers' tasks carry a reference back to the loop; every access is on the loop's thread.
 final class ServerConnection: EventSource, @unchecked Sendable {

@@ -6,6 +6,7 @@
 import CMicroHTTPD
 import Foundation
 import Observability
+import Runtime
 
 /// `@unchecked Sendable`: touched by its loop's thread only, other threads come in through `EventLoop.execute`; `init`'s
 /// caller is done before the thread starts.
@@ -57,7 +58,11 @@ final class ServerLoop: @unchecked Sendable {
 
     init(_ shared: ServerShared, index: Int) throws(HTTPError) {
         self.shared = shared
-        events = try EventLoop(name: "http-\(index)")
+        do throws(EventLoopError) {
+            events = try EventLoop(name: "http-\(index)")
+        } catch {
+            throw .system(error.description)
+        }
         latencies = shared.routes.map {
             shared.metrics.histogram(
                 "http_request_duration_seconds", help: "From a request's head to its answer.",
@@ -82,12 +87,12 @@ final class ServerLoop: @unchecked Sendable {
         }
         daemonSource = source
         // The closure keeps the loop while its thread runs.
-        do throws(HTTPError) {
+        do throws(EventLoopError) {
             try events.start { self.turn() }
         } catch {
             MHD_stop_daemon(daemon)
             self.daemon = nil
-            throw error
+            throw .system(error.description)
         }
     }
 
@@ -139,7 +144,7 @@ final class ServerLoop: @unchecked Sendable {
         connection.index = connections.count
         connections.append(connection)
         connection.token = events.add(
-            connection, descriptor: descriptor, events: EPOLLRDHUP.rawValue | EPOLLONESHOT.rawValue)
+            connection, descriptor: descriptor, events: EventLoop.peerClosed | EventLoop.once)
         return connection
     }
 
