@@ -209,7 +209,7 @@ import Testing
             "sum(max by (sale, batch, variant) (stampede_stock_supply_units)) == 30",
             "sum(kafka_consumer_lag_records) == 0", "max(stampede_oldest_event_seconds) == 0",
             // Twelve groups' worth of partitions: each that a service has is read by somebody.
-            "min(count by (group) (kafka_consumer_lag_records)) == 12",
+            #"min(count by (group) (kafka_consumer_lag_records{topic!~"sales|products|keys"})) == 12"#,
         ] {
             do {
                 try await stack.eventually { try await prometheus.series(expression) == 1 }
