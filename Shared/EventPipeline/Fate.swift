@@ -24,8 +24,8 @@ public struct Fatal: Error, Sendable, CustomStringConvertible {
     public var description: String { reason }
 }
 
-/// What becomes of whatever met an error.
-enum Fate: Equatable, Sendable {
+/// What becomes of whatever met an error. Thrown where it is known already.
+enum Fate: Error, Equatable, Sendable, CustomStringConvertible {
     /// Dead letter, with this reason.
     case unappliable(String)
     /// Something that everybody needs is away: again with back-off, as long as it takes. No record is to blame.
@@ -38,6 +38,7 @@ enum Fate: Equatable, Sendable {
 
     init(of error: any Error) {
         switch error {
+        case let fate as Fate: self = fate
         case let error as Unappliable: self = .unappliable(error.reason)
         case let error as Fatal: self = .fatal(error.reason)
         case let error as OlderSchema: self = .fatal(error.description)
@@ -45,7 +46,6 @@ enum Fate: Equatable, Sendable {
         case let error as RecipeError: self = .unappliable(error.description)
         case let error as PostgresError: self = Self.postgres(error)
         case let error as KafkaError: self = Self.kafka(error)
-        case let error as FeedFailed: self = .outage(error.reason)
         case let error as TableNotCurrent: self = .outage(error.description)
         case is CancellationError: self = .outage("cancelled")
         default: self = .transient("\(error)")
@@ -92,4 +92,6 @@ enum Fate: Equatable, Sendable {
         case .unappliable(let reason), .outage(let reason), .transient(let reason), .fatal(let reason): reason
         }
     }
+
+    var description: String { reason }
 }

@@ -76,7 +76,7 @@ struct PartitionMachine: Sendable {
     static let preparationsMax = 40
 
     /// Where the partition's offset stands in the database.
-    private(set) var next: Int64 = PipelineSchema.beginning
+    private(set) var next: Int64
     /// Where nothing is fetched from: a seek comes first.
     private static let unknown: Int64 = -2
 
@@ -84,7 +84,7 @@ struct PartitionMachine: Sendable {
     private(set) var standing: String?
     /// Why the partition's feed is of no use any more, once it has ended by that.
     private(set) var failure: Fate?
-    private(set) var last: Action = .claim
+    private(set) var last: Action = .load
 
     /// Outbox rows that are acknowledged and still there.
     private var sent: [Int64] = []
@@ -103,8 +103,12 @@ struct PartitionMachine: Sendable {
     private var isEnding = false
     private var afterRest: Action = .claim
 
-    /// - Parameter offset: where the partition is fetched from, as the database had it when the group asked.
-    init(fetchesFrom offset: Int64) { fetchesFrom = offset }
+    /// - Parameter offset: where the partition is fetched from: what the database had stored when the group's consumer
+    ///   asked. Where another instance has gone on since, the first commit finds it out.
+    init(fetchesFrom offset: Int64) {
+        fetchesFrom = offset
+        next = offset
+    }
 
     mutating func handle(_ event: Event) -> Action {
         switch event {

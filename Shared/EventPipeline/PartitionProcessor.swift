@@ -93,11 +93,8 @@ final class PartitionProcessor {
         }
         giveTurn()
         work.progress.ended(partition)
-        switch machine.failure {
-        case nil: work.stands(partition, nil)
-        case .fatal(let reason)?: throw Fatal(reason: reason)
-        case let fate?: throw FeedFailed(reason: fate.reason)
-        }
+        if let failure = machine.failure { throw failure }
+        work.stands(partition, nil)
     }
 
     private func tell(_ fate: Fate, of action: PartitionMachine.Action) {
@@ -415,12 +412,6 @@ final class PartitionProcessor {
         for await result in outcomes { return try result.get() }
         throw PartitionGone()
     }
-}
-
-/// Fetching failed in a way that passes.
-struct FeedFailed: Error, CustomStringConvertible {
-    let reason: String
-    var description: String { reason }
 }
 
 /// The partition is no longer this instance's.

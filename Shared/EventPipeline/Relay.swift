@@ -4,6 +4,7 @@ import Kafka
 import Models
 import Observability
 import Postgres
+import Runtime
 import ServiceKit
 import Synchronization
 
@@ -27,8 +28,7 @@ public final class Relay: Component {
     private let channel: String
     private let holder: String
     private let state = Mutex(State())
-    private let wakeups: AsyncStream<Void>
-    private let wakeup: AsyncStream<Void>.Continuation
+    private let wakeup = Wakeup()
 
     private struct State {
         var clusterID = ""
@@ -51,7 +51,6 @@ public final class Relay: Component {
         channel = "stampede_\(context.serviceName)_outbox"
         // Of this start: what an earlier one of the same name held is not ours.
         holder = "\(context.instance)/\(context.newID(of: MessageKind.self))"
-        (wakeups, wakeup) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     public var isReady: Bool { state.withLock { $0.publishing != nil && $0.standing == nil } }
@@ -60,7 +59,7 @@ public final class Relay: Component {
     public func start() async throws {
         let clusterID = try await KafkaAdmin(context.kafka).clusterID()
         try await adoptOlderRows()
-        let listener = context.postgres.listen(channel) { [wakeup] in wakeup.yield() }
+        let listener = context.postgres.listen(channel) { [wakeup] in wakeup.signal() }
         state.withLock {
             $0.clusterID = clusterID
             $0.listening = listener
@@ -74,7 +73,7 @@ public final class Relay: Component {
             $0.isStopping = true
             return ($0.publishing, $0.listening)
         }
-        wakeup.finish()
+        wakeup.signal()
         await publishing?.value
         await listening?.close()
     }
@@ -118,7 +117,7 @@ public final class Relay: Component {
                 waitingBytes.set(Double($0.waitingBytes))
             }
             context.tracer.recordPublished(report.spans, start: began)
-            if isLeading { wakeup.yield() }
+            if isLeading { wakeup.signal() }
         }
         return result
     }
@@ -187,10 +186,12 @@ public final class Relay: Component {
                 try await sender.send(records)
                 published.add(records.counts(ofHeader: "ce_type"))
                 return .sent
-            case .wait(let duration): return await wait(duration) ? .ending : .woken
+            case .wait(let duration):
+                _ = await wakeup.wait(milliseconds: Int(duration / .milliseconds(1)))
+                return isStopping ? .ending : .woken
             case .rest(let duration):
                 try? await Task.sleep(for: duration)
-                return state.withLock { $0.isStopping } ? .ending : .rested
+                return isStopping ? .ending : .rested
             case .release(let forget):
                 try await context.postgres.transaction { transaction in
                     transaction.finish([
@@ -207,16 +208,7 @@ public final class Relay: Component {
         }
     }
 
-    /// True when this instance ends.
-    private func wait(_ duration: Duration) async -> Bool {
-        let alarm = Task { [wakeup] in
-            try? await Task.sleep(for: duration)
-            if !Task.isCancelled { wakeup.yield() }
-        }
-        defer { alarm.cancel() }
-        for await _ in wakeups { break }
-        return state.withLock { $0.isStopping }
-    }
+    private var isStopping: Bool { state.withLock { $0.isStopping } }
 
     private func delete(_ rows: [Int64]) -> SQL {
         "DELETE FROM outbox WHERE stream = \(PipelineSchema.commandStream) AND sequence = ANY(\(rows))"
