@@ -13,18 +13,26 @@ struct RefusedMemory: Sendable {
     private var oldest = 0
     /// Open addressing with linear probing, at most half full: an order's place in `orders` plus one, 0 where there is none.
     private var slots = [Int32](repeating: 0, count: 1024)
+    /// What came last and is not in `slots` yet.
+    private var arrived: [OrderID] = []
+    /// No order that is greater was refused: identifiers of version 7 grow, so new ones need not be looked for.
+    private var greatest: OrderID?
     private var pending: (through: Int64, orders: [OrderID])?
 
     init(countMax: Int = countMin + 10_000) { self.countMax = countMax }
 
-    var count: Int { orders.count }
+    var count: Int { min(countMax, orders.count + arrived.count) }
 
-    func contains(_ order: OrderID) -> Bool { slots[slot(of: order)] != 0 }
+    mutating func contains(_ order: OrderID) -> Bool {
+        guard let greatest, order <= greatest else { return false }
+        index()
+        return slots[slot(of: order)] != 0
+    }
 
     /// Begins anew with what the database holds.
     mutating func load(_ refused: some Sequence<OrderID>) {
         self = RefusedMemory(countMax: countMax)
-        for order in refused { append(order) }
+        take(refused)
     }
 
     /// The orders that a batch refuses, the last of them at the offset `through`, if it is committed.
@@ -35,7 +43,20 @@ struct RefusedMemory: Sendable {
     mutating func settle(through: Int64) {
         guard let (expected, orders) = pending else { return }
         pending = nil
-        if expected == through { for order in orders { append(order) } }
+        if expected == through { take(orders) }
+    }
+
+    private mutating func take(_ refused: some Sequence<OrderID>) {
+        for order in refused {
+            arrived.append(order)
+            greatest = max(greatest ?? order, order)
+            if arrived.count == countMax { index() }
+        }
+    }
+
+    private mutating func index() {
+        for order in arrived { append(order) }
+        arrived.removeAll(keepingCapacity: true)
     }
 
     private mutating func append(_ order: OrderID) {

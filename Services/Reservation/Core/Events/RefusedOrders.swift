@@ -35,8 +35,7 @@ final class RefusedOrders: Sendable {
     /// Those of the orders that the partition refused before.
     func known(_ orders: some Sequence<OrderID>, _ partition: Int32) -> [OrderID] {
         memories.withLock { memories in
-            guard let memory = memories[partition] else { return [] }
-            return orders.filter { memory.contains($0) }
+            orders.filter { memories[partition]?.contains($0) == true }
         }
     }
 

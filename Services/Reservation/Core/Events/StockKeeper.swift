@@ -3,6 +3,7 @@ import EventPipeline
 import Models
 import Observability
 import Postgres
+import Runtime
 import ServiceKit
 import Synchronization
 
@@ -13,7 +14,7 @@ final class StockKeeper: Component {
 
     /// A payment made in the last moment has this long to arrive.
     static let expiryGraceSeconds: Int64 = 5
-    private static let roundSeconds = 1
+    private static let roundInterval = Duration.seconds(1)
     /// Stocks of which it is remembered what failed last.
     private static let failuresMax = 1000
 
@@ -22,20 +23,18 @@ final class StockKeeper: Component {
     private let sales: SaleTable
     private let stocks = StockStorage()
     private let settlement = SettlementStorage()
-    private let tasks = Mutex<[Task<Void, Never>]>([])
+    private let taking = Mutex<Task<Void, Never>?>(nil)
+    private let rounds = Mutex<Periodic?>(nil)
     /// The traces of the orders that took the last units here, until that is said.
     private let lastOrders = Mutex<[StockKey: TraceContext]>([:])
     private static let lastOrdersMax = 1000
     /// Sales that could not be taken over when they changed.
     private let untaken = Mutex<Set<SaleID>>([])
-    private let looks: AsyncStream<Void>
-    private let wakeup: AsyncStream<Void>.Continuation
 
     init(_ context: ServiceContext, relay: Relay, sales: SaleTable) {
         self.context = context
         self.relay = relay
         self.sales = sales
-        (looks, wakeup) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     func start() async throws {
@@ -48,25 +47,22 @@ final class StockKeeper: Component {
                 }
             }
         }
-        let keeping = Task.detached { [self] in
-            var failures = Failures(log: context.log)
-            for await _ in looks { await round(&failures) }
-        }
-        let clock = Task.detached { [self] in
-            while (try? await Task.sleep(for: .seconds(Self.roundSeconds))) != nil { look() }
-        }
-        tasks.withLock { $0 = [taking, keeping, clock] }
+        self.taking.withLock { $0 = taking }
+        let failures = Failures(log: context.log, atMost: Self.failuresMax)
+        let rounds = Periodic(every: Self.roundInterval) { [self] in await round(failures) }
+        self.rounds.withLock { $0 = rounds }
+        rounds.start()
     }
 
     func stop() async {
-        wakeup.finish()
-        let tasks = tasks.withLock { $0 }
-        for task in tasks { task.cancel() }
-        for task in tasks { await task.value }
+        let taking = taking.withLock { $0 }
+        taking?.cancel()
+        await taking?.value
+        await rounds.withLock { $0 }?.stop()
     }
 
     /// Has the keeper look soon whether there is something to do.
-    func look() { wakeup.yield() }
+    func look() { rounds.withLock { $0 }?.wake() }
 
     /// The same for a stock whose last unit an order has just taken.
     func look(_ key: StockKey, lastOrder: TraceContext?) {
@@ -151,8 +147,8 @@ final class StockKeeper: Component {
 
     /// Everything once. Each stock by itself: one that fails does not keep the others waiting, nor does one with a lot
     /// to do, which gets its next turn behind them.
-    private func round(_ failures: inout Failures) async {
-        failures.begin(atMost: Self.failuresMax)
+    private func round(_ failures: Failures) async {
+        failures.begin()
         for saleId in untaken.withLock({ $0 }) {
             await failures.attempt("take a sale's supply over", "\(saleId)") {
                 try await take(saleId)
@@ -259,31 +255,39 @@ final class StockKeeper: Component {
 }
 
 /// What fails in the keeper's rounds, said when it begins, when it changes and when it is over.
-private struct Failures {
-    let log: Logger
-    private var last: [String: String] = [:]
-    private var now: [String: String] = [:]
-    private var countMax = 0
-
-    init(log: Logger) { self.log = log }
-
-    mutating func begin(atMost count: Int) {
-        (last, now, countMax) = (now, [:], count)
+private final class Failures: Sendable {
+    private struct State {
+        var last: [String: String] = [:]
+        var now: [String: String] = [:]
     }
 
-    mutating func attempt(_ what: String, _ whose: String = "", _ body: () async throws -> Void) async {
+    private let log: Logger
+    private let countMax: Int
+    private let state = Mutex(State())
+
+    init(log: Logger, atMost count: Int) {
+        self.log = log
+        countMax = count
+    }
+
+    func begin() { state.withLock { $0 = State(last: $0.now) } }
+
+    func attempt(_ what: String, _ whose: String = "", _ body: () async throws -> Void) async {
         do { try await body() } catch {
             if Task.isCancelled { return }
             let (name, reason) = ("\(what) \(whose)", "\(error)")
-            if last[name] != reason {
+            let isNew = state.withLock { state in
+                if state.now.count < countMax { state.now[name] = reason }
+                return state.last[name] != reason
+            }
+            if isNew {
                 log.warning("the stock keeper will try again", ["what": what, "of": whose, "error": reason])
             }
-            if now.count < countMax { now[name] = reason }
         }
     }
 
     func end() {
-        let over = last.keys.filter { now[$0] == nil }
+        let over = state.withLock { state in state.last.keys.filter { state.now[$0] == nil } }
         if !over.isEmpty { log.info("the stock keeper goes on", ["what": over.sorted().joined(separator: "; ")]) }
     }
 }

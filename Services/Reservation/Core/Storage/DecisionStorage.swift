@@ -53,14 +53,9 @@ struct DecisionStorage: Sendable {
         let saleIds = keys.map(\.saleId)
         let batches = keys.map { Int32($0.batch) }
         let variants = keys.map(\.variant)
-        let locked = Array(pools)
-        let results = try await transaction.pipeline([
-            """
-            SELECT s.sale_id FROM stock s
-            JOIN unnest(\(locked.map(\.saleId)), \(locked.map { Int32($0.batch) }), \(locked.map(\.variant)))
-                AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
-            ORDER BY s.sale_id, s.batch, s.variant FOR UPDATE OF s
-            """,
+        // Most batches cancel nothing that holds something.
+        let locks = pools.isEmpty ? [] : [StockStorage.lockPools(of: Array(pools))]
+        let statements: [SQL] = [
             """
             SELECT l.sale_id FROM leases l
             JOIN unnest(\(saleIds), \(batches), \(variants)) AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
@@ -82,8 +77,9 @@ struct DecisionStorage: Sendable {
             "SELECT order_id FROM orders WHERE order_id = ANY(\(orders))",
             "SELECT order_id, buyer_id FROM early_cancellations WHERE order_id = ANY(\(orders))",
             "SELECT holder, through FROM refused_memory WHERE log_partition = \(partition)",
-        ])
-        for row in results[2] {
+        ]
+        let results = Array(try await transaction.pipeline(locks + statements).dropFirst(locks.count))
+        for row in results[1] {
             let key = StockKey(
                 saleId: try row.get(0), batch: Int(try row.get(1, as: Int32.self)), variant: try row.get(2))
             let view = StockView(
@@ -92,11 +88,11 @@ struct DecisionStorage: Sendable {
                 placesElsewhere: try row.get(5, as: Int64.self) + row.get(9, as: Int64.self))
             situation.stocks[key] = Found(view: view, revision: try row.get(3))
         }
-        for row in results[3] { situation.decided.insert(try row.get(0)) }
-        for row in results[4] {
+        for row in results[2] { situation.decided.insert(try row.get(0)) }
+        for row in results[3] {
             situation.cancelled.insert(OrderOfBuyer(orderId: try row.get(0), buyerId: try row.get(1)))
         }
-        if let row = results[5].first { situation.refused = (try row.get(0), try row.get(1)) }
+        if let row = results[4].first { situation.refused = (try row.get(0), try row.get(1)) }
         return situation
     }
 

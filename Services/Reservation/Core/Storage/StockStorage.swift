@@ -202,6 +202,16 @@ struct StockStorage: Sendable {
         ).map(ChangedOrder.init(row:))
     }
 
+    /// Locks stocks without their leases, in one order whoever asks.
+    static func lockPools(of keys: [StockKey]) -> SQL {
+        """
+        SELECT s.sale_id FROM stock s
+        JOIN unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
+            AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
+        ORDER BY s.sale_id, s.batch, s.variant FOR UPDATE OF s
+        """
+    }
+
     /// Puts what orders have let go back into the stocks: units into the pool, places on the waitlist, of which there
     /// are never more than the sale allows.
     func giveBack(units: [StockKey: Int64], places: [StockKey: Int64]) -> [SQL] {
@@ -209,12 +219,7 @@ struct StockStorage: Sendable {
             ($0.saleId, $0.batch, $0.variant) < ($1.saleId, $1.batch, $1.variant)
         }
         return [
-            """
-            SELECT s.sale_id FROM stock s
-            JOIN unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
-                AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
-            ORDER BY s.sale_id, s.batch, s.variant FOR UPDATE OF s
-            """,
+            Self.lockPools(of: keys),
             """
             UPDATE stock s SET pool = s.pool + k.units, places = greatest(s.places, least(s.places + k.places, s.places_max))
             FROM unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)),
