@@ -68,7 +68,7 @@ public final class CompactedTable: Component {
         guard let reader, obstacle == nil else { throw notCurrent(obstacle ?? "it has no reader") }
         let caughtUp = await within(Self.catchUpDuration) { [self] () -> Result<Void, TableNotCurrent> in
             do throws(KafkaError) {
-                let ends = try await reader.highWatermarks()
+                let ends = try await watermarks(reader).mapValues(\.high)
                 return await reached(ends).map { .failure(notCurrent($0)) } ?? .success(())
             } catch {
                 return .failure(notCurrent("\(error)"))
@@ -142,7 +142,7 @@ public final class CompactedTable: Component {
             context.kafka, topic: topic.name, partitions: nil, from: isAnew ? .beginning : .offsets(positions),
             log: context.log, metrics: context.metrics)
         do {
-            let marks = try await reader.watermarks()
+            let marks = try await watermarks(reader)
             if !isAnew, marks.contains(where: { !($0.value.low...$0.value.high).contains(positions[$0.key] ?? 0) }) {
                 state.withLock { $0.beginsAnew = true }
                 throw PlaceLost()
@@ -176,6 +176,10 @@ public final class CompactedTable: Component {
             await reader.close()
             throw error
         }
+    }
+
+    private func watermarks(_ reader: TopicReader) async throws(KafkaError) -> [Int32: (low: Int64, high: Int64)] {
+        try await context.producer.watermarks(of: topic.name, reader.partitions)
     }
 
     /// The newest record of a key, of a topic that is read anew.

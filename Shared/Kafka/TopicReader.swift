@@ -29,11 +29,6 @@ public final class TopicReader: Sendable {
     private let taken: Counter
     private let prefetch: Prefetch
     private let state = Mutex(State())
-    /// Asks about offsets once the reader fetches: on the reader's own connections a question waits behind each fetch
-    /// that waits for records, half a second a partition leader.
-    private let asking = Mutex<KafkaHandle?>(nil)
-    private let configuration: KafkaConfiguration
-    private let log: Logger
 
     /// - Parameters:
     ///   - partitions: nil: all that the topic has now.
@@ -74,8 +69,6 @@ public final class TopicReader: Sendable {
             for (partition, offset) in offsets { try source.start(partition, at: offset, into: queue) }
             return (chosen, source)
         }
-        self.configuration = configuration
-        self.log = log
         self.topic = topic
         self.partitions = chosen
         self.handle = handle
@@ -128,24 +121,13 @@ public final class TopicReader: Sendable {
 
     /// Asks the broker for the first offset that each partition's log holds, and the one that the next record gets.
     public func watermarks() async throws(KafkaError) -> [Int32: (low: Int64, high: Int64)] {
-        let (handle, topic, partitions) = (try asker(), topic, partitions)
+        let (handle, topic, partitions) = (handle, topic, partitions)
         return try await blocking { () throws(KafkaError) in
             var offsets: [Int32: (low: Int64, high: Int64)] = [:]
             for partition in partitions {
                 offsets[partition] = try handle.watermarks(TopicPartition(topic: topic, partition: partition))
             }
             return offsets
-        }
-    }
-
-    /// The client that questions are asked by, made with the first of them.
-    private func asker() throws(KafkaError) -> KafkaHandle {
-        try asking.withLock { (asking) throws(KafkaError) in
-            if let asking { return asking }
-            let made = try KafkaHandle(
-                RD_KAFKA_CONSUMER, configuration, fixed: ["allow.auto.create.topics": "false"], log: log)
-            asking = made
-            return made
         }
     }
 
