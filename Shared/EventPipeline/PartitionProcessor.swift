@@ -165,12 +165,14 @@ final class PartitionProcessor {
     // MARK: Records
 
     private func take(_ isBounded: Bool) async throws -> PartitionMachine.Event {
-        giveTurn()
+        let wasLarge = records.count >= work.recordsMax / 2
+        // Nothing of the last batch stays while this partition waits: only those whose turn it is take memory.
+        records = []
         finishBatch()
+        giveTurn()
         // The first event after a pause is applied at once; under load a batch gathers what comes within the pace, because a
         // transaction costs the same for one event and for hundreds.
-        if let nextTurn, records.count < work.recordsMax / 2 { try? await Task.sleep(until: nextTurn) }
-        records = []
+        if let nextTurn, !wasLarge { try? await Task.sleep(until: nextTurn) }
         let mayIdle = isBounded || committedToKafka != machine.next || !hasFetched
         guard
             let batch = try await feed.next(
