@@ -153,6 +153,42 @@ import Testing
         #expect(unknown.status == 422)
         #expect(unknown.wrongFields == ["saleId"])
     }
+
+    /// As two instances do: the one that comes second waits for the conversation, and then sees what is there.
+    @Test func aMessageThatTwoTransactionsStoreAtOnceFailsNobody() async throws {
+        let chat = try await Chat.shared()
+        let (alice, bob) = (try await chat.person("alice"), try await chat.person("bob"))
+        let id = try #require(ConversationID(try await open(chat, alice, bob)))
+        func message(_ text: String, in conversation: ConversationID, to reader: AccountID) -> NewMessage {
+            NewMessage(
+                messageID: .random(), conversationID: conversation, senderID: alice.id, recipientID: reader,
+                kind: .text, text: text, saleID: nil, orderID: nil, isNotification: false, sentAt: .now())
+        }
+        let same = message("the same", in: id, to: bob.id)
+        let others = message("another's", in: .random(), to: .random())
+        let pool = try chat.pool()
+        let second = try await pool.transaction { transaction in
+            #expect(try await MessageStorage.store([same], in: transaction) == [same.messageID: 1])
+            let second = Task {
+                try await pool.transaction { try await MessageStorage.store([same, others], in: $0) }
+            }
+            try await eventually("the second waits") {
+                try await !pool.query(
+                    """
+                    SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+                    """
+                ).isEmpty
+            }
+            return second
+        }
+        #expect(try await second.value == [others.messageID: 1])
+        let summary = try await MessageStorage(postgres: pool).conversation(id)
+        #expect(summary?.lastSequence == 1)
+        #expect(summary?.changedAt == same.sentAt)
+        let next = message("the next", in: id, to: bob.id)
+        #expect(try await pool.transaction { try await MessageStorage.store([next], in: $0) } == [next.messageID: 2])
+        await pool.close()
+    }
 }
 
 @Suite struct BrandTests {

@@ -96,15 +96,6 @@ struct BrandRoutes: Sendable {
     }
 
     private func store(_ new: NewPost, _ request: HTTPRequest) async throws -> (BrandPosted, isNew: Bool) {
-        do {
-            return try await storeOnce(new, request)
-        } catch let error as PostgresError where error.isUniqueViolation {
-            // The same post was stored at the same time: now it can be seen.
-            return try await storeOnce(new, request)
-        }
-    }
-
-    private func storeOnce(_ new: NewPost, _ request: HTTPRequest) async throws -> (BrandPosted, isNew: Bool) {
         try await relay.commit { step in
             if let sequence = try await BrandStorage.store([new], in: step.transaction)[new.messageID] {
                 let post = new.stored(at: sequence)

@@ -121,11 +121,11 @@ struct ConversationRoutes: Sendable {
                 "/v1/conversations/\(conversation.conversationID)/messages?after=\(sent.message.sequence - 1)")
     }
 
-    /// Another instance may store the same message at the same time: then the group starts over and finds it.
+    /// A group that lost a race is committed once more.
     private func submit(_ sending: Sending) async throws -> Sent {
         for _ in 1..<Self.attemptsMax {
             do { return try await desk.submit(sending) } catch let error as PostgresError
-                where error.isUniqueViolation || error.isRetriable && !error.isUnavailable
+                where error.isRetriable && !error.isUnavailable
             {
                 continue
             }

@@ -59,8 +59,8 @@ struct BrandStorage: Sendable {
         _ = try await postgres.execute("DELETE FROM follows WHERE account_id = \(account) AND brand_id = \(brand)")
     }
 
-    /// Gives each post the next number of its brand, in the order given; leaves out what is stored already. Posts are
-    /// few and of few brands, so one statement does.
+    /// Gives each post the next number of its brand, in the order given; leaves out what is stored already. Who holds the
+    /// brand's counter looks what that is, so that the same post stored twice at a time is one.
     static func store(_ posts: [NewPost], in transaction: Transaction) async throws(PostgresError) -> [MessageID: Int64]
     {
         if posts.isEmpty { return [:] }
@@ -71,7 +71,13 @@ struct BrandStorage: Sendable {
         let sales = posts.map(\.saleID)
         let notifications = posts.map { $0.isNotification ? $0.messageID : nil }
         let times = posts.map(\.sentAt)
-        let rows = try await transaction.query(
+        let counters = Array(Set(brands)).sorted()
+        let rows = try await transaction.pipeline([
+            """
+            INSERT INTO post_counters AS c (brand_id, last_sequence)
+            SELECT brand_id, 0 FROM unnest(\(counters)) AS brand_id
+            ON CONFLICT (brand_id) DO UPDATE SET last_sequence = c.last_sequence
+            """,
             """
             WITH input AS (
                 SELECT n.*,
@@ -82,7 +88,7 @@ struct BrandStorage: Sendable {
                 WHERE NOT EXISTS (SELECT FROM posts p WHERE p.message_id = n.message_id)
             ), touched AS (
                 INSERT INTO post_counters AS c (brand_id, last_sequence)
-                SELECT brand_id, added FROM input WHERE place = 1 ORDER BY brand_id
+                SELECT brand_id, added FROM input WHERE place = 1
                 ON CONFLICT (brand_id) DO UPDATE SET last_sequence = c.last_sequence + excluded.last_sequence
                 RETURNING brand_id, last_sequence
             )
@@ -91,18 +97,21 @@ struct BrandStorage: Sendable {
                 i.notification_id, i.sent_at
             FROM input i JOIN touched t USING (brand_id)
             RETURNING message_id, sequence
-            """)
+            """,
+        ])[1]
         var sequences: [MessageID: Int64] = [:]
         for row in rows { sequences[try row.get(0)] = try row.get(1) }
         return sequences
     }
 
+    static func find(_ ids: [MessageID]) -> SQL {
+        """
+        SELECT message_id, brand_id, sequence, kind, body, sale_id, sent_at FROM posts WHERE message_id = ANY(\(ids))
+        """
+    }
+
     static func stored(_ id: MessageID, in transaction: Transaction) async throws(PostgresError) -> BrandPosted? {
-        try await transaction.query(
-            """
-            SELECT message_id, brand_id, sequence, kind, body, sale_id, sent_at FROM posts WHERE message_id = \(id)
-            """
-        ).first.map(post)
+        try await transaction.query(find([id])).first.map(post)
     }
 
     func posts(of brand: BrandID, after: Int64, limit: Int) async throws(PostgresError) -> [BrandPosted] {

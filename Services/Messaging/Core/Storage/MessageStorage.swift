@@ -43,26 +43,28 @@ struct MessageStorage: Sendable {
     /// do not exist yet are made. Messages that are stored already are left out: their IDs say so. So are those that tell
     /// of an order what a newer one overtook: one reader's notifications are stored by one transaction at a time.
     ///
-    /// Three statements for any number of messages of any number of conversations, none with a join: the planner does
-    /// not know how many there are, and a join that it took for small cost more than all the rest. The conversations'
-    /// rows are locked in the order of their IDs, so two transactions cannot wait for one another; who holds the row
-    /// gives the numbers.
+    /// The conversations' rows are locked first, in the order of their IDs, so that two transactions cannot wait for one
+    /// another; who holds the row gives the numbers, and only then looks which of the messages are there: what another
+    /// transaction stored of the conversation meanwhile is seen. None of the statements has a join: the planner does not
+    /// know how many there are, and a join that it took for small cost more than all the rest.
     /// - Parameter messages: no ID twice.
     /// - Returns: the sequence of each message that is new, by its ID.
-    /// - Throws: a unique violation when another transaction stored one of the messages meanwhile: look again.
     static func store(
         _ messages: [NewMessage], in transaction: Transaction
     ) async throws(PostgresError) -> [MessageID: Int64] {
         if messages.isEmpty { return [:] }
+        let reserved = Numbers(of: messages)
         let wanted = messages.map(\.messageID)
-        var questions: [SQL] = ["SELECT message_id FROM messages WHERE message_id = ANY(\(wanted))"]
+        var statements: [SQL] = [
+            reserve(reserved), "SELECT message_id FROM messages WHERE message_id = ANY(\(wanted))",
+        ]
         let orders = Set(messages.lazy.filter { $0.orderPlace != nil }.compactMap(\.orderID))
-        if !orders.isEmpty { questions.append(lastPlaces(of: orders)) }
-        let answers = try await transaction.pipeline(questions)
-        let known = Set(try answers[0].column(0, as: MessageID.self))
+        if !orders.isEmpty { statements.append(lastPlaces(of: orders)) }
+        let answers = try await transaction.pipeline(statements)
+        let known = Set(try answers[1].column(0, as: MessageID.self))
         var told: [OrderID: Int64] = [:]
         if !orders.isEmpty {
-            for row in answers[1] { told[try row.get(0)] = try row.get(1, as: Int64.self) }
+            for row in answers[2] { told[try row.get(0)] = try row.get(1, as: Int64.self) }
         }
         let new =
             known.isEmpty && told.isEmpty
@@ -74,8 +76,16 @@ struct MessageStorage: Sendable {
                 }
                 return place.number >= last
             }
+        var next: [ConversationID: Int64] = [:]
+        next.reserveCapacity(answers[0].count)
+        for row in answers[0] {
+            let id: ConversationID = try row.get(0)
+            next[id] = try row.get(1, as: Int64.self) - (reserved.counts[id]?.count ?? 0) + 1
+        }
+        if new.count < messages.count {
+            _ = try await transaction.execute(giveBack(reserved, except: Numbers(of: new), next))
+        }
         if new.isEmpty { return [:] }
-        var next = try await reserveSequences(new, in: transaction)
 
         var sequences: [MessageID: Int64] = [:]
         sequences.reserveCapacity(new.count)
@@ -116,28 +126,32 @@ struct MessageStorage: Sendable {
         """
     }
 
-    /// Locks the conversations, making those that do not exist, and moves each on by as many numbers as it has messages
-    /// here. Returns the first of these numbers.
-    private static func reserveSequences(
-        _ messages: [NewMessage], in transaction: Transaction
-    ) async throws(PostgresError) -> [ConversationID: Int64] {
+    /// How many messages each conversation is to have, and when the last of them was sent.
+    private struct Numbers {
         var counts: [ConversationID: (first: NewMessage, last: Timestamp, count: Int64)] = [:]
-        counts.reserveCapacity(messages.count)
-        for message in messages {
-            if let known = counts[message.conversationID] {
-                counts[message.conversationID] = (known.first, max(known.last, message.sentAt), known.count + 1)
-            } else {
-                counts[message.conversationID] = (message, message.sentAt, 1)
+
+        init(of messages: [NewMessage]) {
+            counts.reserveCapacity(messages.count)
+            for message in messages {
+                if let known = counts[message.conversationID] {
+                    counts[message.conversationID] = (known.first, max(known.last, message.sentAt), known.count + 1)
+                } else {
+                    counts[message.conversationID] = (message, message.sentAt, 1)
+                }
             }
         }
-        let sorted = counts.sorted { $0.key < $1.key }
+    }
+
+    /// Locks the conversations, making those that do not exist, and moves each on by as many numbers as it has messages
+    /// here. Returns the last of these numbers.
+    private static func reserve(_ numbers: Numbers) -> SQL {
+        let sorted = numbers.counts.sorted { $0.key < $1.key }
         let ids = sorted.map(\.key)
         let firsts = sorted.map { min($0.value.first.senderID, $0.value.first.recipientID) }
         let seconds = sorted.map { max($0.value.first.senderID, $0.value.first.recipientID) }
         let added = sorted.map(\.value.count)
         let times = sorted.map(\.value.last)
-        let rows = try await transaction.query(
-            """
+        return """
             INSERT INTO conversations AS c (conversation_id, first_id, second_id, last_sequence, created_at, changed_at)
             SELECT n.id, n.first_id, n.second_id, n.added, n.sent_at, n.sent_at
             FROM unnest(\(ids), \(firsts), \(seconds), \(added), \(times))
@@ -147,24 +161,42 @@ struct MessageStorage: Sendable {
                 changed_at = greatest(c.changed_at, excluded.changed_at),
                 newest_in = greatest(c.newest_in, excluded.newest_in)
             RETURNING conversation_id, last_sequence
-            """)
-        var next: [ConversationID: Int64] = [:]
-        next.reserveCapacity(rows.count)
-        for row in rows {
-            let id: ConversationID = try row.get(0)
-            next[id] = try row.get(1, as: Int64.self) - (counts[id]?.count ?? 0) + 1
+            """
+    }
+
+    /// Puts the conversations, which are locked, back to what they were without the messages that are not stored again.
+    /// - Parameter next: the first number of each that was reserved.
+    private static func giveBack(
+        _ reserved: Numbers, except used: Numbers, _ next: [ConversationID: Int64]
+    ) -> SQL {
+        let surplus = reserved.counts.filter { $0.value.count > used.counts[$0.key]?.count ?? 0 }.sorted {
+            $0.key < $1.key
         }
-        return next
+        let ids = surplus.map(\.key)
+        let lasts = ids.map { (next[$0] ?? 1) - 1 + (used.counts[$0]?.count ?? 0) }
+        let before = ids.map { (next[$0] ?? 1) - 1 }
+        let times = ids.map { used.counts[$0]?.last }
+        return """
+            UPDATE conversations c SET
+                last_sequence = n.last_sequence,
+                changed_at = greatest(c.created_at, n.sent_at, (
+                    SELECT m.sent_at FROM messages m
+                    WHERE m.conversation_id = n.id AND m.sequence = n.before))
+            FROM unnest(\(ids), \(lasts), \(before), \(times)) AS n(id, last_sequence, before, sent_at)
+            WHERE c.conversation_id = n.id
+            """
     }
 
     /// Those of the messages that are stored.
+    static func find(_ ids: [MessageID]) -> SQL {
+        """
+        SELECT message_id, conversation_id, sequence, sender_id, recipient_id, kind, body, sale_id, order_id, sent_at
+        FROM messages WHERE message_id = ANY(\(ids))
+        """
+    }
+
     static func stored(_ ids: [MessageID], in transaction: Transaction) async throws(PostgresError) -> [MessageSent] {
-        try await transaction.query(
-            """
-            SELECT message_id, conversation_id, sequence, sender_id, recipient_id, kind, body, sale_id, order_id, sent_at
-            FROM messages WHERE message_id = ANY(\(ids))
-            """
-        ).mapped(message)
+        try await transaction.query(find(ids)).mapped(message)
     }
 
     /// Makes the conversation of two accounts unless there is one. Whether it is new.

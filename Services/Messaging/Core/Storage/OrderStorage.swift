@@ -58,14 +58,16 @@ struct OrderStorage: Sendable {
         ).column(0)
     }
 
+    static func find(_ ids: [OrderID]) -> SQL {
+        """
+        SELECT order_id, buyer_id, client_order_id, sale_id, brand_id, batch, variant, status, reason, accepted_at,
+            decided_at, hold_until, cancelled_at
+        FROM orders WHERE order_id = ANY(\(ids))
+        """
+    }
+
     static func orders(_ ids: [OrderID], in transaction: Transaction) async throws(PostgresError) -> [StoredOrder] {
-        try await transaction.query(
-            """
-            SELECT order_id, buyer_id, client_order_id, sale_id, brand_id, batch, variant, status, reason, accepted_at,
-                decided_at, hold_until, cancelled_at
-            FROM orders WHERE order_id = ANY(\(ids))
-            """
-        ).mapped { (row) throws(PostgresError) in try order(row) }
+        try await transaction.query(find(ids)).mapped { (row) throws(PostgresError) in try order(row) }
     }
 
     /// Writes what became of orders; an order that was placed elsewhere gets its row. A status never goes back.
