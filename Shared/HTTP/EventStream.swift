@@ -38,14 +38,33 @@ public struct EncodedEvent: Sendable {
     }
 }
 
+/// What a number of streams may keep together.
+public final class StreamBudget: Sendable {
+    private let bytesMax: Int
+    private let bytes = Atomic<Int>(0)
+
+    public init(bytesMax: Int) { self.bytesMax = bytesMax }
+
+    /// What the streams keep now.
+    public var keptBytes: Int { bytes.load(ordering: .relaxed) }
+
+    fileprivate var isSpent: Bool { keptBytes > bytesMax }
+    fileprivate func add(_ count: Int) { bytes.add(count, ordering: .relaxed) }
+}
+
 /// One client's open stream. A handler makes it, keeps it, and answers `.events(stream)`; what is sent before the
 /// response is under way goes out first.
 ///
 /// A reader that lets more than `bufferBytesMax` pile up is closed: it comes back with `Last-Event-ID` and gets what
-/// it missed from storage, so that nobody's slowness costs memory.
+/// it missed from storage, so that nobody's slowness costs memory. So is one that has anything piled up when streams that
+/// share a budget have spent it.
 public final class EventStream: Sendable {
     struct State {
         var pending: [UInt8] = []
+        /// What waits behind `sendAhead`; nil when nothing goes ahead.
+        var held: [UInt8]?
+        /// What the budget was told of.
+        var countedBytes = 0
         /// Bytes that were taken to the network's side and are not yet accepted by it.
         var unsentBytes = 0
         var closed = false
@@ -54,14 +73,22 @@ public final class EventStream: Sendable {
         var scheduled = false
         var wake: (@Sendable () -> Void)?
         var onClose: [@Sendable () -> Void] = []
+
+        var keptBytes: Int { pending.count + (held?.count ?? 0) + unsentBytes }
     }
 
     private let bufferBytesMax: Int
-    private let state = Mutex(State())
+    private let budget: StreamBudget?
+    private let state: Mutex<State>
 
-    public init(bufferBytesMax: Int = 256 << 10) {
+    /// - Parameter isHeld: what is sent waits until `release`, behind what is sent by `sendAhead`.
+    public init(bufferBytesMax: Int = 256 << 10, budget: StreamBudget? = nil, isHeld: Bool = false) {
         self.bufferBytesMax = bufferBytesMax
+        self.budget = budget
+        state = Mutex(State(held: isHeld ? [] : nil))
     }
+
+    deinit { state.withLock { budget?.add(-$0.countedBytes) } }
 
     /// True until one of both sides closed it.
     public var isOpen: Bool { state.withLock { !$0.closed } }
@@ -74,6 +101,23 @@ public final class EventStream: Sendable {
 
     @discardableResult
     public func send(_ event: EncodedEvent) -> Bool { append(event.bytes) }
+
+    /// The same for a stream that is held: goes out before what was sent.
+    @discardableResult
+    public func sendAhead(_ event: EncodedEvent) -> Bool { append(event.bytes, isAhead: true) }
+
+    /// What was held goes out, and what is sent from now on.
+    public func release() {
+        let wake = state.withLock { state -> (@Sendable () -> Void)? in
+            guard let held = state.held.take(), !state.closed else { return nil }
+            state.pending.append(contentsOf: held)
+            return Self.schedule(&state)
+        }
+        wake?()
+    }
+
+    /// Bytes that the client has not taken yet, without what is held.
+    public var waitingBytes: Int { state.withLock { $0.pending.count + $0.unsentBytes } }
 
     /// Ends the stream after what was sent.
     public func close() { finish() }
@@ -89,13 +133,21 @@ public final class EventStream: Sendable {
 
     // MARK: The server's side
 
-    func append(_ bytes: [UInt8]) -> Bool {
+    func append(_ bytes: [UInt8], isAhead: Bool = false) -> Bool {
         let (accepted, wake) = state.withLock { state -> (Bool, (@Sendable () -> Void)?) in
             guard !state.closed else { return (false, nil) }
-            guard state.pending.count + state.unsentBytes + bytes.count <= bufferBytesMax else {
+            let kept = state.keptBytes
+            guard kept + bytes.count <= bufferBytesMax, kept == 0 || budget?.isSpent != true else {
                 state.abandoned = true
                 state.pending = []
+                state.held = nil
+                count(&state)
                 return (false, nil)
+            }
+            defer { count(&state) }
+            if !isAhead, state.held != nil {
+                state.held?.append(contentsOf: bytes)
+                return (true, nil)
             }
             state.pending.append(contentsOf: bytes)
             return (true, Self.schedule(&state))
@@ -108,10 +160,19 @@ public final class EventStream: Sendable {
         return true
     }
 
+    private func count(_ state: inout State) {
+        guard let budget else { return }
+        let kept = state.keptBytes
+        if kept != state.countedBytes { budget.add(kept - state.countedBytes) }
+        state.countedBytes = kept
+    }
+
     private func finish() {
         let (wake, actions) = state.withLock { state -> ((@Sendable () -> Void)?, [@Sendable () -> Void]) in
             guard !state.closed else { return (nil, []) }
             state.closed = true
+            state.held = nil
+            count(&state)
             let actions = state.onClose
             state.onClose = []
             return (Self.schedule(&state), actions)
@@ -142,9 +203,15 @@ public final class EventStream: Sendable {
             let bytes = state.pending
             state.pending = []
             state.unsentBytes = stillUnsentBytes + bytes.count
+            count(&state)
             return (bytes, state.closed, state.abandoned)
         }
     }
 
-    func setUnsent(_ bytes: Int) { state.withLock { $0.unsentBytes = bytes } }
+    func setUnsent(_ bytes: Int) {
+        state.withLock { state in
+            state.unsentBytes = bytes
+            count(&state)
+        }
+    }
 }

@@ -212,4 +212,38 @@ import Testing
         stream.onClose { calls.add() }
         #expect(calls.count == 2)
     }
+
+    @Test func whatIsHeldComesBehindWhatGoesAhead() async throws {
+        let stream = EventStream(isHeld: true)
+        try await withServer([Route(.get, "/events") { _ in .events(stream) }]) { port, _ in
+            let peer = try RawPeer(port: port)
+            await peer.say(Self.request + "\r\n")
+            _ = try await peer.hear(until: "\r\n\r\n")
+            stream.send(data: Array("new".utf8))
+            stream.sendAhead(EncodedEvent(data: Array("missed".utf8)))
+            #expect(try await peer.hear(until: "\n\n") == "data: missed\n\n")
+            stream.release()
+            #expect(try await peer.hear(until: "\n\n") == "data: new\n\n")
+            stream.send(data: Array("newer".utf8))
+            #expect(try await peer.hear(until: "\n\n") == "data: newer\n\n")
+        }
+    }
+
+    /// Whose reader keeps up goes on; what ended streams kept is free again.
+    @Test func streamsThatAreBehindEndWhenAllTogetherKeepTooMuch() {
+        let budget = StreamBudget(bytesMax: 10_000)
+        let event = EncodedEvent(data: Array(repeating: 120, count: 992))
+        var behind = (0..<4).map { EventStream(budget: budget, isHeld: $0 == 0) }
+        for stream in behind { #expect((0..<2).allSatisfy { _ in stream.send(event) }) }
+        #expect(budget.keptBytes == 8000)
+        #expect((0..<3).allSatisfy { _ in behind[0].send(event) })
+        #expect(budget.keptBytes == 11_000)
+        let fresh = EventStream(budget: budget)
+        #expect(fresh.send(event))
+        #expect(!behind[1].send(event) && !behind[1].isOpen)
+        #expect(behind[0].isOpen && budget.keptBytes == 10_000)
+        #expect(behind[2].send(event))
+        behind = []
+        #expect(budget.keptBytes == 1000)
+    }
 }

@@ -6,28 +6,49 @@ import Testing
 
 @Suite struct StreamPositionTests {
     @Test func aPositionReadsWhatItWrites() throws {
-        for text in ["1:1:", "737:737:", "737:750:740,745", "737:750:737"] {
-            #expect(StreamPosition(text)?.description == text)
+        for text in ["1:1:", "737:737:", "737:750:740,745", "737:750:737", "1:4294967295:"] {
+            #expect(position(text)?.description == "000000000000000a:" + text)
         }
     }
 
     @Test(arguments: [
         "", ":", "::", "0:0:", "0:5:", "5:4:", "1:2", "1:2:3:4", "1:5:,", "1:5:2,", "1:5:5", "5:9:4", "1:9:3,2",
-        "1:9:3,3", "+1:2:", "1:+2:", "1:9:+3", "a:b:", "1:2:x", "9223372036854775808:9223372036854775808:", " 1:2:",
+        "1:9:3,3", "+1:2:", "1:+2:", "1:9:+3", "a:b:", "1:2:x", "9223372036854775808:9223372036854775808:",
+        "4294967296:4294967296:", "1:8589934592:", "0:4294967297:", " 1:2:",
         "1:99999999999999999999999:", "-1:2:",
     ])
     func whatIsNoSnapshotIsNoPosition(_ text: String) {
-        #expect(StreamPosition(text) == nil)
+        #expect(position(text) == nil)
     }
+
+    @Test(arguments: ["", "a:", "000000000000000A:", "00000000000000000a:", "00000000000000+a:", ":"])
+    func aPositionSaysWhoseItIs(history: String) { #expect(StreamPosition(history + "1:5:") == nil) }
 
     @Test func aListTooLongIsNoPosition() {
         let running = (1...UInt64(StreamPosition.runningMax + 1)).map(String.init).joined(separator: ",")
-        #expect(StreamPosition("1:100000:\(running)") == nil)
+        #expect(position("1:100000:\(running)") == nil)
+    }
+
+    /// Postgres gives no transaction a number whose lower half is 0, and takes none for a snapshot's bounds.
+    @Test func aPositionAfterTheLastNumberOfAnEpochIsOneThatPostgresTakes() throws {
+        let old = try #require(position("4294967290:4294967290:"))
+        let new = try #require(position("4294967300:4294967300:"))
+        let between = old.advanced(through: 4_294_967_295, towards: new)
+        #expect(between == position("4294967299:4294967299:"))
+        #expect(between.includes(4_294_967_295) && !between.includes(4_294_967_299))
+    }
+
+    @Test func aStreamGoesOnWithinOneHistoryAndForwards() throws {
+        let place = try #require(position("5:9:7"))
+        #expect(place.precedes(place))
+        #expect(try place.precedes(#require(position("9:9:"))))
+        #expect(try !place.precedes(#require(position("5:8:"))))
+        #expect(try !place.precedes(#require(StreamPosition("000000000000000b:9:9:"))))
     }
 
     @Test func aPositionIncludesWhatPostgresSaysItDoes() throws {
-        let position = try #require(StreamPosition("10:20:12,15"))
-        let included = (UInt64(1)...25).filter { position.includes($0) }
+        let place = try #require(position("10:20:12,15"))
+        let included = (UInt64(1)...25).filter { place.includes($0) }
         #expect(included == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 16, 17, 18, 19])
     }
 
@@ -85,44 +106,41 @@ import Testing
         func snapshot() -> StreamPosition {
             let open = running.sorted()
             let text = "\(open.first ?? next):\(next):\(open.map(String.init).joined(separator: ","))"
-            return StreamPosition(text)!
+            return position(text)!
         }
     }
 }
 
+private func position(_ snapshot: String) -> StreamPosition? { StreamPosition("000000000000000a:" + snapshot) }
+
 @Suite struct ChangePageTests {
     @Test func changesOfSeveralKindsComeInTheOrderOfTheirTransactions() {
-        let page = ChangePage([[change(3, 1), change(5, 2)], [change(4, 3)], []], limit: 10)
-        #expect(page.changes.map(\.transaction) == [3, 4, 5])
+        let page = ChangePage([[key(3, 1), key(5, 2)], [key(4, 3)], []], limit: 10)
+        #expect(page.keys.map(\.place.transaction) == [3, 4, 5])
         #expect(page.next == nil)
     }
 
     @Test func aPageEndsWhereTheFirstFullKindDoes() {
-        let page = ChangePage([[change(3, 1), change(5, 2)], [change(4, 3)], [change(1, 4), change(9, 5)]], limit: 2)
-        #expect(page.changes.map(\.transaction) == [1, 3, 4, 5])
+        let page = ChangePage([[key(3, 1), key(5, 2)], [key(4, 3)], [key(1, 4), key(9, 5)]], limit: 2)
+        #expect(page.keys.map(\.place.transaction) == [1, 3, 4, 5])
         #expect(page.next == ChangePlace(transaction: 5, id: MessageID(high: 0, low: 2)))
     }
 
     @Test func anEventNeverClaimsATransactionThatIsNotGivenOutWhole() throws {
-        let old = try #require(StreamPosition("5:5:"))
-        let new = try #require(StreamPosition("9:9:"))
-        let changes = [change(5, 1), change(5, 2), change(7, 3), change(7, 4)]
+        let old = try #require(position("5:5:"))
+        let new = try #require(position("9:9:"))
+        let changes: [UInt64] = [5, 5, 7, 7]
         var ids = EventIDs(from: old, to: new)
         let last = changes.indices.map { index in
-            ids.id(
-                of: changes[index], before: index + 1 < changes.count ? changes[index + 1] : nil, isLastPage: true)
+            ids.id(of: changes[index], before: index + 1 < changes.count ? changes[index + 1] : nil, isLast: true)
         }
-        #expect(last == ["5:5:", "6:6:", "6:6:", "9:9:"])
+        #expect(last == ["5:5:", "6:6:", "6:6:", "9:9:"].map { position($0)?.description })
         var more = EventIDs(from: old, to: new)
-        #expect(more.id(of: changes[0], before: nil, isLastPage: false) == "5:5:")
+        #expect(more.id(of: 5, before: nil, isLast: false) == old.description)
     }
 
-    private func change(_ transaction: UInt64, _ id: UInt64) -> StreamChange {
-        let order = StoredOrder(
-            orderID: OrderID(high: 0, low: id), buyerID: AccountID(high: 0, low: 1), clientOrderID: nil,
-            saleID: SaleID(high: 0, low: 1), brandID: BrandID(high: 0, low: 1), batch: nil, variant: nil,
-            status: "accepted", reason: nil, acceptedAt: .distantPast, decidedAt: nil, holdUntil: nil,
-            cancelledAt: nil)
-        return StreamChange(transaction: transaction, subject: .order(order), reader: nil)
+    private func key(_ transaction: UInt64, _ id: UInt64) -> ChangeKey {
+        ChangeKey(
+            kind: .order, place: ChangePlace(transaction: transaction, id: MessageID(high: 0, low: id)), audience: nil)
     }
 }

@@ -261,17 +261,129 @@ extension [ServerSentEvent] {
         #expect(await chat.service.stop())
     }
 
-    @Test func anIDThatIsNoneIsRefused() async throws {
+    @Test func anIDThatIsNoneIsRefusedAndDisturbsNobody() async throws {
         let chat = try await Chat.shared()
-        let alice = try await chat.person("alice")
-        for id in ["nonsense", "1:2", "999999999999:999999999999:"] {
+        let (alice, bob) = (try await chat.person("alice"), try await chat.person("bob"))
+        let path = try await conversation(chat, alice, bob)
+        let stream = Following(chat, bob.token)
+        let id = try #require(try await stream.ready().last?.id)
+        let history = String(id.prefix { $0 != ":" })
+        let other = String(history.reversed())
+        let hostile = [
+            "nonsense", "1:2", "1:1:", "999999999999:999999999999:", "\(history):999999999999:999999999999:",
+            "\(history):1:9223372036854775807:", "\(history):4294967296:4294967296:", "\(history):9:3:",
+            "\(history):1:4294967296:4294967295", "\(other == history ? "0000000000000000" : other)\(id.dropFirst(16))",
+        ]
+        for id in hostile {
             let answer = try await chat.call(
                 .get, "/v1/events", token: alice.token, headers: [("Last-Event-ID", id)])
-            #expect(answer.status == 400)
+            #expect(answer.status == 400, "\(id)")
             #expect(answer.wrongFields == ["Last-Event-ID"])
         }
         #expect(try await chat.call(.get, "/v1/events?after=nonsense", token: alice.token).wrongFields == ["after"])
         #expect(try await chat.call(.get, "/v1/events").status == 401)
+        // From the first transaction on is a long way and no fault.
+        let all = try await Following(chat, bob.token, since: "\(history):1:1:").ready()
+        #expect(all.map(\.event) == ["ready"])
+        try await say(chat, path, "still here", alice)
+        #expect(try await stream.until("it") { $0.text == "still here" }.compactMap(\.text) == ["still here"])
+    }
+
+    /// A restored row bears the number of a transaction of the cluster it comes from, which this one has not reached.
+    @Test func whatWasRestoredFromAnotherClusterIsNotNewWhenItsNumberIsReached() async throws {
+        let chat = try await Chat.shared()
+        let (alice, bob) = (try await chat.person("alice"), try await chat.person("bob"))
+        let path = try await conversation(chat, alice, bob)
+        for number in 1...3 { try await say(chat, path, "old \(number)", alice) }
+        let pool = try chat.pool()
+        try await pool.execute(
+            """
+            UPDATE messages SET changed_in = (pg_current_xact_id()::text::bigint + 30)::text::xid8
+            WHERE recipient_id = \(bob.id)
+            """)
+        let stream = Following(chat, bob.token)
+        let position = try await stream.ready().last?.id
+        for _ in 0..<60 { _ = try await pool.query("SELECT pg_current_xact_id()::text") }
+        try await say(chat, path, "new", alice)
+        #expect(try await stream.until("new") { $0.text == "new" }.compactMap(\.text) == ["new"])
+        #expect(try await Following(chat, bob.token, since: position).ready().compactMap(\.text) == ["new"])
+        await pool.close()
+    }
+
+    /// The tables in new files are what a restore leaves, whichever cluster it goes to.
+    @Test func aPositionOfTheTablesBeforeTheyWereRestoredIsRefusedAndStreamsEnd() async throws {
+        let chat = try await Chat()
+        let bob = try await chat.person("bob")
+        let stream = Following(chat, bob.token)
+        let position = try #require(try await stream.ready().last?.id)
+        let pool = try chat.pool()
+        try await pool.execute("VACUUM FULL messages")
+        await #expect(throws: NeverCame.self) { try await stream.until("anything") { _ in true } }
+        let answer = try await chat.call(
+            .get, "/v1/events", token: bob.token, headers: [("Last-Event-ID", position)])
+        #expect(answer.status == 400)
+        try await Following(chat, bob.token).ready()
+        await pool.close()
+        #expect(await chat.service.stop())
+    }
+
+    @Test func whoMissedMuchGetsAllOfItInOrder() async throws {
+        let chat = try await Chat.shared()
+        let (alice, bob) = (try await chat.person("alice"), try await chat.person("bob"))
+        let path = try await conversation(chat, alice, bob)
+        let id = try #require(ConversationID(String(path.split(separator: "/")[2])))
+        let first = Following(chat, bob.token)
+        let position = try await first.ready().last?.id
+        first.close()
+        let pool = try chat.pool()
+        try await pool.transaction { transaction in
+            try await transaction.execute(
+                """
+                INSERT INTO messages (conversation_id, sequence, message_id, sender_id, recipient_id, kind, body, sent_at)
+                SELECT \(id), n, ('00000000-0000-7000-8000-' || substr(md5(\(id)::text || n), 1, 12))::uuid, \(alice.id),
+                    \(bob.id), 'text', n || repeat('.', 1000), now()
+                FROM generate_series(1, 3000) AS n
+                """)
+            try await transaction.execute(
+                """
+                UPDATE conversations SET last_sequence = 3000, newest_in = pg_current_xact_id()
+                WHERE conversation_id = \(id)
+                """)
+        }
+        let missed = try await Following(chat, bob.token, since: position).ready()
+        #expect(missed.count == 3001)
+        #expect(Set(missed.compactMap { $0.json["sequence"]?.integer }) == Set(1...3000))
+        await pool.close()
+    }
+
+    @Test func whoseReturnTakesTooLongIsRefusedAndNobodyWaitsForIt() async throws {
+        let chat = try await Chat.shared()
+        let (alice, bob) = (try await chat.person("alice"), try await chat.person("bob"))
+        let stream = Following(chat, alice.token)
+        let position = try #require(try await stream.ready().last?.id)
+        let pool = try chat.pool()
+        let refused = try await pool.transaction { transaction in
+            // Looking for what was missed waits for this; what is new does not need it.
+            try await transaction.execute("LOCK TABLE conversations IN ACCESS EXCLUSIVE MODE")
+            async let returning = chat.call(
+                .get, "/v1/events", token: bob.token, headers: [("Last-Event-ID", position)])
+            try await Task.sleep(for: .milliseconds(200))
+            for number in 1...3 {
+                try await pool.execute(
+                    """
+                    INSERT INTO messages
+                        (conversation_id, sequence, message_id, sender_id, recipient_id, kind, body, sent_at)
+                    VALUES (\(ConversationID.random()), 1, \(MessageID.random()), \(bob.id), \(alice.id), 'text',
+                        \("live \(number)"), now())
+                    """)
+                let heard = try await stream.until("live \(number)") { $0.text == "live \(number)" }
+                #expect(heard.compactMap(\.text) == ["live \(number)"])
+            }
+            return try await returning
+        }
+        #expect(refused.status == 400)
+        #expect(refused.wrongFields == ["Last-Event-ID"])
+        await pool.close()
     }
 
     @Test func aMemberHasSoManyStreamsAndNoMore() async throws {

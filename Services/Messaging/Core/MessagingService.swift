@@ -71,7 +71,7 @@ public struct MessagingService: Service {
             context, door: door, relay: relay, hub: hub, representation: representation)
         let brands = BrandRoutes(context, door: door, relay: relay, hub: hub, representation: representation)
         let orders = OrderRoutes(context, door: door, tables: tables, relay: relay, hub: hub)
-        let streams = StreamRoutes(door: door, hub: hub, changes: ChangeStorage(postgres: context.postgres))
+        let streams = StreamRoutes(door: door, hub: hub)
         routes =
             accounts.routes + operators.routes + conversations.routes + brands.routes + orders.routes + streams.routes
     }

@@ -6,7 +6,6 @@ import ServiceKit
 struct StreamRoutes: Sendable {
     let door: Doorkeeper
     let hub: LiveHub
-    let changes: ChangeStorage
 
     var routes: [Route] {
         [Route(.get, "/v1/events") { try await open($0) }]
@@ -20,14 +19,19 @@ struct StreamRoutes: Sendable {
         var since: StreamPosition?
         if let text = header ?? request.query["after"] {
             since = StreamPosition(text)
-            // A position of another database would skip what happens until this one has come as far.
-            guard let since, try await changes.currentPosition().xmax >= since.xmax else {
-                throw Problem.badRequest(
-                    "Read the lists anew and open the stream without a position.",
-                    fields: [FieldProblem(field, expected: "the ID of an event of this stream")])
-            }
+            guard since != nil else { throw Self.unusable(field) }
         }
-        let stream = hub.open(claims.sub, since: since, expiresAt: Timestamp(seconds: claims.exp))
-        return .events(stream).with("Cache-Control", "no-store")
+        do {
+            let stream = try await hub.open(claims.sub, since: since, expiresAt: Timestamp(seconds: claims.exp))
+            return .events(stream).with("Cache-Control", "no-store")
+        } catch is LiveHub.Refusal {
+            throw Self.unusable(field)
+        }
+    }
+
+    private static func unusable(_ field: String) -> Problem {
+        .badRequest(
+            "Read the lists anew and open the stream without a position.",
+            fields: [FieldProblem(field, expected: "the ID of an event of this stream, not too long ago")])
     }
 }

@@ -1,5 +1,4 @@
 // The IDs of a stream's events: each says where a reader stands who was given it.
-import Models
 
 /// Walks from one position to a later one along the changes between them. An event's ID never includes a transaction
 /// that was not given out as a whole, so who comes back with it may hear a change again and never misses one.
@@ -15,14 +14,13 @@ struct EventIDs {
     }
 
     /// - Parameters:
-    ///   - next: the change that follows on the same page.
-    ///   - isLastPage: nothing follows behind this page.
-    mutating func id(of change: StreamChange, before next: StreamChange?, isLastPage: Bool) -> String {
+    ///   - transaction: the one that wrote the change.
+    ///   - next: that of the change that follows, as far as it is known.
+    ///   - isLast: it is known that none follows.
+    mutating func id(of transaction: UInt64, before next: UInt64?, isLast: Bool) -> String {
         if let next {
-            if next.transaction != change.transaction {
-                text = old.advanced(through: change.transaction, towards: new).description
-            }
-        } else if isLastPage {
+            if next != transaction { text = old.advanced(through: transaction, towards: new).description }
+        } else if isLast {
             text = new.description
         }
         return text

@@ -2,30 +2,6 @@
 import Models
 import Postgres
 
-/// One thing that a reader hears of, and the transaction that wrote it.
-struct StreamChange: Sendable {
-    enum Subject: Sendable {
-        case message(MessageSent)
-        case post(BrandPosted)
-        case order(StoredOrder)
-    }
-
-    let transaction: UInt64
-    let subject: Subject
-    /// Whom it was looked for; nil where the search was for everybody.
-    let reader: AccountID?
-
-    /// Where it stands among the changes of a stream.
-    var place: ChangePlace {
-        switch subject {
-        case .message(let message): ChangePlace(transaction: transaction, id: message.messageId)
-        case .post(let post): ChangePlace(transaction: transaction, id: post.messageId)
-        case .order(let order):
-            ChangePlace(transaction: transaction, id: MessageID(high: order.orderID.high, low: order.orderID.low))
-        }
-    }
-}
-
 /// The order in which changes are given out: by transaction, then by ID.
 struct ChangePlace: Hashable, Comparable, Sendable {
     let transaction: UInt64
@@ -38,190 +14,240 @@ struct ChangePlace: Hashable, Comparable, Sendable {
     }
 }
 
-/// Changes up to a place, complete.
+/// That something changed, and for whom: enough to see whether it must be read.
+struct ChangeKey: Hashable, Sendable {
+    enum Kind: CaseIterable, Sendable { case message, post, order }
+
+    let kind: Kind
+    let place: ChangePlace
+    /// Whom it concerns; nil where that is to be asked.
+    let audience: [AccountID]?
+}
+
+/// One thing that a reader hears of.
+struct StreamChange: Sendable {
+    enum Subject: Sendable {
+        case message(MessageSent)
+        case post(BrandPosted)
+        case order(StoredOrder)
+    }
+
+    let key: ChangeKey
+    let subject: Subject
+}
+
+/// Keys up to a place, complete.
 struct ChangePage: Sendable {
-    var changes: [StreamChange]
+    var keys: [ChangeKey]
     /// Where to go on; nil when this is all.
     var next: ChangePlace?
 
     /// Puts together what was found of several kinds, `limit` of each at the most. A kind that came full may have more
     /// behind its last: nothing beyond that place is complete, so it is left for the next page.
-    init(_ kinds: [[StreamChange]], limit: Int) {
+    init(_ kinds: [[ChangeKey]], limit: Int) {
         let horizon = kinds.compactMap { $0.count < limit ? nil : $0.last?.place }.min()
-        changes = kinds.joined().sorted { $0.place < $1.place }
-        if let horizon { changes.removeAll { horizon < $0.place } }
+        keys = kinds.joined().sorted { $0.place < $1.place }
+        if let horizon { keys.removeAll { horizon < $0.place } }
         next = horizon
     }
 }
 
 /// Reads are made in two steps: first a snapshot, then what that snapshot includes and the last one did not. So what is
 /// given out with a position is exactly what lies between two positions, whatever commits meanwhile.
+///
+/// A row that was dumped and restored bears the number of a transaction of the cluster that it came from. Such a number may
+/// still lie ahead here, and would make the row new when it is reached: a row counts only where its number is not younger
+/// than the transaction that put the row here (`age(changed_in::xid) >= age(xmin)`).
 struct ChangeStorage: Sendable {
     let postgres: PostgresPool
 
+    /// What one reader missed is looked for no longer than this.
+    private static let missedSecondsMax = 3
+
+    /// Where the schema stands. Its history is another one in another cluster (`system_identifier`), in this one after it
+    /// was recovered to an earlier point or a standby took over (its timeline), and after the tables were restored from a
+    /// dump (their files).
     func currentPosition() async throws(PostgresError) -> StreamPosition {
-        let text = try await postgres.query("SELECT pg_current_snapshot()::text").first?.get(0, as: String.self) ?? ""
+        let row = try await postgres.query(
+            """
+            SELECT to_hex(hashtextextended(concat_ws('/', system_identifier,
+                    left(pg_walfile_name(pg_current_wal_lsn()), 8), pg_relation_filenode(to_regclass('messages')),
+                    pg_relation_filenode(to_regclass('posts')), pg_relation_filenode(to_regclass('orders'))), 0)),
+                pg_current_snapshot()::text
+            FROM pg_control_system()
+            """
+        )[0]
+        let (history, snapshot): (String, String) = (try row.get(0), try row.get(1))
+        let text = String(repeating: "0", count: max(0, 16 - history.utf8.count)) + history + ":" + snapshot
         guard let position = StreamPosition(text) else {
             throw PostgresError(sqlState: "22P02", message: "expected a snapshot, got \(text)")
         }
         return position
     }
 
-    /// What is new between two positions, for anybody or for the readers alone. Posts are for everybody here: whom one
-    /// concerns is asked when there is one.
+    /// What is new between two positions, for anybody. Reads no more rows than it returns: the transactions that the
+    /// old position did not see are those that ran then and have ended, and those that began since.
     func changes(
-        from old: StreamPosition, to new: StreamPosition, after place: ChangePlace, readers: [AccountID]?, limit: Int
+        from old: StreamPosition, to new: StreamPosition, after place: ChangePlace, limit: Int
     ) async throws -> ChangePage {
-        let oldest = "\(max(old.xmin, place.transaction))"
-        let (old, new) = (old.description, new.description)
+        let ended = old.running.filter { new.includes($0) && $0 >= place.transaction }.map(String.init)
+        let first = "\(max(old.xmax, place.transaction))"
+        let end = "\(new.xmax)"
+        let running = new.running.filter { $0 >= old.xmax }.map(String.init)
         let (transaction, id) = ("\(place.transaction)", place.id)
-        let everybody = readers == nil
-        let readers = readers ?? []
         let kind = MessageSent.Kind.orderStatus.rawValue
         let results = try await postgres.transaction { tx in
             try await tx.pipeline([
                 """
-                SELECT changed_in::text::bigint, message_id, conversation_id, sequence, sender_id, recipient_id, kind,
-                    body, sale_id, order_id, sent_at
-                FROM messages
-                WHERE changed_in >= \(oldest)::xid8
-                    AND (changed_in, message_id) > (\(transaction)::xid8, \(id))
-                    AND NOT pg_visible_in_snapshot(changed_in, \(old)::pg_snapshot)
-                    AND pg_visible_in_snapshot(changed_in, \(new)::pg_snapshot)
-                    AND (\(everybody) OR recipient_id = ANY(\(readers))
-                        OR kind <> \(kind) AND sender_id = ANY(\(readers)))
-                ORDER BY changed_in, message_id LIMIT \(limit)
+                SELECT changed_in::text::bigint, message_id, recipient_id, sender_id FROM (
+                    (SELECT changed_in, message_id, recipient_id, CASE WHEN kind <> \(kind) THEN sender_id END AS sender_id
+                    FROM messages
+                    WHERE changed_in = ANY(\(ended)::xid8[]) AND (changed_in, message_id) > (\(transaction)::xid8, \(id))
+                        AND age(changed_in::xid) >= age(xmin)
+                    ORDER BY changed_in, message_id LIMIT \(limit))
+                    UNION ALL
+                    (SELECT changed_in, message_id, recipient_id, CASE WHEN kind <> \(kind) THEN sender_id END
+                    FROM messages
+                    WHERE changed_in >= \(first)::xid8 AND changed_in < \(end)::xid8
+                        AND changed_in <> ALL(\(running)::xid8[])
+                        AND (changed_in, message_id) > (\(transaction)::xid8, \(id)) AND age(changed_in::xid) >= age(xmin)
+                    ORDER BY changed_in, message_id LIMIT \(limit))
+                ) AS found ORDER BY changed_in, message_id LIMIT \(limit)
                 """,
                 """
-                SELECT changed_in::text::bigint, message_id, brand_id, sequence, kind, body, sale_id, sent_at
-                FROM posts
-                WHERE changed_in >= \(oldest)::xid8
-                    AND (changed_in, message_id) > (\(transaction)::xid8, \(id))
-                    AND NOT pg_visible_in_snapshot(changed_in, \(old)::pg_snapshot)
-                    AND pg_visible_in_snapshot(changed_in, \(new)::pg_snapshot)
-                ORDER BY changed_in, message_id LIMIT \(limit)
+                SELECT changed_in::text::bigint, message_id FROM (
+                    (SELECT changed_in, message_id FROM posts
+                    WHERE changed_in = ANY(\(ended)::xid8[]) AND (changed_in, message_id) > (\(transaction)::xid8, \(id))
+                        AND age(changed_in::xid) >= age(xmin)
+                    ORDER BY changed_in, message_id LIMIT \(limit))
+                    UNION ALL
+                    (SELECT changed_in, message_id FROM posts
+                    WHERE changed_in >= \(first)::xid8 AND changed_in < \(end)::xid8
+                        AND changed_in <> ALL(\(running)::xid8[])
+                        AND (changed_in, message_id) > (\(transaction)::xid8, \(id)) AND age(changed_in::xid) >= age(xmin)
+                    ORDER BY changed_in, message_id LIMIT \(limit))
+                ) AS found ORDER BY changed_in, message_id LIMIT \(limit)
                 """,
                 """
-                SELECT changed_in::text::bigint, order_id, buyer_id, client_order_id, sale_id, brand_id, batch, variant,
-                    status, reason, accepted_at, decided_at, hold_until, cancelled_at
-                FROM orders
-                WHERE changed_in >= \(oldest)::xid8
-                    AND (changed_in, order_id) > (\(transaction)::xid8, \(id))
-                    AND NOT pg_visible_in_snapshot(changed_in, \(old)::pg_snapshot)
-                    AND pg_visible_in_snapshot(changed_in, \(new)::pg_snapshot)
-                    AND (\(everybody) OR buyer_id = ANY(\(readers)))
-                ORDER BY changed_in, order_id LIMIT \(limit)
+                SELECT changed_in::text::bigint, order_id, buyer_id FROM (
+                    (SELECT changed_in, order_id, buyer_id FROM orders
+                    WHERE changed_in = ANY(\(ended)::xid8[]) AND (changed_in, order_id) > (\(transaction)::xid8, \(id))
+                        AND age(changed_in::xid) >= age(xmin)
+                    ORDER BY changed_in, order_id LIMIT \(limit))
+                    UNION ALL
+                    (SELECT changed_in, order_id, buyer_id FROM orders
+                    WHERE changed_in >= \(first)::xid8 AND changed_in < \(end)::xid8
+                        AND changed_in <> ALL(\(running)::xid8[])
+                        AND (changed_in, order_id) > (\(transaction)::xid8, \(id)) AND age(changed_in::xid) >= age(xmin)
+                    ORDER BY changed_in, order_id LIMIT \(limit))
+                ) AS found ORDER BY changed_in, order_id LIMIT \(limit)
                 """,
             ])
         }
-        return ChangePage(try kinds(of: results), limit: limit)
+        return ChangePage(
+            [
+                try results[0].mapped { (row) throws(PostgresError) in
+                    let recipient: AccountID = try row.get(2)
+                    let sender: AccountID? = try row.get(3)
+                    return try Self.key(.message, row, [recipient] + (sender.map { $0 == recipient ? [] : [$0] } ?? []))
+                },
+                try results[1].mapped { (row) throws(PostgresError) in try Self.key(.post, row, nil) },
+                try results[2].mapped { (row) throws(PostgresError) in try Self.key(.order, row, [try row.get(2)]) },
+            ], limit: limit)
     }
 
-    /// A reader who comes back, and where the stream stood.
-    struct Returning: Sendable {
-        let reader: AccountID
-        let position: StreamPosition
-        var place: ChangePlace
-    }
-
-    /// What each of the readers missed up to the new position, in pages of `limit` changes of a kind: by reader, in the
-    /// order given. Looks into each reader's own conversations, brands and orders, so it costs by what they have and
-    /// not by what happened meanwhile.
+    /// What a reader missed between two positions, in its order. Looks into the reader's own conversations, brands and
+    /// orders, so it costs by what they have and not by what happened meanwhile.
+    /// - Returns: nil where it is more than `countMax`, or takes too long to find.
     func missed(
-        by returning: [Returning], to new: StreamPosition, limit: Int
-    ) async throws -> [ChangePage] {
-        let readers = returning.map(\.reader)
-        let places = returning.indices.map { Int32($0) }
-        let olds = returning.map(\.position.description)
-        let oldests = returning.map { "\(max($0.position.xmin, $0.place.transaction))" }
-        let transactions = returning.map { "\($0.place.transaction)" }
-        let ids = returning.map(\.place.id)
-        let new = new.description
+        by reader: AccountID, from old: StreamPosition, to new: StreamPosition, countMax: Int
+    ) async throws -> [ChangeKey]? {
+        let oldest = "\(old.xmin)"
+        let (old, new) = (old.snapshot, new.snapshot)
         let kind = MessageSent.Kind.orderStatus.rawValue
+        let limit = countMax + 1
+        let timeout = "\(Self.missedSecondsMax)s"
+        let results: [Rows]
+        do {
+            results = try await postgres.transaction { tx in
+                try await tx.pipeline([
+                    "SELECT set_config('statement_timeout', \(timeout), true)",
+                    """
+                    SELECT m.changed_in::text::bigint, m.message_id
+                    FROM conversations c CROSS JOIN LATERAL (
+                        SELECT changed_in, message_id FROM messages
+                        WHERE conversation_id = c.conversation_id AND changed_in >= \(oldest)::xid8
+                            AND NOT pg_visible_in_snapshot(changed_in, (SELECT \(old)::pg_snapshot))
+                            AND pg_visible_in_snapshot(changed_in, (SELECT \(new)::pg_snapshot))
+                            AND (kind <> \(kind) OR recipient_id = \(reader)) AND age(changed_in::xid) >= age(xmin)
+                        LIMIT \(limit)
+                    ) m
+                    WHERE (c.first_id = \(reader) OR c.second_id = \(reader)) AND c.newest_in >= \(oldest)::xid8
+                    ORDER BY m.changed_in, m.message_id LIMIT \(limit)
+                    """,
+                    """
+                    SELECT p.changed_in::text::bigint, p.message_id FROM posts p
+                    WHERE p.changed_in >= \(oldest)::xid8
+                        AND NOT pg_visible_in_snapshot(p.changed_in, (SELECT \(old)::pg_snapshot))
+                        AND pg_visible_in_snapshot(p.changed_in, (SELECT \(new)::pg_snapshot))
+                        AND age(p.changed_in::xid) >= age(p.xmin)
+                        AND (EXISTS (SELECT FROM follows f WHERE f.account_id = \(reader) AND f.brand_id = p.brand_id)
+                            OR EXISTS (SELECT FROM orders o WHERE o.buyer_id = \(reader) AND o.sale_id = p.sale_id))
+                    ORDER BY p.changed_in, p.message_id LIMIT \(limit)
+                    """,
+                    """
+                    SELECT changed_in::text::bigint, order_id FROM orders
+                    WHERE buyer_id = \(reader) AND changed_in >= \(oldest)::xid8
+                        AND NOT pg_visible_in_snapshot(changed_in, (SELECT \(old)::pg_snapshot))
+                        AND pg_visible_in_snapshot(changed_in, (SELECT \(new)::pg_snapshot))
+                        AND age(changed_in::xid) >= age(xmin)
+                    ORDER BY changed_in, order_id LIMIT \(limit)
+                    """,
+                ])
+            }
+        } catch let error as PostgresError where error.sqlState == "57014" {
+            return nil
+        }
+        var keys: [ChangeKey] = []
+        for (kind, rows) in zip(ChangeKey.Kind.allCases, results.dropFirst()) {
+            keys += try rows.mapped { (row) throws(PostgresError) in try Self.key(kind, row, [reader]) }
+        }
+        return keys.count > countMax ? nil : keys.sorted { $0.place < $1.place }
+    }
+
+    /// The changes themselves, in the order given, as they are now. What is gone is left out.
+    func load(_ keys: [ChangeKey]) async throws -> [StreamChange] {
+        func ids(_ kind: ChangeKey.Kind) -> [MessageID] { keys.lazy.filter { $0.kind == kind }.map(\.place.id) }
+        let (messages, posts) = (ids(.message), ids(.post))
+        let orders = ids(.order).map { OrderID(high: $0.high, low: $0.low) }
+        if keys.isEmpty { return [] }
+        var subjects: [ChangeKey.Kind: [MessageID: StreamChange.Subject]] = [:]
         let results = try await postgres.transaction { tx in
             try await tx.pipeline([
-                """
-                SELECT r.place, m.changed_in::text::bigint, m.message_id, m.conversation_id, m.sequence, m.sender_id,
-                    m.recipient_id, m.kind, m.body, m.sale_id, m.order_id, m.sent_at
-                FROM unnest(\(places), \(readers), \(olds), \(oldests), \(transactions), \(ids))
-                    AS r(place, reader, old, oldest, transaction, id)
-                CROSS JOIN LATERAL (
-                    SELECT m.* FROM conversations c JOIN messages m USING (conversation_id)
-                    WHERE (c.first_id = r.reader OR c.second_id = r.reader)
-                        AND c.newest_in >= r.oldest::xid8
-                        AND m.changed_in >= r.oldest::xid8
-                        AND (m.changed_in, m.message_id) > (r.transaction::xid8, r.id)
-                        AND NOT pg_visible_in_snapshot(m.changed_in, r.old::pg_snapshot)
-                        AND pg_visible_in_snapshot(m.changed_in, \(new)::pg_snapshot)
-                        AND (m.kind <> \(kind) OR m.recipient_id = r.reader)
-                    ORDER BY m.changed_in, m.message_id LIMIT \(limit)
-                ) m
-                ORDER BY r.place, m.changed_in, m.message_id
-                """,
-                """
-                SELECT r.place, p.changed_in::text::bigint, p.message_id, p.brand_id, p.sequence, p.kind, p.body,
-                    p.sale_id, p.sent_at
-                FROM unnest(\(places), \(readers), \(olds), \(oldests), \(transactions), \(ids))
-                    AS r(place, reader, old, oldest, transaction, id)
-                CROSS JOIN LATERAL (
-                    SELECT p.* FROM posts p
-                    WHERE p.changed_in >= r.oldest::xid8
-                        AND (p.changed_in, p.message_id) > (r.transaction::xid8, r.id)
-                        AND NOT pg_visible_in_snapshot(p.changed_in, r.old::pg_snapshot)
-                        AND pg_visible_in_snapshot(p.changed_in, \(new)::pg_snapshot)
-                        AND (EXISTS (SELECT FROM follows f WHERE f.account_id = r.reader AND f.brand_id = p.brand_id)
-                            OR EXISTS (SELECT FROM orders o WHERE o.buyer_id = r.reader AND o.sale_id = p.sale_id))
-                    ORDER BY p.changed_in, p.message_id LIMIT \(limit)
-                ) p
-                ORDER BY r.place, p.changed_in, p.message_id
-                """,
-                """
-                SELECT r.place, o.changed_in::text::bigint, o.order_id, o.buyer_id, o.client_order_id, o.sale_id,
-                    o.brand_id, o.batch, o.variant, o.status, o.reason, o.accepted_at, o.decided_at, o.hold_until,
-                    o.cancelled_at
-                FROM unnest(\(places), \(readers), \(olds), \(oldests), \(transactions), \(ids))
-                    AS r(place, reader, old, oldest, transaction, id)
-                CROSS JOIN LATERAL (
-                    SELECT o.* FROM orders o
-                    WHERE o.buyer_id = r.reader
-                        AND (o.changed_in, o.order_id) > (r.transaction::xid8, r.id)
-                        AND NOT pg_visible_in_snapshot(o.changed_in, r.old::pg_snapshot)
-                        AND pg_visible_in_snapshot(o.changed_in, \(new)::pg_snapshot)
-                    ORDER BY o.changed_in, o.order_id LIMIT \(limit)
-                ) o
-                ORDER BY r.place, o.changed_in, o.order_id
-                """,
+                MessageStorage.find(messages), BrandStorage.find(posts), OrderStorage.find(orders),
             ])
         }
-        var kinds = [[[StreamChange]]](repeating: [[], [], []], count: returning.count)
-        for (kind, rows) in results.enumerated() {
-            for row in rows {
-                let place = Int(try row.get(0, as: Int32.self))
-                kinds[place][kind].append(try change(kind, row, from: 1, reader: returning[place].reader))
-            }
+        for row in results[0] {
+            let message = try MessageStorage.message(row)
+            subjects[.message, default: [:]][message.messageId] = .message(message)
         }
-        return kinds.map { ChangePage($0, limit: limit) }
+        for row in results[1] {
+            let post = try BrandStorage.post(row)
+            subjects[.post, default: [:]][post.messageId] = .post(post)
+        }
+        for row in results[2] {
+            let order = try OrderStorage.order(row)
+            subjects[.order, default: [:]][MessageID(high: order.orderID.high, low: order.orderID.low)] = .order(order)
+        }
+        return keys.compactMap { key in
+            subjects[key.kind]?[key.place.id].map { StreamChange(key: key, subject: $0) }
+        }
     }
 
-    private func kinds(of results: [Rows]) throws(PostgresError) -> [[StreamChange]] {
-        var kinds: [[StreamChange]] = []
-        for (kind, rows) in results.enumerated() {
-            kinds.append(
-                try rows.mapped { (row) throws(PostgresError) in try change(kind, row, from: 0, reader: nil) })
-        }
-        return kinds
-    }
-
-    private func change(
-        _ kind: Int, _ row: Row, from first: Int, reader: AccountID?
-    ) throws(PostgresError) -> StreamChange {
-        let subject: StreamChange.Subject =
-            switch kind {
-            case 0: .message(try MessageStorage.message(row, from: first + 1))
-            case 1: .post(try BrandStorage.post(row, from: first + 1))
-            default: .order(try OrderStorage.order(row, from: first + 1))
-            }
-        return StreamChange(
-            transaction: UInt64(try row.get(first, as: Int64.self)), subject: subject, reader: reader)
+    private static func key(
+        _ kind: ChangeKey.Kind, _ row: Row, _ audience: [AccountID]?
+    ) throws(PostgresError) -> ChangeKey {
+        let place = ChangePlace(transaction: UInt64(try row.get(0, as: Int64.self)), id: try row.get(1))
+        return ChangeKey(kind: kind, place: place, audience: audience)
     }
 }
