@@ -1,7 +1,7 @@
 # Every verb is a script; `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run up down status build test simulate lint format bench chaos compose-test clean
+.PHONY: help run up down status build test simulate lint format bench bench-plans chaos compose-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -38,6 +38,9 @@ format: ## the same, put right
 
 bench: ## decided orders a second, beside pgbench and Redis
 	@scripts/bench
+
+bench-plans: ## rows that each statement read in a noon, beside those it returned or wrote (ORDERS=20000, SALES=1)
+	@scripts/bench-plans
 
 chaos: ## everything breaks in turn during a sale, then the audit (SECONDS=300, SEED=, FAULTS=all)
 	@scripts/chaos

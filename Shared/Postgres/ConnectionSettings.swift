@@ -9,10 +9,10 @@ struct ConnectionSettings: Sendable {
     /// `host:port/database`, for the log. No user, no password.
     let target: String
 
-    init(dsn: String, applicationName: String, statementTimeoutSeconds: Int) throws(PostgresError) {
+    init(dsn: String, applicationName: String, options: PostgresOptions) throws(PostgresError) {
         var given: [String: String] = [:]
         var message: UnsafeMutablePointer<CChar>?
-        guard let options = PQconninfoParse(dsn, &message) else {
+        guard let parsed = PQconninfoParse(dsn, &message) else {
             let text = message.map { oneLine(String(cString: $0)) } ?? ""
             PQfreemem(message)
             throw PostgresError(
@@ -20,8 +20,8 @@ struct ConnectionSettings: Sendable {
                 message: "the Postgres DSN is not readable: expected postgresql://user:password@host:port/database"
                     + "?option=value, or option=value pairs" + Self.harmless(text))
         }
-        defer { PQconninfoFree(options) }
-        var option = options
+        defer { PQconninfoFree(parsed) }
+        var option = parsed
         while let keyword = option.pointee.keyword {
             if let value = option.pointee.val { given[String(cString: keyword)] = String(cString: value) }
             option += 1
@@ -36,7 +36,8 @@ struct ConnectionSettings: Sendable {
 
         // The DSN's own options come last, so they win.
         let serverOptions =
-            (["statement_timeout=\(max(0, statementTimeoutSeconds))s"] + Self.serverForgetsTheDead).map { "-c \($0)" }
+            (["statement_timeout=\(max(0, options.statementTimeoutSeconds))s"] + Self.serverForgetsTheDead
+            + (options.findsByIndex ? Self.plansByIndex : [])).map { "-c \($0)" }
             + [given["options"]].compactMap { $0 }
         // What stands before "dbname" gives way to the DSN.
         keywords = [
@@ -51,6 +52,14 @@ struct ConnectionSettings: Sendable {
     private static let serverForgetsTheDead = [
         "idle_in_transaction_session_timeout=10s", "client_connection_check_interval=5s", "tcp_keepalives_idle=10",
         "tcp_keepalives_interval=5", "tcp_keepalives_count=3", "tcp_user_timeout=20000",
+    ]
+
+    /// Without sequential scans no table is read as a whole where an index serves, and without hash and merge joins none
+    /// is read to be joined with a few keys. A generic plan is made without looking at the parameters, so it is the same
+    /// whenever it is made.
+    private static let plansByIndex = [
+        "plan_cache_mode=force_generic_plan", "enable_seqscan=off", "enable_hashjoin=off", "enable_mergejoin=off",
+        "jit=off",
     ]
 
     /// libpq's own words, where they cannot hold a part of a password.

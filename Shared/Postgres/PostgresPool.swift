@@ -21,6 +21,11 @@ public struct PostgresOptions: Sendable {
         set { ownSilenceMax = newValue }
     }
     private var ownSilenceMax: Duration?
+    /// Whether every statement finds its rows by index, planned once, whatever the server knows of the tables at that
+    /// moment. At noon on a new database it takes tables for empty that grow by thousands of rows a second, and a plan
+    /// that is right for an empty table is kept. For programs whose statements name their rows by key; off where whole
+    /// tables are read.
+    public var findsByIndex = false
     /// The first and the longest pause between attempts to connect.
     public var reconnectMin: Duration = .milliseconds(50)
     public var reconnectMax: Duration = .seconds(2)
@@ -70,7 +75,7 @@ public final class PostgresPool: Sendable {
         options: PostgresOptions = PostgresOptions()
     ) throws(PostgresError) {
         let settings = try ConnectionSettings(
-            dsn: dsn, applicationName: applicationName, statementTimeoutSeconds: options.statementTimeoutSeconds)
+            dsn: dsn, applicationName: applicationName, options: options)
         self.log = log
         core = try ConnectionPool(
             settings: settings, connectionsMax: connectionsMax, options: options, log: log, metrics: metrics)

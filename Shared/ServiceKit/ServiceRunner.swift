@@ -111,6 +111,7 @@ final class ServiceRunner<Running: Service>: Sendable {
         }
         let postgres: PostgresPool
         var options = PostgresOptions()
+        options.findsByIndex = true
         options.statementTimeoutSeconds = configuration.integer(StandardKeys.postgresStatementSeconds)
         do {
             postgres = try PostgresPool(

@@ -31,6 +31,32 @@ import Testing
         await pool.close()
     }
 
+    /// As few rows as autovacuum looks at: to read the table as a whole and join it costs as good as nothing then.
+    @Test func aPoolThatFindsByIndexReadsNoTableAsAWhole() async throws {
+        var options = TestDatabase.patientOptions
+        options.findsByIndex = true
+        let pool = try await Fixture.pool(options: options)
+        try await pool.execute("CREATE TABLE kept (id int PRIMARY KEY, value int)")
+        try await pool.execute("INSERT INTO kept SELECT n, n FROM generate_series(1, 60) AS n")
+        try await pool.execute("ANALYZE kept")
+        let (ids, values): ([Int32], [Int32]) = ([1, 2, 3], [4, 5, 6])
+        let statements: [SQL] = [
+            "EXPLAIN (FORMAT JSON) SELECT value FROM kept WHERE id = ANY(\(ids))",
+            "EXPLAIN (FORMAT JSON) SELECT k.value FROM kept k JOIN unnest(\(ids)) AS asked (id) USING (id)",
+            "EXPLAIN (FORMAT JSON) DELETE FROM kept USING unnest(\(ids)) AS gone (id) WHERE kept.id = gone.id",
+            """
+            EXPLAIN (FORMAT JSON) UPDATE kept SET value = new.value
+            FROM unnest(\(ids), \(values)) AS new (id, value) WHERE kept.id = new.id
+            """,
+        ]
+        for statement in statements {
+            let plan = try await pool.query(statement)[0].get(0, as: JSONText.self)
+            let text = String(decoding: plan.bytes, as: UTF8.self)
+            #expect(text.contains("Index Cond") && !text.contains("Seq Scan"), "\(text)")
+        }
+        await pool.close()
+    }
+
     @Test func callersWhoPrepareTheSameWrongStatementAtOnceAllHearWhy() async throws {
         let pool = try await Fixture.pool(connectionsMax: 1)
         try await pool.ping()

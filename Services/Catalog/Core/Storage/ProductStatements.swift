@@ -13,13 +13,17 @@ enum ProductStatements {
 
     static func find(_ id: ProductID) -> SQL { "SELECT body FROM products WHERE product_id = \(id)" }
 
-    /// Newest first: version 7 identifiers sort by time.
+    /// Newest first: version 7 identifiers sort by time. Planned without knowing which filter is set, so each that an
+    /// index serves has a statement.
     static func list(before cursor: ProductID?, of brand: BrandID?, limit: Int) -> SQL {
-        """
-        SELECT body FROM products
-        WHERE (\(optional: cursor)::uuid IS NULL OR product_id < \(optional: cursor)) AND (\(optional: brand)::uuid IS NULL OR brand_id = \(optional: brand))
-        ORDER BY product_id DESC LIMIT \(limit)
-        """
+        let cursor = cursor ?? ProductID(high: .max, low: .max)
+        guard let brand else {
+            return "SELECT body FROM products WHERE product_id < \(cursor) ORDER BY product_id DESC LIMIT \(limit)"
+        }
+        return """
+            SELECT body FROM products WHERE brand_id = \(brand) AND product_id < \(cursor)
+            ORDER BY brand_id DESC, product_id DESC LIMIT \(limit)
+            """
     }
 
     static func product(_ row: Row) throws -> Product {

@@ -51,17 +51,27 @@ enum SaleStatements {
         "SELECT body, status, created_at, published_at FROM sales WHERE sale_id = \(id) FOR UPDATE"
     }
 
-    /// Newest first. Drafts are their brand's alone.
+    /// Newest first. Drafts are their brand's alone. A brand's sales are found by index, so they have a statement of
+    /// their own.
     static func list(before cursor: SaleID?, _ filter: SaleFilter, for reader: AccountID, limit: Int) -> SQL {
-        """
-        SELECT body, status, created_at, published_at FROM sales
-        WHERE (status = \(SaleStatus.published) OR brand_id = \(reader))
-            AND (\(optional: cursor)::uuid IS NULL OR sale_id < \(optional: cursor))
-            AND (\(optional: filter.brand)::uuid IS NULL OR brand_id = \(optional: filter.brand))
-            AND (\(optional: filter.product)::uuid IS NULL OR product_id = \(optional: filter.product))
-            AND (\(optional: filter.status)::text IS NULL OR status = \(optional: filter.status))
-        ORDER BY sale_id DESC LIMIT \(limit)
-        """
+        let cursor = cursor ?? SaleID(high: .max, low: .max)
+        guard let brand = filter.brand else {
+            return """
+                SELECT body, status, created_at, published_at FROM sales
+                WHERE sale_id < \(cursor) AND (status = \(SaleStatus.published) OR brand_id = \(reader))
+                    AND (\(optional: filter.product)::uuid IS NULL OR product_id = \(optional: filter.product))
+                    AND (\(optional: filter.status)::text IS NULL OR status = \(optional: filter.status))
+                ORDER BY sale_id DESC LIMIT \(limit)
+                """
+        }
+        return """
+            SELECT body, status, created_at, published_at FROM sales
+            WHERE brand_id = \(brand) AND sale_id < \(cursor)
+                AND (status = \(SaleStatus.published) OR brand_id = \(reader))
+                AND (\(optional: filter.product)::uuid IS NULL OR product_id = \(optional: filter.product))
+                AND (\(optional: filter.status)::text IS NULL OR status = \(optional: filter.status))
+            ORDER BY brand_id DESC, sale_id DESC LIMIT \(limit)
+            """
     }
 
     static func changes(_ id: SaleID, before revision: Int64, limit: Int) -> SQL {

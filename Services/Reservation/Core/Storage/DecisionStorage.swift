@@ -64,15 +64,16 @@ struct DecisionStorage: Sendable {
             """,
             """
             SELECT s.sale_id, s.batch, s.variant, s.revision, s.pool, s.places,
-                coalesce(own.units, 0), coalesce(own.places, 0),
-                (SELECT coalesce(sum(o.units), 0)::bigint FROM leases o
-                 WHERE (o.sale_id, o.batch, o.variant) = (s.sale_id, s.batch, s.variant) AND o.log_partition <> \(partition)),
-                (SELECT coalesce(sum(o.places), 0)::bigint FROM leases o
-                 WHERE (o.sale_id, o.batch, o.variant) = (s.sale_id, s.batch, s.variant) AND o.log_partition <> \(partition))
+                l.units, l.places, l.units_elsewhere, l.places_elsewhere
             FROM unnest(\(saleIds), \(batches), \(variants)) AS k(sale_id, batch, variant)
             JOIN stock s USING (sale_id, batch, variant)
-            LEFT JOIN leases own ON (own.sale_id, own.batch, own.variant) = (s.sale_id, s.batch, s.variant)
-                AND own.log_partition = \(partition)
+            CROSS JOIN LATERAL (
+                SELECT coalesce(sum(units) FILTER (WHERE log_partition = \(partition)), 0)::bigint AS units,
+                    coalesce(sum(places) FILTER (WHERE log_partition = \(partition)), 0)::bigint AS places,
+                    coalesce(sum(units) FILTER (WHERE log_partition <> \(partition)), 0)::bigint AS units_elsewhere,
+                    coalesce(sum(places) FILTER (WHERE log_partition <> \(partition)), 0)::bigint AS places_elsewhere
+                FROM leases WHERE (sale_id, batch, variant) = (s.sale_id, s.batch, s.variant)
+            ) l
             """,
             "SELECT order_id FROM orders WHERE order_id = ANY(\(orders))",
             "SELECT order_id, buyer_id FROM early_cancellations WHERE order_id = ANY(\(orders))",

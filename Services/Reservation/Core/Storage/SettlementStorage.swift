@@ -3,6 +3,8 @@ import EventPipeline
 import Models
 import Postgres
 
+/// Orders are found by their IDs. `state + 0` keeps the planner from an index of all orders in a state, which it takes
+/// for nearly empty.
 struct SettlementStorage: Sendable {
     /// Orders of a stock that are released in one transaction.
     static let expiredMax: Int32 = 2000
@@ -12,7 +14,7 @@ struct SettlementStorage: Sendable {
         try await transaction.query(
             """
             UPDATE orders o SET state = 3, revision = o.revision + 1 FROM stock s
-            WHERE o.order_id = ANY(\(orders)) AND o.state = 1
+            WHERE o.order_id = ANY(\(orders)) AND o.state + 0 = 1
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
                 o.revision
@@ -25,7 +27,7 @@ struct SettlementStorage: Sendable {
         try await transaction.query(
             """
             UPDATE orders o SET state = 4, revision = o.revision + 1 FROM stock s
-            WHERE o.order_id = ANY(\(orders)) AND o.state = 1
+            WHERE o.order_id = ANY(\(orders)) AND o.state + 0 = 1
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
                 o.revision
