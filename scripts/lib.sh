@@ -80,6 +80,9 @@ running() {
     say "$pid"
 }
 
+# signal NAME PROCESS: also where it has just ended by itself.
+signal() { kill "-$1" -- "$2" 2>/dev/null || true; }
+
 # members GROUP: the processes of a process group, without what only remains of one.
 members() {
     local file line fields
@@ -94,9 +97,9 @@ members() {
 end_group() {
     local deadline=$((SECONDS + $2))
     [[ -n $(members "$1") ]] || return 0
-    kill -TERM -- "-$1" 2>/dev/null || true
+    signal TERM "-$1"
     while [[ -n $(members "$1") ]]; do
-        ((SECONDS < deadline)) || kill -KILL -- "-$1" 2>/dev/null || true
+        ((SECONDS < deadline)) || signal KILL "-$1"
         sleep 0.05
     done
 }
@@ -132,12 +135,12 @@ start() {
 stop() {
     local pid waited
     if pid=$(running "$1.supervisor"); then
-        kill -TERM "$pid"
+        signal TERM "$pid"
         for ((waited = 0; waited < 600; waited++)); do
             running "$1.supervisor" >/dev/null || break
             sleep 0.05
         done
-        if pid=$(running "$1.supervisor"); then kill -KILL "$pid"; fi
+        if pid=$(running "$1.supervisor"); then signal KILL "$pid"; fi
     fi
     kill_left "$1"
     rm -f "$run/$1.supervisor" "$run/$1.pid" "$run/$1.environment"

@@ -43,7 +43,7 @@ struct FaultBench: Sendable {
         }
         let able = Mutex(Abilities())
         try await Stack.with(.apache, adding: variables) { stack in
-            let servicesPort = try FreePorts.pick(2)[0]
+            let servicesPort = try FreePorts.take()
             let kafka = try FaultProxy(to: servicesPort)
             let postgres = try FaultProxy(to: stack.port("POSTGRES"))
             proxies.withLock { $0 = (kafka, postgres) }

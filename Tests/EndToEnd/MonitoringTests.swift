@@ -95,7 +95,7 @@ import Testing
         private let client: HTTPClient
 
         static func start(for stack: Stack) async throws -> Prometheus {
-            let port = try FreePorts.pick(3)[0]
+            let port = try FreePorts.take()
             let folder = "\(stack.folder)/prometheus"
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             let source = "\(MonitoringTests.folder)/prometheus"
