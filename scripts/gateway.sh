@@ -6,7 +6,9 @@ source "$root/deploy/nginx/fill.sh"
 
 start_gateway() {
     local folder=$state/gateway files pid user=''
+    # Its workers pass through to what they buffer there.
     mkdir -p "$folder"
+    chmod 711 "$folder"
     files=$(ulimit -Hn)
     [[ $files != unlimited ]] && ((files <= 65536)) || files=65536
     # Workers of a root's nginx are www-data; those of any other user are that user.

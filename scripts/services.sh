@@ -32,7 +32,8 @@ start_services() {
             name=$(process "$service" "$instance")
             running "$name.supervisor" >/dev/null && continue
             write_service_environment "$service" "$instance" "$name"
-            start "$name" "$programs/$service"
+            as_user "${users[$service]}" "$programs/$service"
+            start "$name" "${prefix[@]}" "$programs/$service"
         done
     done
     for service in "${services[@]}"; do
@@ -73,7 +74,10 @@ write_environment() {
             embedded_settings
             say "STAMPEDE_GATEWAY_URL=http://127.0.0.1:$GATEWAY_PORT"
             say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
-            for service in "${services[@]}"; do say "${service^^}_POSTGRES_DSN=$(pg_dsn "$service")"; done
+            for service in "${services[@]}"; do
+                say "${service^^}_POSTGRES_DSN=$(pg_dsn "$service")"
+                say "${service^^}_OWNER_POSTGRES_DSN=$(pg_dsn "${service}_owner")"
+            done
         } >"$state/environment.new"
         mv "$state/environment.new" "$state/environment"
     )

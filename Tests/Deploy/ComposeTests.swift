@@ -10,7 +10,7 @@ import Testing
     private let services: [String: DocumentTree]
     private let dockerfile: String
     private static let programs = Settings.Service.allCases.map(\.rawValue)
-    private static let jobs = ["secrets", "database", "topics"]
+    private static let jobs = ["secrets", "database", "migrate", "topics"]
     private static let others = ["gateway", "kafka", "postgres"]
 
     init() throws {
@@ -74,7 +74,7 @@ import Testing
         #expect(service["user"]?.string == name, "each has a user of its own, for its secrets")
         #expect(service["restart"]?.string == "unless-stopped")
         #expect(service["ports"] == nil && service["container_name"] == nil, "it could not be scaled")
-        #expect(service["depends_on"]?.members.keys.sorted() == ["database", "topics"])
+        #expect(service["depends_on"]?.members.keys.sorted() == ["migrate", "topics"])
         let environment = service["environment"]?.members ?? [:]
         #expect(environment["STAMPEDE_HTTP_PORT"]?.string == "\(port)")
         #expect(environment["STAMPEDE_POSTGRES_DSN_FILE"]?.string == "/secrets/\(name).dsn")

@@ -48,6 +48,8 @@ struct FaultBench: Sendable {
             let postgres = try FaultProxy(to: stack.port("POSTGRES"))
             proxies.withLock { $0 = (kafka, postgres) }
             try stack.leadThrough(kafka: kafka, listeningOn: servicesPort, postgres: postgres)
+            // Buyers sign in once, before it begins: their tokens outlast it and every jump of a clock.
+            try stack.add("STAMPEDE_ACCESS_TOKEN_SECONDS=\(2 * seconds + 1800)", to: "messaging.environment")
             if isImpatient {
                 for service in Settings.Service.allCases {
                     try stack.add(

@@ -215,6 +215,7 @@ import TestSupport
                 new -subj "/CN=$name" -keyout "$name.key" -out "$name.csr"
                 sign -in "$name.csr" -out "$name.pem"
             done
+            chmod 644 *.key
             cat server.key server.pem ca.pem > kafka.pem
             cp server.key postgres.key
             chmod 600 postgres.key
