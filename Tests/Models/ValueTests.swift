@@ -62,7 +62,8 @@ import Testing
     @Test(arguments: [
         "", "CN", "CNYX", "cny", "C1Y", "ÄÖÜ", "\u{212a}RW",
         // Metals, funds, units of account, tests, none; and what has been replaced.
-        "XAU", "XAG", "XPT", "XPD", "XTS", "XX" + "X", "XDR", "XSU", "XUA", "XBA", "CLF", "COU", "CHE", "CHW", "USN", "UYI",
+        "XAU", "XAG", "XPT", "XPD", "XTS", "XX" + "X", "XDR", "XSU", "XUA", "XBA", "CLF", "COU", "CHE", "CHW", "USN",
+        "UYI",
         "UYW", "MXV", "BOV", "DEM", "HRK", "ZWL", "SLL", "ANG", "AAA", "ZZZ",
     ])
     func whatNoMoneyMovesInIsNoCurrency(code: String) throws {
