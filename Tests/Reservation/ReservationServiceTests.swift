@@ -246,9 +246,10 @@ import Testing
         // All of them in one partition, the wrong ones first.
         var records = RecordBatch()
         var expected: Set<OrderID> = []
-        for members in wrong.map(\.0) + right {
+        var reasons: [AccountID: String] = [:]
+        for (members, reason) in wrong.map({ ($0, Optional($1)) }) + right.map({ ($0, nil) }) {
             let (id, buyer) = (OrderID.random(), AccountID.random())
-            if right.contains(members) { expected.insert(id) }
+            if let reason { reasons[buyer] = reason } else { expected.insert(id) }
             let body = #"{"orderId":"\#(id)","saleId":"\#(sale.saleId)","buyerId":"\#(buyer)",\#(members)}"#
             records.append(
                 topic: Topic.orders.name, key: buyer.textBytes, value: Array(body.utf8),
@@ -259,8 +260,13 @@ import Testing
         #expect(Set(reserved.map(\.line.orderId)) == expected)
         #expect(reserved.allSatisfy { $0.line.variant.utf8.elementsEqual("K30-black".utf8) && $0.line.batch == 1 })
         let dead = try await service.records(of: Topic.orders.deadLetters) { $0.count >= wrong.count }
-        let reasons = dead.map { $0.header("stampede-dead-reason").map { String(decoding: $0, as: UTF8.self) } ?? "" }
-        #expect(zip(reasons, wrong).allSatisfy { $0.hasPrefix($1.1) }, "\(reasons)")
+        for record in dead {
+            let reason = record.header("stampede-dead-reason").map { String(decoding: $0, as: UTF8.self) } ?? ""
+            let expected = try #require(
+                record.key.flatMap { AccountID(text: $0) }.flatMap { reasons.removeValue(forKey: $0) })
+            #expect(reason.hasPrefix(expected), "\(reason)")
+        }
+        #expect(reasons.isEmpty)
         await service.stop()
     }
 

@@ -105,7 +105,7 @@ inline int hexadecimal(uint8_t byte) {
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-/// The unit of `\uXXXX` whose digits begin at `at`, negative where they are none.
+/// The unit of an escape `\u` whose digits begin at `at`, negative where they are none.
 inline int unit(const uint8_t *at) {
     int value = 0;
     for (int place = 0; place < 4; place++) {
