@@ -59,13 +59,6 @@ public struct HTTPRequest: Sendable {
         return try JSONParser.parse(self.body, body)
     }
 
-    /// Reads the body through `Codable`, for routes where nobody counts microseconds.
-    /// - Throws: `Problem` 415 when the request says that it is something else; `DecodingError` naming the field.
-    public func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
-        try requireJSON()
-        return try JSONDecoder().decode(type, from: Data(body))
-    }
-
     private func requireJSON() throws(Problem) {
         // What nearly everybody sends, as it stands.
         guard let type = headers["content-type"], type != "application/json" else { return }

@@ -165,17 +165,11 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "ab", ".ab", "ab.", "-ab", "a b", "a@b", "älteste", "名字名字", "a\u{0}b", String(repeating: "k", count: 33),
+        "", "ab", ".ab", "ab.", "-ab", "a b", "a@b", "älteste", "名字名字", "\u{212a}ate", "a\u{0}b",
+        String(repeating: "k", count: 33),
     ])
     func whatIsNoHandleIsRefused(_ text: String) {
         #expect(AccountRules.handle(text) == nil)
-    }
-
-    @Test func languageTagsHaveTheirShape() {
-        for tag in ["en", "zh-CN", "zh-Hans-CN", "es-419", "sl-rozaj-biske"] { #expect(AccountRules.isLocale(tag)) }
-        for tag in ["", "e", "-en", "en-", "en--US", "en_US", "12", "zh-Hans-CN-and-what-is-much-too-long", "en-ü"] {
-            #expect(!AccountRules.isLocale(tag))
-        }
     }
 }
 

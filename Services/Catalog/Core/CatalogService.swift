@@ -14,6 +14,7 @@ public struct CatalogService: Service {
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
         PipelineSchema.commands(number: 2),
+        Migration(number: 3, name: "plain_codes", sql: PackageResources._003_plain_codes_sql),
     ]
 
     public let components: [any Component]

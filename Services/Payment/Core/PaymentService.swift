@@ -16,6 +16,7 @@ public struct PaymentService: Service {
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
         Migration(number: 2, name: "order_revision", sql: PackageResources._002_order_revision_sql),
         PipelineSchema.commands(number: 3),
+        Migration(number: 4, name: "exact_sums", sql: PackageResources._004_exact_sums_contract_sql),
     ]
     public static let configurationKeys = [
         ConfigurationKey(
@@ -29,7 +30,9 @@ public struct PaymentService: Service {
     public init(_ context: ServiceContext) throws {
         let code = context.configuration.string("STAMPEDE_WALLET_CURRENCY")
         guard let opening = Currency(code) else {
-            throw ConfigurationError(["STAMPEDE_WALLET_CURRENCY: expected three capital letters such as CNY"])
+            throw ConfigurationError([
+                "STAMPEDE_WALLET_CURRENCY: expected the ISO 4217 code of a currency in use, such as CNY"
+            ])
         }
         let keys = AccessKeys(context)
         let relay = Relay(context)

@@ -77,42 +77,8 @@ final class ServerShared: Sendable {
 
     /// What is wrong with a document, named by its field.
     private static func inputProblem(_ error: any Error) -> Problem? {
-        if let error = error as? JSONError {
-            return .badRequest(error.description, fields: [FieldProblem(error.path, expected: error.expected)])
-        }
-        guard let error = error as? DecodingError else { return nil }
-        let (context, missing): (DecodingError.Context, (any CodingKey)?) =
-            switch error {
-            case .keyNotFound(let key, let context): (context, key)
-            case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
-                (context, nil)
-            @unknown default: (DecodingError.Context(codingPath: [], debugDescription: ""), nil)
-            }
-        var path = ""
-        for key in context.codingPath + (missing.map { [$0] } ?? []) {
-            if let index = key.intValue {
-                path += "[\(index)]"
-            } else {
-                path += path.isEmpty ? key.stringValue : ".\(key.stringValue)"
-            }
-        }
-        let expected =
-            switch error {
-            case .keyNotFound: "a value"
-            case .typeMismatch(let type, _), .valueNotFound(let type, _): Self.phrase(for: type)
-            default: path.isEmpty ? "a JSON document" : "a value in its valid form"
-            }
-        let field = FieldProblem(path, expected: expected)
-        return .badRequest(path.isEmpty ? "expected \(expected)" : "\(path): expected \(expected)", fields: [field])
-    }
-
-    private static func phrase(for type: any Any.Type) -> String {
-        switch type {
-        case is String.Type: "a string"
-        case is Bool.Type: "true or false"
-        case is any FixedWidthInteger.Type: "an integer"
-        case is any BinaryFloatingPoint.Type: "a number"
-        default: "\(type)".hasPrefix("Array") ? "an array" : "an object"
+        (error as? JSONError).map {
+            .badRequest($0.description, fields: [FieldProblem($0.path, expected: $0.expected)])
         }
     }
 }

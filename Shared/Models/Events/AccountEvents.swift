@@ -49,8 +49,7 @@ public struct Account: EventPayload {
     }
 
     public static let authorisationsMax = 16
-    public static let displayNameBytesMax = 200
-    public static let localeBytesMax = 35
+    public static let displayNameCharactersMax = 200
 
     public init(
         accountId: AccountID, kind: AccountKind, handle: String?, displayName: String, locale: String,
@@ -69,9 +68,9 @@ public struct Account: EventPayload {
     public init(json: JSONValue) throws(JSONError) {
         accountId = try json.identifier("accountId")
         kind = try json.choice("kind")
-        handle = try json.optionalString("handle", bytesMax: 64)
-        displayName = try json.string("displayName", bytesMax: Self.displayNameBytesMax)
-        locale = try json.string("locale", bytesMax: Self.localeBytesMax)
+        handle = try json.optionalString("handle", charactersMax: 64)
+        displayName = try json.string("displayName", charactersMax: Self.displayNameCharactersMax)
+        locale = try json.languageTag("locale")
         createdAt = try json.timestamp("createdAt")
         authorisations = try json.list("authorisations", countMax: Self.authorisationsMax, Authorisation.init(json:))
         revision = try json.optionalInteger("revision", in: 1...Int64.max)
@@ -108,8 +107,8 @@ public struct VerificationKey: EventPayload {
     }
 
     public init(json: JSONValue) throws(JSONError) {
-        keyId = try json.string("keyId", bytesMax: 128)
-        jwk = try json.string("jwk", bytesMax: 4096)
+        keyId = try json.token("keyId", bytesMax: 128)
+        jwk = try json.string("jwk", charactersMax: 4096)
         notAfter = try json.timestamp("notAfter")
     }
 

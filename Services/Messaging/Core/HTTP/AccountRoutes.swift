@@ -43,7 +43,7 @@ struct AccountRoutes: Sendable {
     private func signUp(_ request: HTTPRequest, kind: AccountKind) async throws -> HTTPResponse {
         let (handle, password, displayName, locale) = try request.json { (json) throws(JSONError) in
             try json.onlyMembers(["handle", "password", "displayName", "locale"])
-            return (try json.handle(), try json.newPassword(), try json.displayName(), try json.locale())
+            return (try json.handle(), try json.newPassword(), try json.displayName(), try json.languageTag("locale"))
         }
         let hash = try await sessions.hash(password)
         let account = Account(

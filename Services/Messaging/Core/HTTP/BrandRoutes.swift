@@ -78,8 +78,8 @@ struct BrandRoutes: Sendable {
             try json.onlyMembers(["clientMessageId", "kind", "text", "saleId"])
             let (kind, saleID) = try json.messageKind()
             return (
-                try json.string("clientMessageId", bytesMax: ConversationRoutes.clientMessageIDBytesMax),
-                kind, saleID, try json.localizedText("text", bytesMax: MessageSent.textBytesMax)
+                try json.string("clientMessageId", charactersMax: ConversationRoutes.clientMessageIDCharactersMax),
+                kind, saleID, try json.localizedText("text", charactersMax: MessageSent.textCharactersMax)
             )
         }
         let brand = try await brand(of: request)

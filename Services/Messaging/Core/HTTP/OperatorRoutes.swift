@@ -101,8 +101,8 @@ struct OperatorRoutes: Sendable {
             (account) throws(JSONError) -> AccountStorage.Federated in
             try account.onlyMembers(["subject", "displayName", "locale", "authorisations"])
             return AccountStorage.Federated(
-                subject: try account.string("subject", bytesMax: AccountRules.subjectBytesMax),
-                displayName: try account.displayName(), locale: try account.locale(),
+                subject: try account.string("subject", charactersMax: AccountRules.subjectCharactersMax),
+                displayName: try account.displayName(), locale: try account.languageTag("locale"),
                 authorisations: try account.optionalList("authorisations", countMax: Account.authorisationsMax) {
                     (authorisation) throws(JSONError) in
                     try authorisation.onlyMembers(["payeeId", "limit"])
@@ -115,7 +115,7 @@ struct OperatorRoutes: Sendable {
             throw JSONError(path: "accounts[\(index)].subject", expected: "a subject that was not listed before")
         }
         return Import(
-            issuer: try json.string("issuer", bytesMax: AccountRules.issuerBytesMax),
+            issuer: try json.string("issuer", charactersMax: AccountRules.issuerCharactersMax),
             wantsSessions: json["sessions"] == nil ? false : try json.boolean("sessions"), accounts: accounts)
     }
 }

@@ -92,15 +92,7 @@ extension JSONValue {
         return password
     }
 
-    func locale() throws(JSONError) -> String {
-        let locale = try string("locale", bytesMax: Account.localeBytesMax)
-        guard AccountRules.isLocale(locale) else {
-            throw JSONError(path: "locale", expected: "a language tag such as zh-CN")
-        }
-        return locale
-    }
-
     func displayName() throws(JSONError) -> String {
-        try string("displayName", bytesMax: Account.displayNameBytesMax)
+        try string("displayName", charactersMax: Account.displayNameCharactersMax)
     }
 }

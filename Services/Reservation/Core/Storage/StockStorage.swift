@@ -273,7 +273,7 @@ extension ChangedOrder {
             variant: try row.get(3), buyerId: try row.get(4), brandId: try row.get(5),
             orderRevision: Int(try row.get(9, as: Int32.self)))
         holdUntil = try row.get(6)
-        price = Money(try row.get(7), Currency(try row.get(8, as: String.self)) ?? .cny)
+        price = Money(try row.get(7), try row.currency(8))
     }
 
     var key: StockKey { StockKey(saleId: line.saleId, batch: line.batch, variant: line.variant) }
