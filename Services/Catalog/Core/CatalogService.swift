@@ -14,6 +14,7 @@ public struct CatalogService: Service {
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
         PipelineSchema.commands(number: 2),
+        Migration(number: 3, name: "line_revision", sql: PackageResources._003_line_revision_sql),
     ]
 
     public let components: [any Component]
@@ -27,7 +28,7 @@ public struct CatalogService: Service {
         components = [
             keys,
             relay,
-            EventProcessor(context, name: "reservations", topic: .reservations, handler: SoldOutHandler()),
+            EventProcessor(context, name: "reservations", topic: .reservations, handler: AvailabilityHandler()),
             EventProcessor(context, name: "sales-readback", topic: .sales, handler: SaleReadback()),
             PipelineWatch(context),
         ]
