@@ -347,6 +347,46 @@ import Testing
         let after = Timestamp.now().adding(seconds: 1)
         try await catalog.soldOut(id, brand, at: after)
         try await catalog.untilSoldOut(sale, at: after, token: brand.token)
+
+        // It comes back, and what is older and comes late changes nothing.
+        try await catalog.service.publish(
+            .reservations, key: id,
+            SaleAvailable(
+                saleId: id, batch: 1, variant: "black", brandId: brand.id, availableAt: after, lineRevision: 4))
+        try await catalog.untilSoldOut(sale, at: nil, token: brand.token)
+    }
+
+    @Test func newsOfALineCountByTheirRevisionInWhicheverOrderTheyCome() async throws {
+        let postgres = try catalog.service.database.pool("catalog", connectionsMax: 1)
+        let (sale, brand) = (SaleID.random(), BrandID.random())
+        let times = (0..<4).map { Timestamp(seconds: 1000 + $0) }
+        func soldOut(_ revision: Int?, _ time: Timestamp) -> LineNews {
+            LineNews(
+                SaleSoldOut(
+                    saleId: sale, batch: 1, variant: "black", brandId: brand, soldOutAt: time, lineRevision: revision))
+        }
+        func available(_ revision: Int) -> LineNews {
+            LineNews(
+                SaleAvailable(
+                    saleId: sale, batch: 1, variant: "black", brandId: brand, availableAt: times[0],
+                    lineRevision: revision))
+        }
+        func shown(after news: LineNews) async throws -> Timestamp? {
+            try await postgres.execute(LineStatements.hear([news]))
+            return try await postgres.query(LineStatements.soldOut(of: [sale])).first.map {
+                try LineStatements.soldOutLine($0).2
+            }
+        }
+        // Of a version that did not number them; then in order, late, and twice.
+        #expect(try await shown(after: soldOut(nil, times[0])) == times[0])
+        #expect(try await shown(after: available(2)) == nil)
+        #expect(try await shown(after: soldOut(1, times[1])) == nil)
+        #expect(try await shown(after: soldOut(3, times[2])) == times[2])
+        #expect(try await shown(after: available(2)) == times[2])
+        #expect(try await shown(after: soldOut(5, times[3])) == times[3])
+        #expect(try await shown(after: available(4)) == times[3])
+        #expect(try await shown(after: available(6)) == nil)
+        await postgres.close()
     }
 }
 
@@ -444,11 +484,11 @@ final class Catalog: Sendable {
     }
 
     /// Returns when the sale is shown as sold out at that time.
-    func untilSoldOut(_ sale: String, at time: Timestamp, token: String) async throws {
+    func untilSoldOut(_ sale: String, at time: Timestamp?, token: String) async throws {
         while true {
             let read = try await service.call(.get, "/v1/sales/\(sale)", token: token)
             let shown = Self.soldOutAt(read.body)
-            if shown == "\(time)" { return }
+            if shown == time.map({ "\($0)" }) { return }
             try await Task.sleep(for: .milliseconds(20))
         }
     }

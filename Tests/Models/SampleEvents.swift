@@ -71,7 +71,13 @@ let eventSamples: [any AnyEventSample] = [
     EventSample(topic: .reservations) {
         SaleSoldOut(
             saleId: $0.id(), batch: $0.int(in: 1...Sale.batchesMax), variant: $0.code(), brandId: $0.id(),
-            soldOutAt: $0.time())
+            soldOutAt: $0.time(), units: $0.optional { Int64($0.int(in: 1...9)) },
+            lineRevision: $0.optional { $0.int(in: 1...9) })
+    },
+    EventSample(topic: .reservations) {
+        SaleAvailable(
+            saleId: $0.id(), batch: $0.int(in: 1...Sale.batchesMax), variant: $0.code(), brandId: $0.id(),
+            availableAt: $0.time(), lineRevision: $0.int(in: 1...9))
     },
     EventSample(topic: .payments) {
         PaymentCaptured(

@@ -15,6 +15,7 @@ public struct CatalogService: Service {
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
         PipelineSchema.commands(number: 2),
         Migration(number: 3, name: "plain_codes", sql: PackageResources._003_plain_codes_sql),
+        Migration(number: 4, name: "line_revision", sql: PackageResources._004_line_revision_sql),
     ]
 
     public let components: [any Component]
@@ -28,7 +29,7 @@ public struct CatalogService: Service {
         components = [
             keys,
             relay,
-            EventProcessor(context, name: "reservations", topic: .reservations, handler: SoldOutHandler()),
+            EventProcessor(context, name: "reservations", topic: .reservations, handler: AvailabilityHandler()),
             EventProcessor(context, name: "sales-readback", topic: .sales, handler: SaleReadback()),
             PipelineWatch(context),
         ]

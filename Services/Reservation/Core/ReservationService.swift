@@ -22,6 +22,7 @@ public struct ReservationService: Service {
         Migration(number: 2, name: "decisions", sql: PackageResources._002_decisions_sql),
         Migration(number: 3, name: "keeper", sql: PackageResources._003_keeper_sql),
         PipelineSchema.commands(number: 4),
+        Migration(number: 5, name: "returns", sql: PackageResources._005_returns_sql),
     ]
 
     public let components: [any Component]
@@ -50,6 +51,7 @@ public struct ReservationService: Service {
             // Acts by itself, so it comes after those who find out whether the schema may be acted upon.
             keeper,
             StockWatch(context),
+            Forgetting(context, PastOrders.forget),
             PipelineWatch(context),
         ]
         routes =
