@@ -57,6 +57,7 @@ import Testing
                 "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers,
                 "STAMPEDE_POSTGRES_DSN": database.dsn("reservation"),
                 "STAMPEDE_HTTP_PORT": "0", "STAMPEDE_START_SECONDS": "0", "STAMPEDE_DRAIN_SECONDS": "2",
+                "STAMPEDE_ROOT_KEYS": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
             ].merging(changes) { $1 }
         }
 

@@ -16,11 +16,13 @@ public struct CatalogService: Service {
         PipelineSchema.commands(number: 2),
     ]
 
+    public static let configurationKeys = [AccessKeys.rootKeys]
+
     public let components: [any Component]
     public let routes: [Route]
 
     public init(_ context: ServiceContext) throws {
-        let keys = AccessKeys(context)
+        let keys = try AccessKeys(context)
         let relay = Relay(context)
         let desk = CatalogDesk(
             relay: relay, postgres: context.postgres, newProductID: { context.newID() }, newSaleID: { context.newID() })

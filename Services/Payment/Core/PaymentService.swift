@@ -18,9 +18,10 @@ public struct PaymentService: Service {
         PipelineSchema.commands(number: 3),
     ]
     public static let configurationKeys = [
+        AccessKeys.rootKeys,
         ConfigurationKey(
             "STAMPEDE_WALLET_CURRENCY", "ISO 4217 code of the currency that new wallets open in", .string,
-            default: "CNY")
+            default: "CNY"),
     ]
 
     public let components: [any Component]
@@ -31,7 +32,7 @@ public struct PaymentService: Service {
         guard let opening = Currency(code) else {
             throw ConfigurationError(["STAMPEDE_WALLET_CURRENCY: expected three capital letters such as CNY"])
         }
-        let keys = AccessKeys(context)
+        let keys = try AccessKeys(context)
         let relay = Relay(context)
         let ledger = LedgerCounters(context.metrics, currency: opening)
         let newPaymentID: @Sendable () -> PaymentID = { context.newID() }

@@ -24,6 +24,8 @@ public struct ReservationService: Service {
         PipelineSchema.commands(number: 4),
     ]
 
+    public static let configurationKeys = [AccessKeys.rootKeys]
+
     public let components: [any Component]
     public let routes: [Route]
 
@@ -32,7 +34,7 @@ public struct ReservationService: Service {
         let salesTable = CompactedTable(context, topic: .sales) { (key, type, body) throws(JSONError) in
             try sales.apply(key, type, body)
         }
-        let keys = AccessKeys(context)
+        let keys = try AccessKeys(context)
         let relay = Relay(context)
         let keeper = StockKeeper(context, relay: relay, sales: sales)
         let decisions = OrderDecisions(
