@@ -56,10 +56,19 @@ write_service_environment() {
             say "STAMPEDE_HTTP_PORT=$(port "$1" "$2")"
             say "STAMPEDE_INSTANCE=$3"
             embedded_settings
-            [[ $1 != messaging ]] || say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
+            case $1 in
+            messaging)
+                say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
+                say "STAMPEDE_ROOT_SECRET=$(secret root)"
+                ;;
+            catalog | reservation | payment) say "STAMPEDE_ROOT_KEYS=$(root_keys)" ;;
+            esac
         } >"$run/$3.environment"
     )
 }
+
+# By what the services tell messaging's keys from others'.
+root_keys() { STAMPEDE_ROOT_SECRET=$(secret root) "$programs/stampede" keys root; }
 
 # librdkafka's mock cluster lets a question for more records wait its full time, whatever comes meanwhile: half a second
 # by default, at every step of an order's way.

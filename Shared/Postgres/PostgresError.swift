@@ -56,6 +56,8 @@ public struct PostgresError: Error, Sendable, Equatable {
 
     /// The SQLSTATE of a unique or primary key that refused a row.
     public static let uniqueViolation = "23505"
+    /// The SQLSTATE of a reference to a row that is not there, or is not any more.
+    public static let foreignKeyViolation = "23503"
     public var isUniqueViolation: Bool { sqlState == Self.uniqueViolation }
 
     /// The schema lacks what its owner has yet to apply.

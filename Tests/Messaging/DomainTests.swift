@@ -173,36 +173,6 @@ import Testing
     }
 }
 
-@Suite struct AttemptLimiterTests {
-    private let start = Timestamp(seconds: 1000)
-
-    @Test func whoFailsTooOftenWaitsUntilTheWindowEnds() {
-        var limiter = AttemptLimiter(failuresMax: 3, windowSeconds: 60, namesMax: 10)
-        for _ in 0..<3 {
-            #expect(limiter.waitSeconds("a", at: start) == nil)
-            limiter.failed("a", at: start)
-        }
-        #expect(limiter.waitSeconds("a", at: start) == 60)
-        #expect(limiter.waitSeconds("a", at: start.adding(seconds: 59)) == 1)
-        #expect(limiter.waitSeconds("b", at: start) == nil)
-        #expect(limiter.waitSeconds("a", at: start.adding(seconds: 60)) == nil)
-    }
-
-    @Test func aSuccessForgetsTheFailures() {
-        var limiter = AttemptLimiter(failuresMax: 1, windowSeconds: 60, namesMax: 10)
-        limiter.failed("a", at: start)
-        limiter.succeeded("a")
-        #expect(limiter.waitSeconds("a", at: start) == nil)
-    }
-
-    @Test func manyNamesDoNotTakeMoreThanTheirRoom() {
-        var limiter = AttemptLimiter(failuresMax: 1, windowSeconds: 60, namesMax: 3)
-        for name in 0..<10 { limiter.failed("\(name)", at: start.adding(seconds: Int64(name))) }
-        let waiting = (0..<10).filter { limiter.waitSeconds("\($0)", at: start.adding(seconds: 9)) != nil }
-        #expect(waiting == [7, 8, 9])
-    }
-}
-
 @Suite struct DerivedIdentifierTests {
     @Test func aConversationIsTheSameForBothOfIt() {
         let (a, b) = (AccountID(high: 1, low: 2), AccountID(high: 3, low: 4))

@@ -31,7 +31,15 @@ let eventSamples: [any AnyEventSample] = [
             revision: $0.optional { $0.integer(1...Int64.max) })
     },
     EventSample(topic: .keys) {
-        VerificationKey(keyId: $0.code(), jwk: "{\"kty\":\"EC\",\"x\":\"\($0.word())\"}", notAfter: $0.time())
+        VerificationKey(
+            keyId: $0.code(), jwk: "{\"kty\":\"EC\",\"x\":\"\($0.word())\"}", notAfter: $0.time(),
+            proof: $0.optional { $0.word() })
+    },
+    EventSample(topic: .keys) {
+        SessionEnded(sessionId: $0.id(), refusedUntil: $0.time(), proof: $0.optional { $0.word() })
+    },
+    EventSample(topic: .accounts) {
+        AccountDeleted(accountId: $0.id(), deletedAt: $0.time(), revision: $0.integer(1...Int64.max))
     },
     EventSample(topic: .products) {
         Product(

@@ -154,6 +154,15 @@ import struct Foundation.UUID
         }
     }
 
+    @Test func theLanguageOfADeletedAccountIsForgotten() async throws {
+        let reader = AccountID.random()
+        try await desk.account(reader, locale: "zh")
+        #expect(try await desk.languageRows(of: reader) == ["zh 1"])
+        try await desk.publish(
+            .accounts, reader, AccountDeleted(accountId: reader, deletedAt: .now(), revision: 2))
+        while try await !desk.languageRows(of: reader).isEmpty { try await Task.sleep(for: .milliseconds(20)) }
+    }
+
     @Test func anOlderRecordOfAnAccountChangesNoLanguage() async throws {
         let readers: [AccountID] = (0..<2).map { _ in .random() }
         func publish(_ locale: String, _ revision: Int64?, _ reader: AccountID) async throws {

@@ -18,11 +18,13 @@ public struct CatalogService: Service {
         Migration(number: 4, name: "line_revision", sql: PackageResources._004_line_revision_sql),
     ]
 
+    public static let configurationKeys = [AccessKeys.rootKeys]
+
     public let components: [any Component]
     public let routes: [Route]
 
     public init(_ context: ServiceContext) throws {
-        let keys = AccessKeys(context)
+        let keys = try AccessKeys(context)
         let relay = Relay(context)
         let desk = CatalogDesk(
             relay: relay, postgres: context.postgres, newProductID: { context.newID() }, newSaleID: { context.newID() })

@@ -19,9 +19,10 @@ public struct PaymentService: Service {
         Migration(number: 4, name: "exact_sums", sql: PackageResources._004_exact_sums_contract_sql),
     ]
     public static let configurationKeys = [
+        AccessKeys.rootKeys,
         ConfigurationKey(
             "STAMPEDE_WALLET_CURRENCY", "ISO 4217 code of the currency that new wallets open in", .string,
-            default: "CNY")
+            default: "CNY"),
     ]
 
     public let components: [any Component]
@@ -34,7 +35,7 @@ public struct PaymentService: Service {
                 "STAMPEDE_WALLET_CURRENCY: expected the ISO 4217 code of a currency in use, such as CNY"
             ])
         }
-        let keys = AccessKeys(context)
+        let keys = try AccessKeys(context)
         let relay = Relay(context)
         let ledger = LedgerCounters(context.metrics, currency: opening)
         let newPaymentID: @Sendable () -> PaymentID = { context.newID() }

@@ -25,6 +25,8 @@ public struct ReservationService: Service {
         Migration(number: 5, name: "returns", sql: PackageResources._005_returns_sql),
     ]
 
+    public static let configurationKeys = [AccessKeys.rootKeys]
+
     public let components: [any Component]
     public let routes: [Route]
 
@@ -33,7 +35,7 @@ public struct ReservationService: Service {
         let salesTable = CompactedTable(context, topic: .sales) { (key, type, body) throws(JSONError) in
             try sales.apply(key, type, body)
         }
-        let keys = AccessKeys(context)
+        let keys = try AccessKeys(context)
         let relay = Relay(context)
         let keeper = StockKeeper(context, relay: relay, sales: sales)
         let decisions = OrderDecisions(

@@ -3,7 +3,13 @@
 enum AccountRules {
     static let handleBytes = 3...32
     /// NIST SP 800-63B asks for eight; the upper bound keeps hashing from being fed a megabyte.
-    static let passwordBytes = 8...256
+    static let passwordCharacters = 8...256
+    /// Handles that sound like whoever runs the installation: only the operator gives them, to brands.
+    static let reservedHandles: Set<String> = [
+        "abuse", "account", "accounts", "admin", "administrator", "api", "help", "helpdesk", "moderator", "official",
+        "operator", "payment", "payments", "postmaster", "root", "security", "service", "staff", "stampede", "support",
+        "system", "wallet", "webmaster",
+    ]
     static let deviceBytesMax = 200
     static let issuerCharactersMax = 255
     static let subjectCharactersMax = 255

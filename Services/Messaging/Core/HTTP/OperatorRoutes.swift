@@ -13,7 +13,7 @@ struct OperatorRoutes: Sendable {
     let context: ServiceContext
     let door: Doorkeeper
     let relay: Relay
-    let sessions: SessionDesk
+    let attempts: AttemptStorage
     let keys: KeyRing
     /// The digest of the operator's secret; nil where none is configured: then nobody is an operator.
     let secretDigest: [UInt8]?
@@ -21,7 +21,7 @@ struct OperatorRoutes: Sendable {
 
     var routes: [Route] {
         [
-            Route(.post, "/v1/operator/session") { try signIn($0) },
+            Route(.post, "/v1/operator/session") { try await signIn($0) },
             // A thousand accounts of ten authorisations each. Signs up to a thousand tokens, so not on the event loop.
             Route(.post, "/v1/operator/accounts", bodyBytesMax: 4 << 20, computes: true) {
                 try await importAccounts($0)
@@ -29,18 +29,16 @@ struct OperatorRoutes: Sendable {
         ]
     }
 
-    private func signIn(_ request: HTTPRequest) throws -> HTTPResponse {
+    private func signIn(_ request: HTTPRequest) async throws -> HTTPResponse {
         let secret = try request.json { (json) throws(JSONError) in
             try json.onlyMembers(["secret"])
             return try json.string("secret")
         }
-        let name = "operator \(request.remoteAddress)"
-        try sessions.admit(name)
-        guard let secretDigest, Digest.constantTimeEqual(secretDigest, Digest.sha256(Array(secret.utf8))) else {
-            sessions.failed(name)
-            throw Problem.unauthorized("The secret is wrong.")
+        let isRight = try await attempts.attempt([.operatorSecret(from: request.remoteNetwork)]) {
+            let isRight = secretDigest.map { Digest.constantTimeEqual($0, Digest.sha256(secret.utf8)) } ?? false
+            return (isFailure: !isRight, found: isRight)
         }
-        sessions.succeeded(name)
+        guard isRight else { throw Problem.wrongCredentials("The secret is wrong") }
         let token = try keys.issue(
             Self.operatorID, kind: .operator, session: context.newID(), at: context.now())
         return Representation.document(201) { writer in

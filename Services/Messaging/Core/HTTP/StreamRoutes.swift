@@ -27,7 +27,8 @@ struct StreamRoutes: Sendable {
                     fields: [FieldProblem(field, expected: "the ID of an event of this stream")])
             }
         }
-        let stream = hub.open(claims.sub, since: since, expiresAt: Timestamp(seconds: claims.exp))
+        let stream = hub.open(
+            claims.sub, session: claims.sid, since: since, expiresAt: Timestamp(seconds: claims.exp))
         return .events(stream).with("Cache-Control", "no-store")
     }
 }
