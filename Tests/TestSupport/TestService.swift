@@ -99,6 +99,13 @@ public final class TestService<Running: Service>: Sendable {
         Set((service?.routes ?? []).map { "\($0.method.rawValue) \($0.pattern)" })
     }
 
+    /// How many bytes a body may have, for those of the operations that are asked for.
+    public func bodyLimits(of operations: some Sequence<String>) -> [String: Int] {
+        let asked = Set(operations)
+        let limits = (service?.routes ?? []).map { ("\($0.method.rawValue) \($0.pattern)", $0.bodyBytesMax) }
+        return Dictionary(limits.filter { asked.contains($0.0) }) { first, _ in first }
+    }
+
     // MARK: Requests
 
     /// An access token that is valid for an hour.

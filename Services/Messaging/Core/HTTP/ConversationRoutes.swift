@@ -48,7 +48,8 @@ struct ConversationRoutes: Sendable {
             Route(.post, "/v1/conversations") { try await open($0) },
             Route(.get, "/v1/conversations") { try await list($0) },
             Route(.get, "/v1/conversations/{id}/messages") { try await messages($0) },
-            Route(.post, "/v1/conversations/{id}/messages") { try await send($0) },
+            // A text of the longest, each character of it escaped.
+            Route(.post, "/v1/conversations/{id}/messages", bodyBytesMax: 64 << 10) { try await send($0) },
         ]
     }
 
