@@ -91,6 +91,7 @@ import Testing
         (505, "GET /hello HTTP/1.2\r\nHost: a\r\n\r\n"), (400, "GET /hello XTTP/1.1\r\nHost: a\r\n\r\n"),
         (400, "GET hello HTTP/1.1\r\nHost: a\r\n\r\n"), (400, "GET /hello HTTP/1.1\r\n\r\n"),
         (400, "GET /hello HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n"), (505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n"),
         (413, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n"),
         (400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
         (400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n"),

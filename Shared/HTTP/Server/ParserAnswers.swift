@@ -34,7 +34,7 @@ enum ParserAnswers {
         }
     }
 
-    /// Queues our answer in the place of the library's.
+    /// Answers in the place of the library, which then closes its side.
     fileprivate static func replace(
         _ handle: OpaquePointer?, _ status: UInt32, _ response: OpaquePointer?
     ) -> MHD_Result {
@@ -42,17 +42,8 @@ enum ParserAnswers {
             let context = info.pointee.socket_context
         else { return queue(handle, status, response) }
         let connection = Unmanaged<ServerConnection>.fromOpaque(context).takeUnretainedValue()
-        guard let answer = connection.parserRefused(status: Int(status)), case .bytes(let body) = answer.body else {
-            return .NO
-        }
-        let made = body.withUnsafeBytes {
-            MHD_create_response_from_buffer(
-                $0.count, UnsafeMutableRawPointer(mutating: $0.baseAddress), .RESPMEM_MUST_COPY)
-        }
-        guard let made else { return .NO }
-        defer { MHD_destroy_response(made) }
-        for (name, value) in answer.headers { MHD_add_response_header(made, name, value) }
-        return queue(handle, status, made)
+        connection.parserRefused(status: Int(status))
+        return .NO
     }
 }
 

@@ -60,8 +60,8 @@ final class ServerConnection: EventSource, @unchecked Sendable {
     /// The peer has closed its side or is gone.
     func ready(_: UInt32) { loop.peerClosed(self) }
 
-    /// What is said in the place of an answer of the library's own; nil for nothing more.
-    func parserRefused(status: Int) -> HTTPResponse? { loop.parserRefused(self, status: status) }
+    /// Says something in the place of an answer of the library's own.
+    func parserRefused(status: Int) { loop.parserRefused(self, status: status) }
 
     /// Whether bytes have arrived that the library has not read.
     var hasUnreadBytes: Bool {

@@ -431,7 +431,9 @@ final class ServerLoop: @unchecked Sendable {
     }
 
     private func requestID(_ connection: ServerConnection) -> String {
-        connection.head.trace?.traceID ?? newRequestID()
+        let trace = connection.head.trace ?? .new(using: &generator)
+        connection.head.trace = trace
+        return trace.traceID
     }
 
     /// What only the one who asked may keep: answers to commands, which may hold tokens, and errors.
@@ -440,15 +442,10 @@ final class ServerLoop: @unchecked Sendable {
         return isRead && response.status < 400 ? response : response.withCachingForbidden
     }
 
-    /// The library refuses by itself what its parser cannot read. Nil where it has been answered already.
-    func parserRefused(_ connection: ServerConnection, status: Int) -> HTTPResponse? {
-        guard connection.phase == .head || connection.phase == .body else { return nil }
-        releaseBody(connection)
-        observe(connection, status: status)
-        connection.phase = .responding
-        connection.deadline = now + shared.configuration.responseSeconds
-        let id = requestID(connection)
-        return ParserAnswers.problem(status).response(traceID: id).with("X-Request-Id", id).withCachingForbidden
+    /// The library refuses by itself what its parser cannot read; it is said here, unless something was said already.
+    func parserRefused(_ connection: ServerConnection, status: Int) {
+        guard connection.phase == .head || connection.phase == .body else { return }
+        _ = refuse(connection, ParserAnswers.problem(status))
     }
 
     /// Fields that say how the message is framed are not a handler's.
@@ -507,7 +504,7 @@ final class ServerLoop: @unchecked Sendable {
 
     /// Refuses a request whose rest must not be waited for; the connection ends with it.
     private func refuse(_ connection: ServerConnection, _ problem: Problem) -> MHD_Result {
-        refuse(connection, problem.response(traceID: connection.head.trace?.traceID))
+        refuse(connection, problem.response(traceID: requestID(connection)))
     }
 
     private func refuse(_ connection: ServerConnection, _ answer: HTTPResponse) -> MHD_Result {
