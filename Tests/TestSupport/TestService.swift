@@ -63,6 +63,8 @@ public final class TestService<Running: Service>: Sendable {
         self.clock = clock
         self.environment = [
             "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers, "STAMPEDE_POSTGRES_DSN": database.dsn(Running.name),
+            // A test asks faster than anybody's phone.
+            "STAMPEDE_HTTP_ACCOUNT_RATE": "1000000",
         ].merging(environment) { $1 }
         try await publish(
             .keys, key: Array(key.keyID.utf8), id: key.keyID,
