@@ -97,7 +97,8 @@ let package = Package(
             tests(
                 "EndToEnd",
                 [
-                    "StampedeCore", "Models", "Kafka", "Postgres", "HTTP", "JSON", "ServiceKit", "Observability",
+                    "StampedeCore", "Models", "Kafka", "Postgres", "HTTP", "JSON", "ServiceKit", "Security",
+                    "Observability",
                     "MessagingCore", "CatalogCore", "ReservationCore", "PaymentCore", "NotificationCore",
                 ]),
             tests("Deploy", ["StampedeCore"]),

@@ -20,6 +20,8 @@ public struct HTTPRequest: Sendable {
     public let remoteAddress: String
     /// The caller's trace continued, or a new one.
     public let trace: TraceContext
+    /// The server's; nil for a request that is made without one.
+    var callers: CallerLimiter?
 
     /// Makes a request without a server, for tests of handlers.
     public init(
@@ -35,6 +37,14 @@ public struct HTTPRequest: Sendable {
         self.body = body
         self.remoteAddress = remoteAddress
         self.trace = trace
+    }
+
+    /// Counts the request against what one caller may ask. For a service that is sure who that is: what anybody may claim
+    /// would let anybody use up another's part.
+    /// - Parameters: the 128 bits of the caller's identifier.
+    /// - Throws: `Problem` 429 when the caller asks too often.
+    public func count(callerHigh high: UInt64, low: UInt64) throws(Problem) {
+        try callers?.count(Caller(high: high, low: low))
     }
 
     /// The first value of a header field; the name is compared without case.

@@ -21,6 +21,7 @@ import Testing
         let document = try OpenAPIDocument(service: "catalog")
         #expect(document.problems == [])
         #expect(document.operations == catalog.service.operations)
+        #expect(document.bodyLimits == catalog.service.bodyLimits(of: document.bodyLimits.keys))
     }
 
     // MARK: Products

@@ -149,6 +149,19 @@ import Testing
         #expect(object.at("spec", "maxReplicaCount")?.integer == command?.last.flatMap { Int64($0) })
     }
 
+    /// Who is trusted may say for whom it asks: that is for an overlay to know, and never a network that pods share.
+    @Test func nobodyIsTrustedByDefault() async throws {
+        func trusted(_ folder: String) async throws -> DocumentTree? {
+            find("ConfigMap", "stampede", in: try await resources(folder))?.at("data", "STAMPEDE_HTTP_TRUSTED_PROXIES")
+        }
+        #expect(try await trusted("base") == nil)
+        let networks = try #require(try await trusted("example")?.string)
+        for network in networks.split(separator: ",") {
+            let bits = try #require(network.split(separator: "/").last.flatMap { Int($0) })
+            #expect(bits >= 24, "\(network)")
+        }
+    }
+
     @Test func nobodyMayBeReachedWhoIsNotNamed() async throws {
         let resources = try await resources("base")
         let none = try #require(find("NetworkPolicy", "nobody", in: resources)?["spec"])

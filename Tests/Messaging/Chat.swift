@@ -55,6 +55,8 @@ final class Chat: Sendable {
             "STAMPEDE_OPERATOR_SECRET": operatorSecret, "STAMPEDE_ROOT_SECRET": TestRoot.text,
             // All of them sign up from here.
             "STAMPEDE_SIGN_UPS_PER_MINUTE": "1000000",
+            // A test asks faster than anybody's phone.
+            "STAMPEDE_HTTP_ACCOUNT_RATE": "1000000",
         ]
     }
 

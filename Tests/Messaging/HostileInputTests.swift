@@ -231,5 +231,9 @@ import Testing
             #expect(statuses.contains { $0.hasPrefix("2") })
             #expect(statuses.contains("503"), "\(route.pattern)")
         }
+        let limits = chat.service.service.routes.map { ("\($0.method.rawValue) \($0.pattern)", $0.bodyBytesMax) }
+        for (operation, limit) in limits where chat.document.bodyLimits[operation] != nil {
+            #expect(chat.document.bodyLimits[operation] == limit, "\(operation)")
+        }
     }
 }

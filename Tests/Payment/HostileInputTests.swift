@@ -14,6 +14,7 @@ import Testing
         #expect(document.problems == [])
         let service = try await TestService.start(PaymentService.self)
         #expect(document.operations == service.operations)
+        #expect(document.bodyLimits == service.bodyLimits(of: document.bodyLimits.keys))
         await service.stop()
     }
 

@@ -65,6 +65,8 @@ public final class TestService<Running: Service>: Sendable {
         self.clock = clock
         var standard = [
             "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers, "STAMPEDE_POSTGRES_DSN": database.dsn(Running.name),
+            // A test asks faster than anybody's phone.
+            "STAMPEDE_HTTP_ACCOUNT_RATE": "1000000",
         ]
         if Running.configurationKeys.contains(where: { $0.name == "STAMPEDE_ROOT_KEYS" }) {
             standard["STAMPEDE_ROOT_KEYS"] = root.publicKey
@@ -119,6 +121,13 @@ public final class TestService<Running: Service>: Sendable {
     /// `GET /v1/products`, for every route.
     public var operations: Set<String> {
         Set((service?.routes ?? []).map { "\($0.method.rawValue) \($0.pattern)" })
+    }
+
+    /// How many bytes a body may have, for those of the operations that are asked for.
+    public func bodyLimits(of operations: some Sequence<String>) -> [String: Int] {
+        let asked = Set(operations)
+        let limits = (service?.routes ?? []).map { ("\($0.method.rawValue) \($0.pattern)", $0.bodyBytesMax) }
+        return Dictionary(limits.filter { asked.contains($0.0) }) { first, _ in first }
     }
 
     // MARK: Requests

@@ -12,6 +12,7 @@ final class ServerShared: Sendable {
     let metrics: Metrics
     let tracer: Tracer
     let refusedConnections: Counter
+    let callers: CallerLimiter
     private let problem: @Sendable (any Error) -> Problem?
 
     /// Counts against the configuration's bounds.
@@ -19,6 +20,8 @@ final class ServerShared: Sendable {
     let streams = Atomic<Int>(0)
     let running = Atomic<Int>(0)
     let bodyBytes = Atomic<Int>(0)
+    /// Connections by whose they are, those of trusted proxies not counted.
+    private let connectionsByAddress = Mutex<[IPAddress: Int]>([:])
 
     init(
         _ configuration: HTTPServerConfiguration, routes: [Route], log: Logger, metrics: Metrics, tracer: Tracer,
@@ -31,7 +34,8 @@ final class ServerShared: Sendable {
         self.metrics = metrics
         self.tracer = tracer
         refusedConnections = metrics.counter(
-            "http_connections_refused_total", help: "Connections that were told 503 because there were too many.")
+            "http_connections_refused_total", help: "Connections that were refused because there were too many.")
+        callers = CallerLimiter(requestsPerSecond: configuration.callerRequestsPerSecondMax)
         self.problem = problem
     }
 
@@ -40,6 +44,37 @@ final class ServerShared: Sendable {
         if count.wrappingAdd(amount, ordering: .relaxed).newValue <= max { return true }
         count.wrappingSubtract(amount, ordering: .relaxed)
         return false
+    }
+
+    /// Counts a connection, or says why it is refused. `connectionEnded` takes it back.
+    func connectionCame(from peer: IPAddress?) -> Problem? {
+        guard Self.take(1, of: connections, max: configuration.connectionsMax) else {
+            return .unavailable(retryAfterSeconds: 1, "Too many connections.")
+        }
+        guard let address = counted(peer) else { return nil }
+        let isTaken = connectionsByAddress.withLock { counts in
+            let count = counts[address, default: 0]
+            guard count < configuration.connectionsPerAddressMax else { return false }
+            counts[address] = count + 1
+            return true
+        }
+        if isTaken { return nil }
+        connections.wrappingSubtract(1, ordering: .relaxed)
+        return .tooManyRequests(retryAfterSeconds: 1, "Too many connections of this address.")
+    }
+
+    func connectionEnded(of peer: IPAddress?) {
+        connections.wrappingSubtract(1, ordering: .relaxed)
+        guard let address = counted(peer) else { return }
+        connectionsByAddress.withLock { counts in
+            let count = counts[address, default: 1] - 1
+            counts[address] = count > 0 ? count : nil
+        }
+    }
+
+    private func counted(_ peer: IPAddress?) -> IPAddress? {
+        guard let peer, !configuration.trustedProxies.contains(peer) else { return nil }
+        return peer.household
     }
 
     func answer(
@@ -62,7 +97,7 @@ final class ServerShared: Sendable {
         }
     }
 
-    private func response(to error: any Error, _ request: HTTPRequest) -> HTTPResponse {
+    func response(to error: any Error, _ request: HTTPRequest) -> HTTPResponse {
         let traceID = request.trace.traceID
         let known = error as? Problem ?? (error as? any ProblemConvertible)?.problem ?? self.problem(error)
         if let problem = known ?? Self.inputProblem(error) {

@@ -25,7 +25,7 @@ struct OperatorRoutes: Sendable {
             // A thousand accounts of ten authorisations each. Signs up to a thousand tokens, so not on the event loop.
             Route(.post, "/v1/operator/accounts", bodyBytesMax: 4 << 20, computes: true) {
                 try await importAccounts($0)
-            },
+            }.admitting { _ = try door.operator($0) },
         ]
     }
 
