@@ -157,7 +157,7 @@ public struct VerificationKey: ProvenPayload, Equatable {
         keyId = try json.token("keyId", bytesMax: 128)
         jwk = try json.string("jwk", charactersMax: 4096)
         notAfter = try json.timestamp("notAfter")
-        proof = try json.optionalString("proof", bytesMax: 128)
+        proof = try json.optionalString("proof", charactersMax: 128)
     }
 
     public var provenBytes: [UInt8] {
@@ -198,7 +198,7 @@ public struct SessionEnded: ProvenPayload, Equatable {
     public init(json: JSONValue) throws(JSONError) {
         sessionId = try json.identifier("sessionId")
         refusedUntil = try json.timestamp("refusedUntil")
-        proof = try json.optionalString("proof", bytesMax: 128)
+        proof = try json.optionalString("proof", charactersMax: 128)
     }
 
     public var provenBytes: [UInt8] {
