@@ -39,12 +39,13 @@ struct EarlyCancellations: Sendable {
             """,
             """
             DELETE FROM early_cancellations WHERE ctid = ANY(ARRAY(
-                SELECT e.ctid FROM early_cancellations e JOIN (
-                    SELECT order_id, buyer_id,
-                        row_number() OVER (PARTITION BY buyer_id ORDER BY cancelled_at DESC, order_id DESC) AS place
-                    FROM early_cancellations WHERE buyer_id = ANY(\(buyers))
-                ) AS counted USING (order_id, buyer_id)
-                WHERE counted.place > \(Self.buyerMax) FOR UPDATE OF e SKIP LOCKED))
+                SELECT ctid FROM early_cancellations WHERE (order_id, buyer_id) IN (
+                    SELECT order_id, buyer_id FROM (
+                        SELECT order_id, buyer_id,
+                            row_number() OVER (PARTITION BY buyer_id ORDER BY cancelled_at DESC, order_id DESC) AS place
+                        FROM early_cancellations WHERE buyer_id = ANY(\(buyers))
+                    ) AS counted WHERE place > \(Self.buyerMax))
+                FOR UPDATE SKIP LOCKED))
             """,
         ]
     }
@@ -77,15 +78,16 @@ struct EarlyCancellations: Sendable {
     func settle(_ transaction: Transaction) async throws -> Bool {
         let affected = try await transaction.execute(
             """
-            UPDATE early_cancellations e
-            SET missed_below = coalesce(e.missed_below, pg_snapshot_xmax(pg_current_snapshot())),
-                settled = e.missed_below IS NOT NULL
+            UPDATE early_cancellations
+            SET missed_below = coalesce(missed_below, pg_snapshot_xmax(pg_current_snapshot())),
+                settled = missed_below IS NOT NULL
             WHERE ctid = ANY(ARRAY(
-                SELECT e.ctid FROM early_cancellations e
-                LEFT JOIN orders o ON (o.order_id, o.buyer_id) = (e.order_id, e.buyer_id) AND o.state < 4
-                WHERE NOT e.settled AND (e.missed_below IS NULL
-                    OR e.missed_below <= pg_snapshot_xmin(pg_current_snapshot()) AND o.order_id IS NULL)
-                LIMIT \(Self.openMax) FOR UPDATE OF e SKIP LOCKED))
+                SELECT ctid FROM early_cancellations e
+                WHERE NOT settled AND (missed_below IS NULL
+                    OR missed_below <= pg_snapshot_xmin(pg_current_snapshot())
+                        AND NOT EXISTS (SELECT FROM orders o
+                            WHERE (o.order_id, o.buyer_id) = (e.order_id, e.buyer_id) AND o.state < 4))
+                LIMIT \(Self.openMax) FOR UPDATE SKIP LOCKED))
             """)
         return affected == Self.openMax
     }
