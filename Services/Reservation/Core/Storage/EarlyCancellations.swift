@@ -39,13 +39,13 @@ struct EarlyCancellations: Sendable {
             """,
             """
             DELETE FROM early_cancellations WHERE ctid = ANY(ARRAY(
-                SELECT ctid FROM early_cancellations WHERE (order_id, buyer_id) IN (
-                    SELECT order_id, buyer_id FROM (
-                        SELECT order_id, buyer_id,
+                SELECT ctid FROM early_cancellations WHERE ctid = ANY(ARRAY(
+                    SELECT ctid FROM (
+                        SELECT ctid,
                             row_number() OVER (PARTITION BY buyer_id ORDER BY cancelled_at DESC, order_id DESC) AS place
                         FROM early_cancellations WHERE buyer_id = ANY(\(buyers))
-                    ) AS counted WHERE place > \(Self.buyerMax))
-                FOR UPDATE SKIP LOCKED))
+                    ) AS counted WHERE place > \(Self.buyerMax)))
+                ORDER BY order_id FOR UPDATE SKIP LOCKED))
             """,
         ]
     }
@@ -82,12 +82,14 @@ struct EarlyCancellations: Sendable {
             SET missed_below = coalesce(missed_below, pg_snapshot_xmax(pg_current_snapshot())),
                 settled = missed_below IS NOT NULL
             WHERE ctid = ANY(ARRAY(
-                SELECT ctid FROM early_cancellations e
-                WHERE NOT settled AND (missed_below IS NULL
-                    OR missed_below <= pg_snapshot_xmin(pg_current_snapshot())
-                        AND NOT EXISTS (SELECT FROM orders o
-                            WHERE (o.order_id, o.buyer_id) = (e.order_id, e.buyer_id) AND o.state < 4))
-                LIMIT \(Self.openMax) FOR UPDATE SKIP LOCKED))
+                SELECT ctid FROM early_cancellations WHERE ctid = ANY(ARRAY(
+                    SELECT e.ctid FROM early_cancellations e
+                    WHERE NOT e.settled AND (e.missed_below IS NULL
+                        OR e.missed_below <= pg_snapshot_xmin(pg_current_snapshot())
+                            AND NOT EXISTS (SELECT FROM orders o
+                                WHERE (o.order_id, o.buyer_id) = (e.order_id, e.buyer_id) AND o.state < 4))
+                    LIMIT \(Self.openMax))) AND NOT settled
+                ORDER BY order_id FOR UPDATE SKIP LOCKED))
             """)
         return affected == Self.openMax
     }
