@@ -32,7 +32,8 @@ start_services() {
             name=$(process "$service" "$instance")
             running "$name.supervisor" >/dev/null && continue
             write_service_environment "$service" "$instance" "$name"
-            start "$name" "$programs/$service"
+            as_user "${users[$service]}" "$programs/$service"
+            start "$name" "${prefix[@]}" "$programs/$service"
         done
     done
     for service in "${services[@]}"; do
@@ -55,10 +56,19 @@ write_service_environment() {
             say "STAMPEDE_HTTP_PORT=$(port "$1" "$2")"
             say "STAMPEDE_INSTANCE=$3"
             embedded_settings
-            [[ $1 != messaging ]] || say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
+            case $1 in
+            messaging)
+                say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
+                say "STAMPEDE_ROOT_SECRET=$(secret root)"
+                ;;
+            catalog | reservation | payment) say "STAMPEDE_ROOT_KEYS=$(root_keys)" ;;
+            esac
         } >"$run/$3.environment"
     )
 }
+
+# By what the services tell messaging's keys from others'.
+root_keys() { STAMPEDE_ROOT_SECRET=$(secret root) "$programs/stampede" keys root; }
 
 # librdkafka's mock cluster lets a question for more records wait its full time, whatever comes meanwhile: half a second
 # by default, at every step of an order's way.
@@ -73,7 +83,10 @@ write_environment() {
             embedded_settings
             say "STAMPEDE_GATEWAY_URL=http://127.0.0.1:$GATEWAY_PORT"
             say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
-            for service in "${services[@]}"; do say "${service^^}_POSTGRES_DSN=$(pg_dsn "$service")"; done
+            for service in "${services[@]}"; do
+                say "${service^^}_POSTGRES_DSN=$(pg_dsn "$service")"
+                say "${service^^}_OWNER_POSTGRES_DSN=$(pg_dsn "${service}_owner")"
+            done
         } >"$state/environment.new"
         mv "$state/environment.new" "$state/environment"
     )

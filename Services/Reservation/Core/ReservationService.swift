@@ -22,7 +22,10 @@ public struct ReservationService: Service {
         Migration(number: 2, name: "decisions", sql: PackageResources._002_decisions_sql),
         Migration(number: 3, name: "keeper", sql: PackageResources._003_keeper_sql),
         PipelineSchema.commands(number: 4),
+        Migration(number: 5, name: "returns", sql: PackageResources._005_returns_sql),
     ]
+
+    public static let configurationKeys = [AccessKeys.rootKeys]
 
     public let components: [any Component]
     public let routes: [Route]
@@ -32,7 +35,7 @@ public struct ReservationService: Service {
         let salesTable = CompactedTable(context, topic: .sales) { (key, type, body) throws(JSONError) in
             try sales.apply(key, type, body)
         }
-        let keys = AccessKeys(context)
+        let keys = try AccessKeys(context)
         let relay = Relay(context)
         let keeper = StockKeeper(context, relay: relay, sales: sales)
         let decisions = OrderDecisions(
@@ -50,6 +53,7 @@ public struct ReservationService: Service {
             // Acts by itself, so it comes after those who find out whether the schema may be acted upon.
             keeper,
             StockWatch(context),
+            Forgetting(context, PastOrders.forget),
             PipelineWatch(context),
         ]
         routes =

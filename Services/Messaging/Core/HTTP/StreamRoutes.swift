@@ -17,12 +17,14 @@ struct StreamRoutes: Sendable {
         let header = request.header("Last-Event-ID")
         let field = header == nil ? "after" : "Last-Event-ID"
         var since: StreamPosition?
-        if let text = header ?? request.query["after"] {
+        // Empty is from now on: so a client says that it has seen no event yet.
+        if let text = header ?? request.query["after"], !text.isEmpty {
             since = StreamPosition(text)
             guard since != nil else { throw Self.unusable(field) }
         }
         do {
-            let stream = try await hub.open(claims.sub, since: since, expiresAt: Timestamp(seconds: claims.exp))
+            let stream = try await hub.open(
+                claims.sub, session: claims.sid, since: since, expiresAt: Timestamp(seconds: claims.exp))
             return .events(stream).with("Cache-Control", "no-store")
         } catch is LiveHub.Refusal {
             throw Self.unusable(field)

@@ -51,11 +51,13 @@ final class LiveHub: Component {
 
     private final class Reader: Sendable {
         let account: AccountID
+        let session: SessionID
         let stream: EventStream
         let expiresAt: Timestamp
 
-        init(_ account: AccountID, _ stream: EventStream, expiresAt: Timestamp) {
+        init(_ account: AccountID, _ session: SessionID, _ stream: EventStream, expiresAt: Timestamp) {
             self.account = account
+            self.session = session
             self.stream = stream
             self.expiresAt = expiresAt
         }
@@ -146,10 +148,12 @@ final class LiveHub: Component {
     ///   - since: where an earlier stream stood; nil for what happens from now on.
     ///   - expiresAt: when the token that opened it does: then the stream is closed.
     /// - Throws: `Refusal`, or why it cannot be found out now what was missed.
-    func open(_ account: AccountID, since: StreamPosition?, expiresAt: Timestamp) async throws -> EventStream {
+    func open(
+        _ account: AccountID, session: SessionID, since: StreamPosition?, expiresAt: Timestamp
+    ) async throws -> EventStream {
         let stream = EventStream(
             bufferBytesMax: Self.bufferBytesMax, budget: buffers, isHeld: since != nil)
-        let reader = Reader(account, stream, expiresAt: expiresAt)
+        let reader = Reader(account, session, stream, expiresAt: expiresAt)
         streams.add(1)
         stream.onClose { [weak self] in self?.left(reader) }
         guard let since else {
@@ -181,6 +185,14 @@ final class LiveHub: Component {
             joining.returning?.resume(throwing: Problem.unavailable(retryAfterSeconds: 1))
         }
         wake()
+    }
+
+    /// A session has ended, and its streams with it.
+    func close(_ session: SessionID) {
+        let readers = state.withLock { state in
+            (state.joining.map(\.reader) + state.connected.values.joined()).filter { $0.session == session }
+        }
+        for reader in readers { reader.stream.close() }
     }
 
     private func left(_ reader: Reader) {

@@ -4,6 +4,7 @@ import JSON
 import Kafka
 import Models
 import Observability
+import Security
 
 struct BenchCommand: Command {
     static let description = CommandDescription(
@@ -144,6 +145,8 @@ struct BenchCommand: Command {
                 "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrapServers,
                 "STAMPEDE_POSTGRES_DSN": try settings.dsn(.reservation),
                 "STAMPEDE_HTTP_PORT": "0", "STAMPEDE_INSTANCE": "bench",
+                // Nobody asks it anything.
+                "STAMPEDE_ROOT_KEYS": Base64URL.encode(Random.bytes(32)),
             ], output: output)
     }
 
