@@ -138,7 +138,7 @@ final class PartitionProcessor {
                 try await sendLeftover(row)
                 return .sent
             case .clear(let rows):
-                try await postgres.execute("DELETE FROM outbox WHERE stream = \(stream) AND sequence = ANY(\(rows))")
+                try await postgres.execute(PipelineSchema.forget(rows, of: stream))
                 return .cleared
             case .rest(let duration):
                 giveTurn()
@@ -257,7 +257,7 @@ final class PartitionProcessor {
                 """
             ]
             if !forget.isEmpty {
-                last.append("DELETE FROM outbox WHERE stream = \(stream) AND sequence = ANY(\(forget))")
+                last.append(PipelineSchema.forget(forget, of: stream))
             }
             if outcome.owes {
                 last.append(

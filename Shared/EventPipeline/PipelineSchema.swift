@@ -20,6 +20,15 @@ public enum PipelineSchema {
     /// Where a partition's next offset stands before anything of it was processed.
     static let beginning: Int64 = -1
 
+    /// Takes rows out of the outbox. The bounds say what the numbers say already: a plan that does not look for each number
+    /// would read all entries of the stream in the index, those of rows long gone too.
+    static func forget(_ rows: [Int64], of stream: String) -> SQL {
+        """
+        DELETE FROM outbox WHERE stream = \(stream) AND sequence = ANY(\(rows))
+            AND sequence >= \(rows.min() ?? 0) AND sequence <= \(rows.max() ?? -1)
+        """
+    }
+
     private static let sql = """
         -- The next offset of each partition that a processor has not applied yet, -1 before the first. Written in the
         -- transaction that applies the events, so the two cannot differ.

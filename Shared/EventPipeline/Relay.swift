@@ -211,7 +211,7 @@ public final class Relay: Component {
     private var isStopping: Bool { state.withLock { $0.isStopping } }
 
     private func delete(_ rows: [Int64]) -> SQL {
-        "DELETE FROM outbox WHERE stream = \(PipelineSchema.commandStream) AND sequence = ANY(\(rows))"
+        PipelineSchema.forget(rows, of: PipelineSchema.commandStream)
     }
 
     private func look(

@@ -48,7 +48,7 @@ struct SettlementStorage: Sendable {
         try await transaction.query(
             """
             UPDATE orders o SET refunded = true, revision = o.revision + 1 FROM stock s
-            WHERE o.order_id = ANY(\(orders)) AND o.state = 4 AND NOT o.refunded
+            WHERE o.order_id = ANY(\(orders)) AND o.state + 0 = 4 AND NOT o.refunded
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
                 o.revision
@@ -62,7 +62,7 @@ struct SettlementStorage: Sendable {
         return try await transaction.query(
             """
             UPDATE orders o SET state = 4, revision = o.revision + 1, refunded = o.state = 3 FROM stock s
-            WHERE o.order_id = ANY(\(orders)) AND o.state < 4
+            WHERE o.order_id = ANY(\(orders)) AND o.state + 0 < 4
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
                 o.revision
