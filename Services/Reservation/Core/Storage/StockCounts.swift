@@ -47,7 +47,7 @@ final class StockCounts: Sendable {
                 GROUP BY batch, variant) l USING (batch, variant)
             LEFT JOIN (SELECT batch, variant, count(*) FILTER (WHERE state = 1) AS reserved,
                     count(*) FILTER (WHERE state = 3) AS sold, count(*) FILTER (WHERE state = 2) AS waiting
-                FROM orders WHERE sale_id = \(saleId) GROUP BY batch, variant) o USING (batch, variant)
+                FROM orders WHERE sale_id = \(saleId) AND state < 4 GROUP BY batch, variant) o USING (batch, variant)
             WHERE s.sale_id = \(saleId) ORDER BY s.batch, s.variant
             """
         ).map {
