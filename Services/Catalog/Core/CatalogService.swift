@@ -14,6 +14,7 @@ public struct CatalogService: Service {
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
         PipelineSchema.commands(number: 2),
+        IdempotencySchema.migration(number: 3),
     ]
 
     public let components: [any Component]

@@ -27,6 +27,7 @@ public struct MessagingService: Service {
         Migration(number: 2, name: "order_place", sql: PackageResources._002_order_place_sql),
         PipelineSchema.commands(number: 3),
         Migration(number: 4, name: "account_revision", sql: PackageResources._004_account_revision_sql),
+        IdempotencySchema.migration(number: 5),
     ]
 
     public static let topics: [Topic] = [

@@ -28,8 +28,8 @@ struct AccountRoutes: Sendable {
         [
             Route(.post, "/v1/accounts") { try await signUp($0, kind: .person) },
             Route(.post, "/v1/operator/brands") { request in
-                _ = try door.operator(request)
-                return try await signUp(request, kind: .brand)
+                let claims = try door.operator(request)
+                return try await signUp(request, kind: .brand, by: claims.sub)
             },
             Route(.post, "/v1/sessions") { try await signIn($0) },
             Route(.post, "/v1/sessions/refresh") { try await refresh($0) },
@@ -40,27 +40,58 @@ struct AccountRoutes: Sendable {
         ]
     }
 
-    private func signUp(_ request: HTTPRequest, kind: AccountKind) async throws -> HTTPResponse {
+    private func signUp(
+        _ request: HTTPRequest, kind: AccountKind, by sender: AccountID = IdempotentCommand.nobody
+    ) async throws -> HTTPResponse {
         let (handle, password, displayName, locale) = try request.json { (json) throws(JSONError) in
             try json.onlyMembers(["handle", "password", "displayName", "locale"])
             return (try json.handle(), try json.newPassword(), try json.displayName(), try json.locale())
+        }
+        // Without the password: a digest of it would be easy to guess. It is checked as at a sign-in.
+        let command = try IdempotentCommand.optional(
+            request, by: sender, name: kind.rawValue, content: JSONWriter.document([handle, displayName, locale]))
+        if let command, try await context.postgres.keptAnswer(of: command) != nil {
+            return try await signUpAgain(handle, password, request)
         }
         let hash = try await sessions.hash(password)
         let account = Account(
             accountId: context.newID(), kind: kind, handle: handle, displayName: displayName, locale: locale,
             createdAt: context.now())
         let opening = sessions.open(account.accountId, device: sessions.device(of: request))
+        let isNew: Bool
         do {
-            try await relay.commit { step in
-                try await AccountStorage.insert(account, passwordHash: hash, in: step.transaction)
-                try await opening.store(in: step.transaction)
-                step.publish(account, cause: request.trace)
+            isNew = try await relay.commit { step in
+                try await step.transaction.once(command) {
+                    try await AccountStorage.insert(account, passwordHash: hash, in: step.transaction)
+                    try await opening.store(in: step.transaction)
+                    step.publish(account, cause: request.trace)
+                    // No token is kept: whoever sends the same again gets one of its own.
+                    return KeptAnswer(status: 201, location: "/v1/accounts/\(account.accountId)", body: [])
+                }.isNew
             }
         } catch let error as PostgresError where error.isUniqueViolation {
             throw Problem.conflict(type: "handle-taken", "The handle \(handle) is taken.")
         }
+        if !isNew { return try await signUpAgain(handle, password, request) }
         return try sessions.answer(201, opening, account)
             .with("Location", "/v1/accounts/\(account.accountId)")
+    }
+
+    /// The account that the same command made before, with a session of its own. Counted like a sign-in.
+    private func signUpAgain(
+        _ handle: String, _ password: String, _ request: HTTPRequest
+    ) async throws -> HTTPResponse {
+        let name = "\(handle) \(request.remoteAddress)"
+        try sessions.admit(name)
+        let found = try await accounts.account(handle: handle)
+        guard try await sessions.verify(password, against: found?.passwordHash), let found else {
+            sessions.failed(name)
+            throw IdempotentCommand.reused
+        }
+        let opening = sessions.open(found.account.accountId, device: sessions.device(of: request))
+        try await context.postgres.transaction { try await opening.store(in: $0) }
+        return try sessions.answer(201, opening, found.account)
+            .with("Location", "/v1/accounts/\(found.account.accountId)")
     }
 
     private func signIn(_ request: HTTPRequest) async throws -> HTTPResponse {
@@ -141,11 +172,14 @@ extension Optional {
 final class SessionDesk: Sendable {
     /// A device that is not used for so long signs in again.
     static let refreshSeconds: Int64 = 30 * 86_400
+    /// Wrong passwords within a minute.
+    static let failuresMax = 10
 
     private let context: ServiceContext
     private let keys: KeyRing
     private let tokenSeconds: Int64
-    private let attempts = Mutex(AttemptLimiter(failuresMax: 10, windowSeconds: 60, namesMax: 10_000))
+    private let attempts = Mutex(
+        AttemptLimiter(failuresMax: SessionDesk.failuresMax, windowSeconds: 60, namesMax: 10_000))
 
     init(_ context: ServiceContext, keys: KeyRing, tokenSeconds: Int64) {
         self.context = context
@@ -236,7 +270,8 @@ final class SessionDesk: Sendable {
     func admit(_ name: String) throws(Problem) {
         let now = context.now()
         if let seconds = attempts.withLock({ $0.waitSeconds(name, at: now) }) {
-            throw .tooManyRequests(retryAfterSeconds: seconds, "Too many failed attempts.")
+            throw .tooManyRequests(
+                retryAfterSeconds: seconds, limit: Self.failuresMax, "Too many failed attempts.")
         }
     }
 
