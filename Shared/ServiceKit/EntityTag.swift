@@ -122,7 +122,8 @@ extension Route {
                 tags.contains("*") || tags.contains(String(tag.dropFirst().dropLast()))
             else { return answer }
             let kept = answer.headers.filter { $0.0 != "Content-Type" }
-            return HTTPResponse(304, headers: kept)
+            // The library sends no body with a 304; it says how long the one is that it stands for (RFC 9110, 8.6).
+            return HTTPResponse(304, headers: kept, body: response.body)
         }
     }
 }
