@@ -60,6 +60,19 @@ public struct Route: Sendable {
         Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: handler, admission: admission)
     }
 
+    /// The same route, whose answers go through `transform`. What is thrown does not: errors become answers later.
+    public func answering(
+        _ transform: @escaping @Sendable (HTTPRequest, HTTPResponse) -> HTTPResponse
+    ) -> Route {
+        let transformed: Handler =
+            switch handler {
+            case .onLoop(let handler): .onLoop { request in transform(request, try await handler(request)) }
+            case .inPool(let handler): .inPool { request in transform(request, try await handler(request)) }
+            case .inline(let handler): .inline { request in transform(request, try handler(request)) }
+            }
+        return Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: transformed)
+    }
+
     /// The same route, whose handler runs only where `gate` lets it: what it throws is the answer.
     public func guarded(by gate: @escaping @Sendable () throws -> Void) -> Route {
         let guarded: Handler =

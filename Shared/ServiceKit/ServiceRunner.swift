@@ -60,7 +60,7 @@ final class ServiceRunner<Running: Service>: Sendable {
         } catch {
             throw ConfigurationError(["\(error)".singleLine])
         }
-        let routes = service.routes.map { $0.guarded { try health.gate() } } + health.routes(metrics)
+        let routes = service.routes.map { $0.revalidated().guarded { try health.gate() } } + health.routes(metrics)
         let serverConfiguration = try Self.serverConfiguration(configuration)
         do {
             server = try HTTPServer(

@@ -94,7 +94,7 @@ final class Chat: Sendable {
             #expect(
                 document.problems(
                     method: method.rawValue, path: pattern, status: response.status, body: response.body,
-                    mediaType: type) == [],
+                    mediaType: type, headers: response.headers) == [],
                 sourceLocation: location)
         }
         return Answer(

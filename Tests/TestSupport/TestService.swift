@@ -118,10 +118,8 @@ public final class TestService<Running: Service>: Sendable {
     }
 
     public var service: Running? { running.withLock { $0?.service } }
-    /// `GET /v1/products`, for every route.
-    public var operations: Set<String> {
-        Set((service?.routes ?? []).map { "\($0.method.rawValue) \($0.pattern)" })
-    }
+    /// How the service's routes and its OpenAPI document differ.
+    public var routeProblems: [String] { document?.problems(of: service?.routes ?? []) ?? ["there is no document"] }
 
     /// How many bytes a body may have, for those of the operations that are asked for.
     public func bodyLimits(of operations: some Sequence<String>) -> [String: Int] {
@@ -193,7 +191,7 @@ public final class TestService<Running: Service>: Sendable {
         if let document, let pattern = pattern(method, path, of: running.service.routes) {
             let problems = document.problems(
                 method: method.rawValue, path: pattern, status: response.status, body: response.body,
-                mediaType: response.header("Content-Type") ?? "application/json")
+                mediaType: response.header("Content-Type") ?? "application/json", headers: response.headers)
             if !problems.isEmpty { throw Undocumented(problems: problems) }
         }
         return Answer(

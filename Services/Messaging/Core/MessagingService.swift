@@ -36,6 +36,7 @@ public struct MessagingService: Service {
         PipelineSchema.commands(number: 3),
         Migration(number: 4, name: "account_revision", sql: PackageResources._004_account_revision_sql),
         Migration(number: 5, name: "identity", sql: PackageResources._005_identity_sql),
+        IdempotencySchema.migration(number: 6),
     ]
 
     public static let topics: [Topic] = [

@@ -53,6 +53,7 @@ public struct PaymentService: Service {
             postgres: context.postgres, verifier: keys.verifier, now: context.now,
             payDesk: PayDesk(relay, newID: newPaymentID, ledger: ledger),
             topUpDesk: TopUpDesk(postgres: context.postgres, newID: { context.newID() }, ledger: ledger))
-        routes = wallets.routes + payments.routes
+        // What people own is nobody's to keep, a browser's cache included.
+        routes = (wallets.routes + payments.routes).map { $0.answering { $1.with("Cache-Control", "no-store") } }
     }
 }

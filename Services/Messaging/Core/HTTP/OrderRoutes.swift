@@ -179,12 +179,12 @@ struct OrderRoutes: Sendable {
 
     private func list(_ request: HTTPRequest) async throws -> HTTPResponse {
         let claims = try door.member(request)
-        let query = request.query
-        let limit = try request.limit(query)
+        let page = try Page(request.query, of: "orders", [claims.sub.description])
+        let before = try page.position { TimedPosition<OrderID>($0) }
         let orders = try await storage.orders(
-            of: claims.sub, before: try request.cursor(query, of: OrderID.self).map { ($0.time, $0.id) }, limit: limit)
-        let next = orders.count < limit ? nil : orders.last.map { Cursor.text($0.acceptedAt, $0.orderID) }
-        return Representation.page(orders, next: next) { Representation.write($0, to: &$1) }
+            of: claims.sub, before: before.map { ($0.time, $0.id) }, limit: page.limit + 1)
+        let slice = page.slice(orders) { TimedPosition(time: $0.acceptedAt, id: $0.orderID).description }
+        return Representation.page(slice.elements, next: slice.nextCursor) { Representation.write($0, to: &$1) }
     }
 
     private func cancel(_ request: HTTPRequest) async throws -> HTTPResponse {

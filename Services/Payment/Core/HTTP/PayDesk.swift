@@ -5,6 +5,7 @@ import JSON
 import Models
 import Observability
 import Postgres
+import ServiceKit
 
 /// Captures held orders for their buyers. Two payments of one order, or of one wallet, are decided one after the other
 /// however they arrive: within a group in memory, between groups by row locks.

@@ -3,6 +3,7 @@ import HTTP
 import JSON
 import Models
 import Postgres
+import ServiceKit
 
 /// Carries out a list of top-ups in one transaction: all of them, or none.
 struct TopUpDesk: Sendable {
