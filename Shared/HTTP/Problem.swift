@@ -86,8 +86,8 @@ public struct Problem: Error, Sendable, Equatable {
         Problem(414, type: "uri-too-long", title: "The request target is too long")
     }
 
-    static func internalError(_ status: Int = 500) -> Problem {
-        Problem(status, type: "internal", title: "Something went wrong here")
+    static func internalError() -> Problem {
+        Problem(500, type: "internal", title: "Something went wrong here")
     }
 
     static func versionNotSupported() -> Problem {

@@ -70,7 +70,7 @@ public struct Route: Sendable {
             case .inPool(let handler): .inPool { request in transform(request, try await handler(request)) }
             case .inline(let handler): .inline { request in transform(request, try handler(request)) }
             }
-        return Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: transformed)
+        return with(transformed)
     }
 
     /// The same route, whose handler runs only where `gate` lets it: what it throws is the answer.
@@ -93,11 +93,15 @@ public struct Route: Sendable {
                     return try handler(request)
                 }
             }
-        let route = Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: guarded)
+        let route = with(guarded)
         guard let admission else { return route }
         return route.admitting { request in
             try gate()
             try admission(request)
         }
+    }
+
+    private func with(_ handler: Handler) -> Route {
+        Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: handler, admission: admission)
     }
 }
