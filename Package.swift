@@ -51,7 +51,7 @@ let package = Package(
             ["CMalloc", "HTTP", "Kafka", "Postgres", "Security", "Observability", "Models", "JSON", "Runtime"]),
         shared(
             "EventPipeline",
-            ["ServiceKit", "HTTP", "Kafka", "Postgres", "Models", "JSON", "Observability", "Runtime"]),
+            ["ServiceKit", "HTTP", "Kafka", "Postgres", "Security", "Models", "JSON", "Observability", "Runtime"]),
 
         // Tests of Shared
         tests("Runtime", ["Runtime"]),
@@ -94,7 +94,7 @@ let package = Package(
             .executableTarget(
                 name: "StampedeApp", dependencies: ["StampedeCore"], path: "Tools/Stampede/App",
                 swiftSettings: settings),
-            tests("Stampede", ["StampedeCore", "Models", "Kafka", "Postgres", "HTTP"]),
+            tests("Stampede", ["StampedeCore", "Models", "Kafka", "Postgres", "HTTP", "Security"]),
             tests(
                 "EndToEnd",
                 [

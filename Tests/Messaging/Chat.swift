@@ -53,6 +53,7 @@ final class Chat: Sendable {
             "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers,
             "STAMPEDE_POSTGRES_DSN": database.dsn("messaging"),
             "STAMPEDE_OPERATOR_SECRET": operatorSecret,
+            "STAMPEDE_ORDER_SECRET": TestPublishers.settings["STAMPEDE_ORDER_SECRET"] ?? "",
         ]
     }
 

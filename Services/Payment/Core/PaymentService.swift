@@ -16,6 +16,7 @@ public struct PaymentService: Service {
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
         Migration(number: 2, name: "order_revision", sql: PackageResources._002_order_revision_sql),
         PipelineSchema.commands(number: 3),
+        Migration(number: 4, name: "publishers", sql: PackageResources._004_publishers_sql),
     ]
     public static let configurationKeys = [
         ConfigurationKey(

@@ -101,10 +101,7 @@ struct WalletRoutes: Sendable {
     private func authorisations(_ request: HTTPRequest) async throws -> HTTPResponse {
         let rows = try await postgres.query(WalletStatements.authorisations(owner(request)))
         var items: [Account.Authorisation] = []
-        for row in rows {
-            items.append(
-                Account.Authorisation(payeeId: try row.get(0), limit: Money(try row.get(1), try row.currency(2))))
-        }
+        for row in rows { items.append(try Self.authorisation(row)) }
         var writer = JSONWriter()
         writer.object { $0.field("items", items) }
         return .json(200, writer.bytes)
@@ -116,17 +113,24 @@ struct WalletRoutes: Sendable {
             let payee = payee(request),
             let row = try await postgres.query(WalletStatements.authorisation(owner, payee: payee)).first
         else { throw Self.noAuthorisation }
-        return answer(payee, Money(try row.get(0), try row.currency(1)))
+        return answer(try Self.authorisation(row))
     }
 
-    /// Lets a brand charge the wallet for orders that are reserved from now on, each up to the limit.
+    private static func authorisation(_ row: Row) throws -> Account.Authorisation {
+        Account.Authorisation(
+            payeeId: try row.get(0), limit: Money(try row.get(1), try row.currency(2)), publisher: try row.publisher(3))
+    }
+
+    /// Lets a brand charge the wallet for orders that are reserved from now on, each up to the limit: those that the owner
+    /// placed in the app, and those of the publisher that is named, if one is.
     private func authorise(_ request: HTTPRequest) async throws -> HTTPResponse {
         let owner = try owner(request)
-        let limit = try request.json { (json) throws(JSONError) -> Money in
-            try json.onlyMembers(["limit"])
-            return try json.exactMoney("limit")
+        let (limit, publisher) = try request.json { (json) throws(JSONError) in
+            try json.onlyMembers(["limit", "publisher"])
+            return (try json.exactMoney("limit"), try json.optionalPublisher("publisher"))
         }
         guard let payee = payee(request) else { throw Self.noPayee }
+        let authorisation = Account.Authorisation(payeeId: payee, limit: limit, publisher: publisher)
         try await postgres.transaction { transaction in
             let rows = try await transaction.pipeline([
                 WalletStatements.lockWallets(owner), WalletStatements.authorisationFacts(owner, payee: payee),
@@ -138,9 +142,9 @@ struct WalletRoutes: Sendable {
                     type: "too-many-authorisations",
                     "A wallet has at most \(WalletStatements.authorisationsMax) authorisations: withdraw one first.")
             }
-            transaction.finish([WalletStatements.authorise(owner, payee: payee, limit: limit)])
+            transaction.finish([WalletStatements.authorise(owner, authorisation)])
         }
-        return answer(payee, limit)
+        return answer(authorisation)
     }
 
     private func withdraw(_ request: HTTPRequest) async throws -> HTTPResponse {
@@ -156,7 +160,7 @@ struct WalletRoutes: Sendable {
         request.pathParameters["payeeId"].flatMap { AccountID($0) }
     }
 
-    private func answer(_ payee: AccountID, _ limit: Money) -> HTTPResponse {
-        .json(200, JSONWriter.document(Account.Authorisation(payeeId: payee, limit: limit)))
+    private func answer(_ authorisation: Account.Authorisation) -> HTTPResponse {
+        .json(200, JSONWriter.document(authorisation))
     }
 }

@@ -99,6 +99,12 @@ extension Row {
         return currency
     }
 
+    func publisher(_ column: Int) throws(PostgresError) -> PublisherName? {
+        guard let text: String = try get(column, as: String?.self) else { return nil }
+        guard let publisher = PublisherName(text) else { throw unknown(text, "a publisher") }
+        return publisher
+    }
+
     private func unknown(_ text: String, _ expected: String) -> PostgresError {
         PostgresError(sqlState: "22P02", message: "expected \(expected), the column has \(text)")
     }

@@ -35,7 +35,7 @@ struct DecisionStorage: Sendable {
         if !cancellations.isEmpty {
             let rows = try await transaction.query(
                 """
-                SELECT order_id, buyer_id, sale_id, batch, variant, state FROM orders
+                SELECT order_id, buyer_id, sale_id, batch, variant, state, publisher FROM orders
                 WHERE order_id = ANY(\(cancellations.map(\.order.orderId))) ORDER BY order_id FOR UPDATE
                 """)
             for row in rows {
@@ -46,7 +46,7 @@ struct DecisionStorage: Sendable {
                     saleId: try row.get(2), batch: Int(try row.get(3, as: Int32.self)), variant: try row.get(4))
                 situation.live[id] = LiveOrder(
                     buyer: SaleBuyer(saleId: key.saleId, buyerId: try row.get(1)), key: key,
-                    hasUnit: state != OrderState.waitlisted)
+                    hasUnit: state != OrderState.waitlisted, publisher: try row.publisher(6))
                 pools.insert(key)
             }
         }
@@ -75,7 +75,7 @@ struct DecisionStorage: Sendable {
                 AND own.log_partition = \(partition)
             """,
             "SELECT order_id FROM orders WHERE order_id = ANY(\(orders))",
-            "SELECT order_id, buyer_id FROM early_cancellations WHERE order_id = ANY(\(orders))",
+            "SELECT order_id, buyer_id, publisher FROM early_cancellations WHERE order_id = ANY(\(orders))",
             "SELECT holder, through FROM refused_memory WHERE log_partition = \(partition)",
         ]
         let results = Array(try await transaction.pipeline(locks + statements).dropFirst(locks.count))
@@ -90,7 +90,8 @@ struct DecisionStorage: Sendable {
         }
         for row in results[2] { situation.decided.insert(try row.get(0)) }
         for row in results[3] {
-            situation.cancelled.insert(OrderOfBuyer(orderId: try row.get(0), buyerId: try row.get(1)))
+            situation.cancelled.insert(
+                OrderOfBuyer(orderId: try row.get(0), buyerId: try row.get(1), publisher: try row.publisher(2)))
         }
         if let row = results[4].first { situation.refused = (try row.get(0), try row.get(1)) }
         return situation
@@ -134,7 +135,7 @@ struct DecisionStorage: Sendable {
     }
 
     /// Cancellations of orders that are not there yet are remembered for as long as the topic may still hold the order, and
-    /// so many of one buyer. Whose order has come is forgotten.
+    /// so many of one buyer from one publisher. Whose order has come is forgotten.
     func keepEarly(
         _ early: [CancellationInLog], came orders: [OrderID], now: Timestamp
     ) -> [SQL] {
@@ -144,6 +145,7 @@ struct DecisionStorage: Sendable {
         }
         if early.isEmpty { return statements }
         let buyers = Array(Set(early.map(\.order.buyerId)))
+        let publishers = early.map { $0.order.publisher?.text ?? "" }
         let oldest = now.adding(seconds: -Self.earlySeconds)
         return statements + [
             """
@@ -152,24 +154,28 @@ struct DecisionStorage: Sendable {
                 ORDER BY cancelled_at LIMIT \(Int64(Self.forgottenMax)) FOR UPDATE SKIP LOCKED))
             """,
             """
-            INSERT INTO early_cancellations (order_id, buyer_id, cancelled_at)
-            SELECT * FROM unnest(\(early.map(\.order.orderId)), \(early.map(\.order.buyerId)), \(early.map(\.time)))
-            ON CONFLICT DO NOTHING
+            INSERT INTO early_cancellations (order_id, buyer_id, publisher, cancelled_at)
+            SELECT DISTINCT ON (order_id, buyer_id, publisher) *
+            FROM unnest(\(early.map(\.order.orderId)), \(early.map(\.order.buyerId)), \(publishers), \(early.map(\.time)))
+                AS new(order_id, buyer_id, publisher, cancelled_at)
+            WHERE NOT EXISTS (SELECT FROM early_cancellations e
+                WHERE (e.order_id, e.buyer_id, e.publisher) = (new.order_id, new.buyer_id, new.publisher))
             """,
             """
             DELETE FROM early_cancellations e USING (
-                SELECT order_id, buyer_id,
-                    row_number() OVER (PARTITION BY buyer_id ORDER BY cancelled_at DESC, order_id DESC) AS place
+                SELECT order_id, buyer_id, publisher, row_number() OVER (
+                    PARTITION BY buyer_id, publisher ORDER BY cancelled_at DESC, order_id DESC) AS place
                 FROM early_cancellations WHERE buyer_id = ANY(\(buyers))
             ) AS counted
-            WHERE (e.order_id, e.buyer_id) = (counted.order_id, counted.buyer_id) AND counted.place > \(Self.earlyMax)
+            WHERE (e.order_id, e.buyer_id, e.publisher) = (counted.order_id, counted.buyer_id, counted.publisher)
+                AND counted.place > \(Self.earlyMax)
             """,
         ]
     }
 
     /// As long as the topic `orders` keeps its records.
     static let earlySeconds: Int64 = 7 * 86_400
-    /// Of one buyer; beyond it the oldest are forgotten.
+    /// Of one buyer from one publisher; beyond it the oldest are forgotten.
     static let earlyMax: Int64 = 100
     /// Taken out at once, of those that are too old.
     private static let forgottenMax = 10_000
@@ -197,14 +203,16 @@ struct DecisionStorage: Sendable {
             statements.append(
                 """
                 INSERT INTO orders (order_id, sale_id, buyer_id, batch, variant, state, log_partition, log_offset,
-                    ordered_at, hold_until)
-                SELECT order_id, sale_id, buyer_id, batch, variant, state, \(partition), log_offset, ordered_at, hold_until
+                    ordered_at, hold_until, publisher)
+                SELECT order_id, sale_id, buyer_id, batch, variant, state, \(partition), log_offset, ordered_at, hold_until,
+                    publisher
                 FROM unnest(\(kept.map { orders[$0].order.orderId }), \(kept.map { orders[$0].order.saleId }),
                     \(kept.map { orders[$0].order.buyerId }), \(kept.map { Int32(orders[$0].order.batch) }),
                     \(kept.map { orders[$0].order.variant }),
                     \(kept.compactMap { outcomes[$0].state }),
-                    \(kept.map { orders[$0].offset }), \(kept.map { orders[$0].time }), \(kept.map { holdUntil[$0] }))
-                    AS k(order_id, sale_id, buyer_id, batch, variant, state, log_offset, ordered_at, hold_until)
+                    \(kept.map { orders[$0].offset }), \(kept.map { orders[$0].time }), \(kept.map { holdUntil[$0] }),
+                    \(kept.map { orders[$0].publisher?.text }))
+                    AS k(order_id, sale_id, buyer_id, batch, variant, state, log_offset, ordered_at, hold_until, publisher)
                 """)
         }
         if !refusals.isEmpty {
@@ -221,6 +229,13 @@ struct DecisionStorage: Sendable {
                 """)
         }
         return statements
+    }
+}
+
+extension Row {
+    /// A publisher's name; nobody where it is null or empty.
+    func publisher(_ column: Int) throws(PostgresError) -> PublisherName? {
+        try get(column, as: String?.self).flatMap(PublisherName.init)
     }
 }
 

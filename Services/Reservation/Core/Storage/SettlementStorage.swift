@@ -15,7 +15,7 @@ struct SettlementStorage: Sendable {
             WHERE o.order_id = ANY(\(orders)) AND o.state = 1
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
-                o.revision
+                o.revision, o.publisher
             """
         ).map(ChangedOrder.init(row:))
     }
@@ -28,7 +28,7 @@ struct SettlementStorage: Sendable {
             WHERE o.order_id = ANY(\(orders)) AND o.state = 1
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
-                o.revision
+                o.revision, o.publisher
             """
         ).map(ChangedOrder.init(row:))
     }
@@ -49,7 +49,7 @@ struct SettlementStorage: Sendable {
             WHERE o.order_id = ANY(\(orders)) AND o.state = 4 AND NOT o.refunded
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
-                o.revision
+                o.revision, o.publisher
             """
         ).map(ChangedOrder.init(row:))
     }
@@ -62,7 +62,7 @@ struct SettlementStorage: Sendable {
             WHERE o.order_id = ANY(\(orders)) AND o.state < 4
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
-                o.revision
+                o.revision, o.publisher
             """
         ).map(ChangedOrder.init(row:))
     }
@@ -93,7 +93,7 @@ struct SettlementStorage: Sendable {
             UPDATE orders o SET state = 4, revision = o.revision + 1 FROM ended, stock s
             WHERE o.order_id = ended.order_id AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
-                o.revision
+                o.revision, o.publisher
             """
         ).map(ChangedOrder.init(row:))
     }
