@@ -33,13 +33,12 @@ let package = Package(
         // epoll and eventfd: the same
         .systemLibrary(name: "CLinux", path: "Shared/C/CLinux"),
         .target(
-            name: "CSimdJSON", path: "Shared/C/CSimdJSON",
-            cxxSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))],
-            linkerSettings: [.linkedLibrary("simdjson")]),
+            name: "CJSON", path: "Shared/C/CJSON",
+            cxxSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]),
 
         // Shared
         shared("Runtime", ["CLinux"]),
-        shared("JSON", ["CSimdJSON"]),
+        shared("JSON", ["CJSON"]),
         shared("Observability"),
         shared("Models", ["JSON"]),
         shared("Kafka", ["CRdKafka", "Observability", "Runtime"]),
@@ -98,7 +97,8 @@ let package = Package(
             tests(
                 "EndToEnd",
                 [
-                    "StampedeCore", "Models", "Kafka", "Postgres", "HTTP", "JSON", "ServiceKit", "Observability",
+                    "StampedeCore", "Models", "Kafka", "Postgres", "HTTP", "JSON", "ServiceKit", "Security",
+                    "Observability",
                     "MessagingCore", "CatalogCore", "ReservationCore", "PaymentCore", "NotificationCore",
                 ]),
             tests("Deploy", ["StampedeCore"]),

@@ -29,11 +29,13 @@ start_broker() {
     kafka) start_kafka ;;
     embedded)
         if ! running broker.supervisor >/dev/null; then
-            rm -f "$run/broker.address"
-            RESTART=no start broker "$programs/stampede" broker --address-file "$run/broker.address"
-            wait_until 20 broker test -s "$run/broker.address"
+            own_folder "$state/broker" "${users[broker]}"
+            rm -f "$state/broker/address"
+            as_user "${users[broker]}" "$programs/stampede"
+            RESTART=no start broker "${prefix[@]}" "$programs/stampede" broker --address-file "$state/broker/address"
+            wait_until 20 broker test -s "$state/broker/address"
         fi
-        KAFKA_BOOTSTRAP_SERVERS=$(<"$run/broker.address")
+        KAFKA_BOOTSTRAP_SERVERS=$(<"$state/broker/address")
         ;;
     esac
     export KAFKA_BOOTSTRAP_SERVERS
@@ -43,16 +45,18 @@ start_kafka() {
     local data=$state/kafka properties=$state/kafka/server.properties
     KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:$KAFKA_PORT
     running broker.supervisor >/dev/null && return
-    mkdir -p "$data" "$logs/kafka"
+    mkdir -p "$data"
     sed -e "s#@PORT@#$KAFKA_PORT#g; s#@CONTROLLER_PORT@#$((KAFKA_PORT + 1))#g; s#@DATA@#$data/data#g" \
         "$root/deploy/kafka/server.properties" >"$properties"
     [[ ! -f ${SETTINGS_DIR:-}/kafka.properties ]] || cat "$SETTINGS_DIR/kafka.properties" >>"$properties"
-    export LOG_DIR=$logs/kafka KAFKA_HEAP_OPTS=${KAFKA_HEAP_OPTS:--Xms512m -Xmx512m}
+    own_folder "$data" "${users[broker]}"
+    as_user "${users[broker]}" "$properties"
+    export LOG_DIR=$data/log KAFKA_HEAP_OPTS=${KAFKA_HEAP_OPTS:--Xms512m -Xmx512m}
     if [[ ! -f $data/data/meta.properties ]]; then
-        "$KAFKA_HOME/bin/kafka-storage.sh" format --ignore-formatted --config "$properties" \
-            --cluster-id "$("$KAFKA_HOME/bin/kafka-storage.sh" random-uuid)" >"$logs/kafka-format.log" 2>&1 ||
+        "${prefix[@]}" "$KAFKA_HOME/bin/kafka-storage.sh" format --ignore-formatted --config "$properties" \
+            --cluster-id "$("${prefix[@]}" "$KAFKA_HOME/bin/kafka-storage.sh" random-uuid)" >"$logs/kafka-format.log" 2>&1 ||
             fail 70 "Kafka made no storage: $(tail -n 3 "$logs/kafka-format.log")"
     fi
-    STOP_SECONDS=40 start broker "$KAFKA_HOME/bin/kafka-server-start.sh" "$properties"
+    STOP_SECONDS=40 start broker "${prefix[@]}" "$KAFKA_HOME/bin/kafka-server-start.sh" "$properties"
     wait_until 90 broker answers "$KAFKA_PORT"
 }

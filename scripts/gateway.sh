@@ -5,8 +5,10 @@
 source "$root/deploy/nginx/fill.sh"
 
 start_gateway() {
-    local folder=$state/gateway files user=''
+    local folder=$state/gateway files pid user=''
+    # Its workers pass through to what they buffer there.
     mkdir -p "$folder"
+    chmod 711 "$folder"
     files=$(ulimit -Hn)
     [[ $files != unlimited ]] && ((files <= 65536)) || files=65536
     # Workers of a root's nginx are www-data; those of any other user are that user.
@@ -18,7 +20,7 @@ start_gateway() {
         rm "$folder/next.conf"
     else
         mv "$folder/next.conf" "$folder/nginx.conf"
-        ! running gateway.pid >/dev/null || kill -HUP "$(running gateway.pid)"
+        ! pid=$(running gateway.pid) || signal HUP "$pid"
     fi
     start gateway "$(nginx_program)" -p "$folder" -c "$folder/nginx.conf" -e stderr -g 'daemon off;'
     wait_until 20 gateway answers "$GATEWAY_PORT"

@@ -13,6 +13,9 @@ logs=$state/log
 
 # shellcheck disable=SC2034 # read by the scripts that source this file
 services=(messaging catalog reservation payment notification)
+# Whom root starts the broker and the services as, each as a user of its own: numbers that Debian and systemd give to nobody.
+# shellcheck disable=SC2034
+declare -A users=([broker]=61100 [messaging]=61101 [catalog]=61102 [reservation]=61103 [payment]=61104 [notification]=61105)
 
 : "${GATEWAY_PORT:=8080}" "${MESSAGING_PORT:=8081}" "${CATALOG_PORT:=8082}" "${RESERVATION_PORT:=8083}"
 : "${PAYMENT_PORT:=8084}" "${NOTIFICATION_PORT:=8085}" "${POSTGRES_PORT:=15432}" "${KAFKA_PORT:=19092}"
@@ -65,11 +68,39 @@ identity() {
     [[ ${fields[0]} == [ZX] ]] || say "$1 ${fields[19]}"
 }
 
-# make_state: the folders that everything runs in.
+# make_state: the folders that everything runs in. What people write to each other passes through them: nobody else may
+# read there. Whom root starts something as may pass through the outer one to what is theirs.
 make_state() {
-    if ! mkdir -p "$run" "$logs" 2>/dev/null || [[ ! -w $run || ! -w $logs ]]; then
+    if ! (umask 077 && mkdir -p "$run" "$logs") 2>/dev/null || [[ ! -w $run || ! -w $logs ]]; then
         fail 73 "$state cannot be written to; set STACK_DIR to a folder that can"
     fi
+    chmod 700 "$run" "$logs"
+    if ((EUID == 0)); then chmod 711 "$state"; else chmod 700 "$state"; fi
+}
+
+# as_user USER FILE: sets `prefix`, the words to put before a command that root starts, so that it runs as that user; no
+# words for anybody else. FILE is what that user must be able to reach.
+as_user() {
+    prefix=()
+    ((EUID == 0)) || return 0
+    local user=(setpriv "--reuid=$1" "--regid=$1")
+    if [[ $1 == [0-9]* ]]; then user+=(--clear-groups); else user+=(--init-groups); fi
+    prefix=("${user[@]}" --no-new-privs)
+    "${prefix[@]}" stat "$2" >/dev/null 2>&1 && return
+    # The checkout is in a folder that only root may enter, such as /root. Of root's powers that needs one.
+    local power
+    for power in dac_read_search dac_override; do
+        prefix=("${user[@]}" --no-new-privs "--inh-caps=+$power" "--ambient-caps=+$power")
+        "${prefix[@]}" stat "$2" >/dev/null 2>&1 && return
+    done
+    fail 69 "user $1 may not reach $2; move the checkout to a folder that it may, or be another user than root"
+}
+
+# own_folder FOLDER USER: a folder for that user alone, with all that is in it.
+own_folder() {
+    (umask 077 && mkdir -p "$1")
+    chmod 700 "$1"
+    ((EUID != 0)) || chown -R "$2:$2" "$1"
 }
 
 # running NAME: its process number, where the process that run/NAME names still runs.
@@ -79,6 +110,9 @@ running() {
     [[ $(identity "$pid") == "$pid $started" ]] || return 1
     say "$pid"
 }
+
+# signal NAME PROCESS: also where it has just ended by itself.
+signal() { kill "-$1" -- "$2" 2>/dev/null || true; }
 
 # members GROUP: the processes of a process group, without what only remains of one.
 members() {
@@ -94,9 +128,9 @@ members() {
 end_group() {
     local deadline=$((SECONDS + $2))
     [[ -n $(members "$1") ]] || return 0
-    kill -TERM -- "-$1" 2>/dev/null || true
+    signal TERM "-$1"
     while [[ -n $(members "$1") ]]; do
-        ((SECONDS < deadline)) || kill -KILL -- "-$1" 2>/dev/null || true
+        ((SECONDS < deadline)) || signal KILL "-$1"
         sleep 0.05
     done
 }
@@ -132,12 +166,12 @@ start() {
 stop() {
     local pid waited
     if pid=$(running "$1.supervisor"); then
-        kill -TERM "$pid"
+        signal TERM "$pid"
         for ((waited = 0; waited < 600; waited++)); do
             running "$1.supervisor" >/dev/null || break
             sleep 0.05
         done
-        if pid=$(running "$1.supervisor"); then kill -KILL "$pid"; fi
+        if pid=$(running "$1.supervisor"); then signal KILL "$pid"; fi
     fi
     kill_left "$1"
     rm -f "$run/$1.supervisor" "$run/$1.pid" "$run/$1.environment"

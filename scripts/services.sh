@@ -51,7 +51,8 @@ start_services() {
             name=$(process "$service" "$instance")
             running "$name.supervisor" >/dev/null && continue
             write_service_environment "$service" "$instance" "$name"
-            start "$name" "$programs/$service"
+            as_user "${users[$service]}" "$programs/$service"
+            start "$name" "${prefix[@]}" "$programs/$service"
         done
     done
     for service in "${services[@]}"; do
@@ -75,15 +76,21 @@ write_service_environment() {
             say "STAMPEDE_INSTANCE=$3"
             embedded_settings
             case $1 in
-                messaging)
-                    say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
-                    say "STAMPEDE_ORDER_SECRET=$(publisher messaging)"
-                    ;;
-                reservation) say "STAMPEDE_PUBLISHERS_FILE=$(printf %q "$state/secrets/publishers")" ;;
+            messaging)
+                say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
+                say "STAMPEDE_ROOT_SECRET=$(secret root)"
+                say "STAMPEDE_ORDER_SECRET=$(publisher messaging)"
+                ;;
+            catalog | reservation | payment) say "STAMPEDE_ROOT_KEYS=$(root_keys)" ;;
             esac
+            [[ $1 != reservation ]] ||
+                printf 'STAMPEDE_PUBLISHERS=%q\n' "$(paste --serial --delimiters=, "$state/secrets/publishers")"
         } >"$run/$3.environment"
     )
 }
+
+# By what the services tell messaging's keys from others'.
+root_keys() { STAMPEDE_ROOT_SECRET=$(secret root) "$programs/stampede" keys root; }
 
 # librdkafka's mock cluster lets a question for more records wait its full time, whatever comes meanwhile: half a second
 # by default, at every step of an order's way.
@@ -100,7 +107,10 @@ write_environment() {
             say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
             say "STAMPEDE_PUBLISHER=rush"
             say "STAMPEDE_PUBLISHER_SECRET=$(publisher rush)"
-            for service in "${services[@]}"; do say "${service^^}_POSTGRES_DSN=$(pg_dsn "$service")"; done
+            for service in "${services[@]}"; do
+                say "${service^^}_POSTGRES_DSN=$(pg_dsn "$service")"
+                say "${service^^}_OWNER_POSTGRES_DSN=$(pg_dsn "${service}_owner")"
+            done
         } >"$state/environment.new"
         mv "$state/environment.new" "$state/environment"
     )

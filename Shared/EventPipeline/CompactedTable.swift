@@ -234,6 +234,9 @@ public final class CompactedTable: Component {
         }
         do throws(JSONError) {
             if let body {
+                guard body.count <= topic.bodyBytesMax else {
+                    throw JSONError(path: "", expected: "at most \(topic.bodyBytesMax) bytes, got \(body.count)")
+                }
                 try parser.parse(body) { (json) throws(JSONError) in try apply(key, type, json) }
             } else {
                 try apply(key, type, nil)

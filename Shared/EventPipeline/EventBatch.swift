@@ -49,9 +49,6 @@ public struct EventBatch: Sendable {
     /// One more than the offset of the last record.
     public var nextOffset: Int64 { (records.last?.offset ?? -1) + 1 }
 
-    /// A body larger than this is not an event of ours.
-    public static let bodyBytesMax = 64 << 10
-
     /// Reads the events of the given types. Records of other types are skipped and counted without being parsed; a
     /// record that is no event, or that `reader` refuses, goes to the dead letters with the reason.
     ///
@@ -60,8 +57,7 @@ public struct EventBatch: Sendable {
         _ step: Step, only types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?
     ) -> [Incoming<Value>] {
         let events = scan(types, reader) { step.dead($0, reason: $1) }
-        step.count(counters.read, records.count)
-        step.count(counters.skipped, records.count - events.count)
+        step.countRead(records, events: events.map(\.offset), counters)
         if tracing.tracer.isOn {
             for event in events {
                 if let span = ConsumedSpan(event.record, tracing) { step.consumed.append(span) }
@@ -130,7 +126,7 @@ public struct EventBatch: Sendable {
                     value = try parser.parse(checkedBody(record)) { (json) throws(JSONError) in try reader(type, json) }
                 } else {
                     value = try parser.parse(structuredBody(record)) { (json) throws(JSONError) -> Value? in
-                        let type = try json.string("type", bytesMax: 200)
+                        let type = try json.token("type", bytesMax: 200)
                         guard types.contains(type) else { return nil }
                         return try json.read("data") { (data) throws(JSONError) in try reader(type, data) }
                     }
@@ -156,8 +152,8 @@ public struct EventBatch: Sendable {
 
     private func checkedBody(_ record: ConsumedRecord) throws(JSONError) -> ByteView {
         guard let body = record.value else { throw JSONError(path: "", expected: "an event, got no value") }
-        guard body.count <= Self.bodyBytesMax else {
-            throw JSONError(path: "", expected: "at most \(Self.bodyBytesMax) bytes, got \(body.count)")
+        guard body.count <= topic.bodyBytesMax else {
+            throw JSONError(path: "", expected: "at most \(topic.bodyBytesMax) bytes, got \(body.count)")
         }
         return body
     }

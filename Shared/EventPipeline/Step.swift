@@ -20,6 +20,8 @@ public final class Step {
     var consumed: [ConsumedSpan] = []
     /// What is counted when the step is committed.
     private var counts: [(counter: Counter, amount: Int)] = []
+    /// What was read of a batch, and where its events stand.
+    private var reads: [(records: ArraySlice<ConsumedRecord>, events: [Int64], counters: EventCounters)] = []
     /// Rendered by the handler after the commit: see `EventHandler.render`.
     private(set) var recipe: [UInt8]?
 
@@ -85,6 +87,19 @@ public final class Step {
         counts.append((counter, amount))
     }
 
+    /// The same for what was read of a batch: what the step was cut before comes again.
+    func countRead(_ records: ArraySlice<ConsumedRecord>, events: [Int64], _ counters: EventCounters) {
+        reads.append((records, events, counters))
+    }
+
+    private var readCounts: [(counter: Counter, amount: Int)] {
+        let end = stopOffset ?? Int64.max
+        return reads.flatMap { records, events, counters in
+            let read = records.count { $0.offset < end }
+            return [(counters.read, read), (counters.skipped, read - events.count { $0 < end })]
+        }
+    }
+
     /// Puts an event that was read but cannot be applied to the dead letters.
     public func dead<Value>(_ incoming: Incoming<Value>, reason: String) {
         dead(incoming.record, reason: reason)
@@ -97,7 +112,7 @@ public final class Step {
     /// What is to be counted and told of this step once it is committed.
     var report: StepReport {
         StepReport(
-            counts: counts, published: encoder.tally, dead: dead,
+            counts: counts + readCounts, published: encoder.tally, dead: dead,
             consumed: consumed.filter { $0.offset < stopOffset ?? Int64.max }, spans: encoder.spans)
     }
 

@@ -20,6 +20,8 @@ public struct HTTPRequest: Sendable {
     public let remoteAddress: String
     /// The caller's trace continued, or a new one.
     public let trace: TraceContext
+    /// The server's; nil for a request that is made without one.
+    var callers: CallerLimiter?
 
     /// Makes a request without a server, for tests of handlers.
     public init(
@@ -35,6 +37,14 @@ public struct HTTPRequest: Sendable {
         self.body = body
         self.remoteAddress = remoteAddress
         self.trace = trace
+    }
+
+    /// Counts the request against what one caller may ask. For a service that is sure who that is: what anybody may claim
+    /// would let anybody use up another's part.
+    /// - Parameters: the 128 bits of the caller's identifier.
+    /// - Throws: `Problem` 429 when the caller asks too often.
+    public func count(callerHigh high: UInt64, low: UInt64) throws(Problem) {
+        try callers?.count(Caller(high: high, low: low))
     }
 
     /// The first value of a header field; the name is compared without case.
@@ -57,13 +67,6 @@ public struct HTTPRequest: Sendable {
     public func json<Result>(_ body: (JSONValue) throws(JSONError) -> Result) throws -> Result {
         try requireJSON()
         return try JSONParser.parse(self.body, body)
-    }
-
-    /// Reads the body through `Codable`, for routes where nobody counts microseconds.
-    /// - Throws: `Problem` 415 when the request says that it is something else; `DecodingError` naming the field.
-    public func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
-        try requireJSON()
-        return try JSONDecoder().decode(type, from: Data(body))
     }
 
     private func requireJSON() throws(Problem) {

@@ -5,8 +5,9 @@ import Synchronization
 /// Serves HTTP/1.1 over libmicrohttpd.
 ///
 /// Answered without a route: 400, 404, 405 with `Allow`, 408, 413, 414, 417, 431, 501, 503, 505, HEAD by GET's handler,
-/// OPTIONS. A thrown `Problem` is sent as it is; what `problem` knows is what it says; a `JSONError` or `DecodingError`
-/// is 400 and names the field; anything else is 500, logged, without details to the client.
+/// OPTIONS, and 429 by callers and addresses. Every answer has an `X-Request-Id`. A thrown `Problem` is sent as it is;
+/// what `problem` knows is what it says; a `JSONError` is 400 and names the field; anything else is 500, logged, without
+/// details to the client.
 public final class HTTPServer: Sendable {
     private enum State {
         case ready

@@ -11,6 +11,12 @@ public struct HTTPServerConfiguration: Sendable {
     public var threads = 1
     /// Open connections, event streams not counted. One more is told 503 and closed.
     public var connectionsMax = 4_096
+    /// Of those, from one address (an IPv6 network of 64 bits), unless it is a trusted proxy's. One more is told 429 and
+    /// closed.
+    public var connectionsPerAddressMax = 1_024
+    /// Requests a second of one caller whom its service knows (`HTTPRequest.count`), twice as many in one go. One more is
+    /// told 429.
+    public var callerRequestsPerSecondMax = 100
     /// Open event streams. One more is told 503.
     public var streamsMax = 15_000
     /// Requests whose handlers run. One more is told 503 at once.
@@ -31,8 +37,8 @@ public struct HTTPServerConfiguration: Sendable {
     public var keepAliveSeconds = 75.0
     /// A comment goes out on an event stream that was silent so long.
     public var heartbeatSeconds = 15.0
-    /// Proxies besides loopback whose `X-Forwarded-For` is believed.
-    public var trustedProxies = TrustedProxies()
+    /// Whose `X-Forwarded-For` is believed.
+    public var trustedProxies = TrustedProxies.loopback
 
     public init(address: String = "127.0.0.1", port: UInt16 = 0) {
         self.address = address

@@ -18,6 +18,8 @@ public struct Route: Sendable {
     public let pattern: String
     public let bodyBytesMax: Int
     let handler: Handler
+    /// Asked as soon as the head is here.
+    let admission: (@Sendable (HTTPRequest) throws -> Void)?
 
     /// A handler that may wait.
     ///
@@ -26,7 +28,7 @@ public struct Route: Sendable {
     /// `computes` says so: then it runs on the shared pool.
     /// - Parameter bodyBytesMax: a longer body is answered 413 without being read.
     public init(
-        _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 64 << 10, computes: Bool = false,
+        _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 16 << 10, computes: Bool = false,
         _ handler: @escaping @Sendable (HTTPRequest) async throws -> HTTPResponse
     ) {
         self.init(method, pattern, bodyBytesMax: bodyBytesMax, handler: computes ? .inPool(handler) : .onLoop(handler))
@@ -34,17 +36,28 @@ public struct Route: Sendable {
 
     /// A handler that never waits and takes microseconds: health, metrics, a look into memory.
     public static func inline(
-        _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 64 << 10,
+        _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 16 << 10,
         _ handler: @escaping @Sendable (HTTPRequest) throws -> HTTPResponse
     ) -> Route {
         Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: .inline(handler))
     }
 
-    private init(_ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int, handler: Handler) {
+    private init(
+        _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int, handler: Handler,
+        admission: (@Sendable (HTTPRequest) throws -> Void)? = nil
+    ) {
         self.method = method
         self.pattern = pattern
         self.bodyBytesMax = bodyBytesMax
         self.handler = handler
+        self.admission = admission
+    }
+
+    /// The same route, which asks by the head alone whether a body is read at all: what `admission` throws is the answer.
+    /// For routes of large bodies, which would else let anybody fill memory. It runs on the event loop and must not wait;
+    /// its request has no body, and is counted against no caller.
+    public func admitting(_ admission: @escaping @Sendable (HTTPRequest) throws -> Void) -> Route {
+        Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: handler, admission: admission)
     }
 
     /// The same route, whose handler runs only where `gate` lets it: what it throws is the answer.
@@ -67,6 +80,11 @@ public struct Route: Sendable {
                     return try handler(request)
                 }
             }
-        return Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: guarded)
+        let route = Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: guarded)
+        guard let admission else { return route }
+        return route.admitting { request in
+            try gate()
+            try admission(request)
+        }
     }
 }

@@ -1,5 +1,5 @@
-// Reads JSON (RFC 8259) through simdjson: validated, UTF-8 checked, without an allocation per value.
-import CSimdJSON
+// Reads JSON (RFC 8259): validated, UTF-8 checked, without an allocation per value.
+import CJSON
 import Synchronization
 
 /// A reusable parser. One document at a time: the values of a document are valid inside the closure that
@@ -10,7 +10,7 @@ public final class JSONParser {
     /// Documents nested deeper than this are refused.
     public static let depthMax = 64
 
-    /// A parser keeps about twelve times the size of its largest document. One that read a larger document than this
+    /// A parser keeps up to nine times the size of its largest document. One that read a larger document than this
     /// gives the memory back.
     static let bytesKeptMax = 256 << 10
 
@@ -28,6 +28,9 @@ public final class JSONParser {
     deinit { stampede_json_parser_free(handle) }
 
     /// Parses one document and hands its root to `body`.
+    ///
+    /// Two members of one name in an object that `body` reads are an error, whichever it asks for: one reader would take
+    /// the first, another the last. What is not read is not judged, but for its grammar.
     /// - Throws: `JSONError` when the bytes are not one JSON document, or what `body` throws.
     public func parse<Result>(
         _ bytes: some Collection<UInt8>, _ body: (JSONValue) throws(JSONError) -> Result
@@ -50,9 +53,29 @@ public final class JSONParser {
             }
         }
         guard code == 0 else {
-            throw JSONError(path: "", expected: "a JSON document (\(String(cString: stampede_json_error(code))))")
+            throw JSONError(path: "", expected: "a JSON document, it is \(problem(code))")
         }
-        return try body(JSONValue(element: root))
+        let result: Result
+        do { result = try body(JSONValue(element: root)) } catch { throw repeated ?? error }
+        if let repeated { throw repeated }
+        return result
+    }
+
+    private var repeated: JSONError? {
+        let name = stampede_json_repeated(handle)
+        guard let start = name.bytes else { return nil }
+        let shown = String(decoding: UnsafeRawBufferPointer(start: start, count: min(name.count, 64)), as: UTF8.self)
+        return JSONError(path: shown, expected: "one member of this name")
+    }
+
+    private func problem(_ code: Int32) -> String {
+        switch Int(code) {
+        case STAMPEDE_JSON_NOT_UTF8: "not UTF-8 at byte \(stampede_json_position(handle))"
+        case STAMPEDE_JSON_TOO_DEEP: "nested deeper than \(Self.depthMax)"
+        case STAMPEDE_JSON_TOO_LARGE: "larger than \(Self.bytesMax) bytes"
+        case STAMPEDE_JSON_NO_MEMORY: "larger than there is memory for"
+        default: "malformed at byte \(stampede_json_position(handle))"
+        }
     }
 
     /// Parses one document with a parser borrowed from a small pool, for callers that read one now and then.

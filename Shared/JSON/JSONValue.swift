@@ -1,5 +1,5 @@
 // A value of a parsed document, read by name and checked as it is read.
-import CSimdJSON
+import CJSON
 
 /// A view of one JSON value. Valid only inside the closure of the `parse` that made it; it must not escape.
 public struct JSONValue {
@@ -11,13 +11,13 @@ public struct JSONValue {
         case UInt8(ascii: "{"): .object
         case UInt8(ascii: "["): .array
         case UInt8(ascii: "\""): .string
-        case UInt8(ascii: "l"): .integer
-        case UInt8(ascii: "u"), UInt8(ascii: "d"): .number
+        case UInt8(ascii: "0"): integerValue == nil ? .number : .integer
         case UInt8(ascii: "t"), UInt8(ascii: "f"): .boolean
         default: .null
         }
     }
 
+    /// An `integer` is a number without a fraction that 64 bits hold, however it is written: `1`, `1.0`, `1e0`.
     public enum Kind: Sendable, Equatable { case object, array, string, integer, number, boolean, null }
 
     // MARK: Members of an object
@@ -43,46 +43,69 @@ public struct JSONValue {
         return value
     }
 
-    public func string(_ name: StaticString, bytesMax: Int = 4096) throws(JSONError) -> String {
-        let text = try member(name, expected: "a string of 1 to \(bytesMax) bytes").string(named: name)
+    /// A text that people read, of 1 to `charactersMax` characters, which are counted as JSON Schema does: Unicode's code
+    /// points.
+    public func string(_ name: StaticString, charactersMax: Int = 4096) throws(JSONError) -> String {
+        guard let text = try optionalString(name, charactersMax: charactersMax), !text.isEmpty else {
+            throw JSONError(path: "\(name)", expected: "a string of 1 to \(charactersMax) characters")
+        }
+        return text
+    }
+
+    /// A string of 1 to `bytesMax` bytes of UTF-8.
+    public func string(_ name: StaticString, bytesMax: Int) throws(JSONError) -> String {
+        let text = try self[name]?.string(named: name) ?? ""
         guard !text.isEmpty, text.utf8.count <= bytesMax else {
             throw JSONError(path: "\(name)", expected: "a string of 1 to \(bytesMax) bytes")
         }
         return text
     }
 
-    /// A string that may be empty.
-    public func text(_ name: StaticString, bytesMax: Int = 4096) throws(JSONError) -> String {
-        guard let text = try optionalString(name, bytesMax: bytesMax) else {
-            throw JSONError(path: "\(name)", expected: "a string of at most \(bytesMax) bytes")
+    /// A key or an identifier: 1 to `bytesMax` visible characters of ASCII. Two of them are equal where their bytes are;
+    /// of other texts Swift calls some equal that Postgres, Kafka and other programs tell apart.
+    public func token(_ name: StaticString, bytesMax: Int) throws(JSONError) -> String {
+        let text = try self[name]?.string(named: name) ?? ""
+        guard (1...bytesMax).contains(text.utf8.count), text.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+            throw JSONError(path: "\(name)", expected: "a string of 1 to \(bytesMax) visible characters of ASCII")
         }
         return text
     }
 
-    public func optionalString(_ name: StaticString, bytesMax: Int = 4096) throws(JSONError) -> String? {
+    /// A text that may be empty.
+    public func text(_ name: StaticString, charactersMax: Int = 4096) throws(JSONError) -> String {
+        guard let text = try optionalString(name, charactersMax: charactersMax) else {
+            throw JSONError(path: "\(name)", expected: "a string of at most \(charactersMax) characters")
+        }
+        return text
+    }
+
+    public func optionalString(_ name: StaticString, charactersMax: Int = 4096) throws(JSONError) -> String? {
         guard let value = self[name] else { return nil }
         let text = try value.string(named: name)
-        guard text.utf8.count <= bytesMax else {
-            throw JSONError(path: "\(name)", expected: "a string of at most \(bytesMax) bytes")
+        guard text.hasCharacters(atMost: charactersMax) else {
+            throw JSONError(path: "\(name)", expected: "a string of at most \(charactersMax) characters")
         }
         return text
     }
 
+    /// An integer, however it is written: `1`, `1.0`, `1e0`.
     public func integer(
         _ name: StaticString, in range: ClosedRange<Int64> = Int64.min...Int64.max
     ) throws(JSONError) -> Int64 {
-        guard let value = self[name], value.kind == .integer else {
+        guard let number = try optionalInteger(name, in: range) else {
             throw JSONError(path: "\(name)", expected: Self.phrase(range))
         }
-        let number = stampede_json_int64(value.element)
-        guard range.contains(number) else { throw JSONError(path: "\(name)", expected: Self.phrase(range)) }
         return number
     }
 
     public func optionalInteger(
         _ name: StaticString, in range: ClosedRange<Int64> = Int64.min...Int64.max
     ) throws(JSONError) -> Int64? {
-        self[name] == nil ? nil : try integer(name, in: range)
+        guard let value = self[name] else { return nil }
+        guard let number = value.integerValue, range.contains(number) else {
+            throw JSONError(path: "\(name)", expected: Self.phrase(range))
+        }
+        return number
     }
 
     public func boolean(_ name: StaticString) throws(JSONError) -> Bool {
@@ -94,9 +117,13 @@ public struct JSONValue {
 
     /// 128 bits written as a UUID (RFC 9562): high and low half.
     public func uuid(_ name: StaticString) throws(JSONError) -> (UInt64, UInt64) {
-        guard let value = self[name], let halves = value.uuidHalves else {
-            throw JSONError(path: "\(name)", expected: "a UUID")
-        }
+        guard let halves = try optionalUUID(name) else { throw JSONError(path: "\(name)", expected: "a UUID") }
+        return halves
+    }
+
+    public func optionalUUID(_ name: StaticString) throws(JSONError) -> (UInt64, UInt64)? {
+        guard let value = self[name] else { return nil }
+        guard let halves = value.uuidHalves else { throw JSONError(path: "\(name)", expected: "a UUID") }
         return halves
     }
 
@@ -104,14 +131,17 @@ public struct JSONValue {
     public func read<T>(
         _ name: StaticString, _ reader: (JSONValue) throws(JSONError) -> T
     ) throws(JSONError) -> T {
-        let value = try member(name)
-        do { return try reader(value) } catch { throw error.inside("\(name)") }
+        guard let value = try readOptional(name, reader) else {
+            throw JSONError(path: "\(name)", expected: "a value")
+        }
+        return value
     }
 
     public func readOptional<T>(
         _ name: StaticString, _ reader: (JSONValue) throws(JSONError) -> T
     ) throws(JSONError) -> T? {
-        self[name] == nil ? nil : try read(name, reader)
+        guard let value = self[name] else { return nil }
+        do { return try reader(value) } catch { throw error.inside("\(name)") }
     }
 
     /// Reads each element of a member array of at most `countMax` elements.
@@ -125,7 +155,7 @@ public struct JSONValue {
     public func optionalList<T>(
         _ name: StaticString, countMax: Int, _ reader: (JSONValue) throws(JSONError) -> T
     ) throws(JSONError) -> [T]? {
-        self[name] == nil ? nil : try list(name, countMax: countMax, reader)
+        try readOptional(name) { (value) throws(JSONError) in try value.elements(countMax: countMax, reader) }
     }
 
     // MARK: The value itself
@@ -162,8 +192,8 @@ public struct JSONValue {
         var result: [T] = []
         result.reserveCapacity(count)
         for member in members {
-            guard let name = Self.string(member.key) else {
-                throw JSONError(path: "", expected: "names without U+0000")
+            guard let name = JSONValue(element: member.name).stringValue else {
+                throw JSONError(path: "", expected: "names of whole characters without U+0000")
             }
             do { result.append(try reader(name, JSONValue(element: member.value))) } catch { throw error.inside(name) }
         }
@@ -179,35 +209,36 @@ public struct JSONValue {
         }
     }
 
-    /// The text, nil where this is no string or holds U+0000, which Postgres cannot keep.
+    /// The text, nil where this is no string, or holds half a surrogate pair, which is no character, or U+0000, which
+    /// Postgres cannot keep.
     public var stringValue: String? {
-        kind == .string ? Self.string(stampede_json_string(element)) : nil
+        bytes.map { String(decoding: $0, as: UTF8.self) }
     }
 
     public var booleanValue: Bool? {
         kind == .boolean ? stampede_json_type(element) == CChar(bitPattern: UInt8(ascii: "t")) : nil
     }
 
+    /// The number, nil where this is none, has a fraction or does not fit.
     public var integerValue: Int64? {
-        kind == .integer ? stampede_json_int64(element) : nil
+        var number: Int64 = 0
+        return stampede_json_integer(element, &number) == 1 ? number : nil
     }
 
-    public var uuidHalves: (UInt64, UInt64)? {
-        guard kind == .string else { return nil }
+    public var uuidHalves: (UInt64, UInt64)? { bytes.flatMap { UUIDText.parse($0) } }
+
+    private var bytes: UnsafeRawBufferPointer? {
         let text = stampede_json_string(element)
-        return UUIDText.parse(UnsafeRawBufferPointer(start: text.bytes, count: text.count))
+        return text.bytes.map { UnsafeRawBufferPointer(start: $0, count: text.count) }
     }
 
     private func string(named name: StaticString) throws(JSONError) -> String {
         guard let text = stringValue else {
-            throw JSONError(path: "\(name)", expected: kind == .string ? "a string without U+0000" : "a string")
+            throw JSONError(
+                path: "\(name)",
+                expected: kind == .string ? "a string of whole characters without U+0000" : "a string")
         }
         return text
-    }
-
-    private static func string(_ text: stampede_json_text) -> String? {
-        let utf8 = UnsafeRawBufferPointer(start: text.bytes, count: text.count)
-        return utf8.contains(0) ? nil : String(decoding: utf8, as: UTF8.self)
     }
 
     private static func phrase(_ range: ClosedRange<Int64>) -> String {
@@ -216,5 +247,12 @@ public struct JSONValue {
         case (let low, Int64.max): "an integer from \(low)"
         case (let low, let high): "an integer from \(low) to \(high)"
         }
+    }
+}
+
+extension String {
+    /// Whether the text has at most so many of Unicode's code points, which is what JSON Schema and Postgres count.
+    public func hasCharacters(atMost countMax: Int) -> Bool {
+        utf8.count <= countMax || unicodeScalars.count <= countMax
     }
 }

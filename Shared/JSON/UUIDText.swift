@@ -16,22 +16,33 @@ public enum UUIDText {
         guard bytes.count == count, bytes[8] == dash, bytes[13] == dash, bytes[18] == dash, bytes[23] == dash else {
             return nil
         }
-        var high: UInt64 = 0
-        var low: UInt64 = 0
-        var wrong: UInt8 = 0
-        return values.withUnsafeBufferPointer { values in
-            for index in 0..<18 where index != 8 && index != 13 {
-                let value = values[Int(bytes[index])]
-                wrong |= value
-                high = high << 4 | UInt64(value & 15)
-            }
-            for index in 19..<36 where index != 23 {
-                let value = values[Int(bytes[index])]
-                wrong |= value
-                low = low << 4 | UInt64(value & 15)
-            }
-            return wrong & 0x80 == 0 ? (high, low) : nil
+        func four(_ start: Int) -> UInt64 {
+            UInt64(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: start, as: UInt32.self)))
         }
+        func eight(_ start: Int) -> UInt64 {
+            UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self))
+        }
+        guard let first = number(eight(0)), let second = number(four(9) | four(14) << 32),
+            let third = number(four(19) | four(24) << 32), let fourth = number(eight(28))
+        else { return nil }
+        return (first << 32 | second, third << 32 | fourth)
+    }
+
+    /// What eight hexadecimal digits come to, the first of them in the lowest byte: all eight at once, nil where one is none.
+    private static func number(_ digits: UInt64) -> UInt64? {
+        func each(_ byte: UInt64) -> UInt64 { 0x0101_0101_0101_0101 &* byte }
+        // In each byte the highest bit says whether it is at least the bound; ASCII leaves that bit free.
+        func atLeast(_ bound: UInt8, _ bytes: UInt64) -> UInt64 { bytes &+ each(UInt64(0x80 - bound)) }
+        guard digits & each(0x80) == 0 else { return nil }
+        let lowered = digits | each(0x20)
+        let isDecimal = atLeast(0x30, digits) & ~atLeast(0x3a, digits)
+        let isLetter = atLeast(0x61, lowered) & ~atLeast(0x67, lowered)
+        guard (isDecimal | isLetter) & each(0x80) == each(0x80) else { return nil }
+        let values = digits & each(0x0f) &+ (isLetter & each(0x80)) >> 7 &* 9
+        var number = values.byteSwapped
+        number = (number | number >> 4) & 0x00ff_00ff_00ff_00ff
+        number = (number | number >> 8) & 0x0000_ffff_0000_ffff
+        return (number | number >> 16) & 0xffff_ffff
     }
 
     /// Appends the 36 characters.
@@ -58,14 +69,4 @@ public enum UUIDText {
     }
 
     private static let dash = UInt8(ascii: "-")
-
-    /// A hexadecimal digit's value by its character; 0x80 for what is none.
-    private static let values: [UInt8] = (0...255).map { character in
-        switch UInt8(character) {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt8(character) - 48
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt8(character) - 87
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): UInt8(character) - 55
-        default: 0x80
-        }
-    }
 }

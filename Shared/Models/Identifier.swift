@@ -76,7 +76,7 @@ extension JSONValue {
     public func optionalIdentifier<Kind>(
         _ name: StaticString, of kind: Identifier<Kind>.Type = Identifier<Kind>.self
     ) throws(JSONError) -> Identifier<Kind>? {
-        self[name] == nil ? nil : try identifier(name)
+        try optionalUUID(name).map { Identifier(high: $0.0, low: $0.1) }
     }
 }
 

@@ -24,6 +24,12 @@ public struct LocalizedText: Hashable, Sendable {
         }
         return byLocale["en"] ?? byLocale.min { $0.key < $1.key }?.value ?? ""
     }
+
+    /// By their bytes: a text that is spelt otherwise is another, as in Postgres.
+    public static func == (left: LocalizedText, right: LocalizedText) -> Bool {
+        left.byLocale.count == right.byLocale.count
+            && left.byLocale.allSatisfy { tag, text in right.byLocale[tag]?.utf8.elementsEqual(text.utf8) == true }
+    }
 }
 
 extension LocalizedText: Codable {
@@ -54,11 +60,15 @@ extension LocalizedText: JSONWritable {
 }
 
 extension JSONValue {
-    public func localizedText(_ name: StaticString, bytesMax: Int = 2000) throws(JSONError) -> LocalizedText {
+    /// Texts by language, none of more than `charactersMax` characters.
+    public func localizedText(_ name: StaticString, charactersMax: Int = 2000) throws(JSONError) -> LocalizedText {
         try read(name) { (value) throws(JSONError) in
             let texts = try value.members(countMax: LocalizedText.localesMax) { (locale, text) throws(JSONError) in
-                guard let text = text.stringValue, text.utf8.count <= bytesMax else {
-                    throw JSONError(path: "", expected: "a string of at most \(bytesMax) bytes")
+                guard LanguageTag.isOne(locale) else {
+                    throw JSONError(path: "", expected: "a language tag (BCP 47) such as en or zh-Hans")
+                }
+                guard let text = text.stringValue, text.hasCharacters(atMost: charactersMax) else {
+                    throw JSONError(path: "", expected: "a string of at most \(charactersMax) characters")
                 }
                 return (locale, text)
             }

@@ -1,36 +1,5 @@
 import JSON
 
-/// An ISO 4217 currency: three capital letters.
-public struct Currency: Hashable, Sendable, LosslessStringConvertible {
-    public let code: String
-
-    public init?(_ code: String) {
-        guard code.utf8.count == 3, code.utf8.allSatisfy({ (65...90).contains($0) }) else { return nil }
-        self.code = code
-    }
-
-    public static let cny = Currency(known: "CNY")
-
-    private init(known code: String) { self.code = code }
-
-    public var description: String { code }
-}
-
-extension Currency: Codable {
-    public init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        guard let value = Currency(try container.decode(String.self)) else {
-            throw DecodingError.dataCorruptedError(in: container, debugDescription: "expected an ISO 4217 code")
-        }
-        self = value
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        try container.encode(code)
-    }
-}
-
 /// An amount in minor units (`199900` is 1,999.00 yuan) of one currency.
 public struct Money: Hashable, Sendable, Codable {
     public let amount: Int64
@@ -38,6 +7,9 @@ public struct Money: Hashable, Sendable, Codable {
 
     /// No single amount is larger: sums of a hundred thousand of them still fit 64 bits.
     public static let amountMax: Int64 = 10_000_000_000_000
+    /// No sum that is told is larger, nor its negative smaller: JSON's numbers are those of IEEE 754 in browsers, which tell
+    /// integers apart up to here.
+    public static let sumMax: Int64 = 1 << 53 - 1
 
     public init(_ amount: Int64, _ currency: Currency) {
         self.amount = amount
@@ -59,8 +31,8 @@ extension JSONValue {
     public func money(_ name: StaticString) throws(JSONError) -> Money {
         try read(name) { (value) throws(JSONError) in
             let amount = try value.integer("amount", in: 0...Money.amountMax)
-            guard let currency = Currency(try value.string("currency", bytesMax: 3)) else {
-                throw JSONError(path: "currency", expected: "an ISO 4217 code such as CNY")
+            guard let currency = value["currency"]?.stringValue.flatMap({ Currency($0) }) else {
+                throw JSONError(path: "currency", expected: "the ISO 4217 code of a currency in use, such as CNY")
             }
             return Money(amount, currency)
         }

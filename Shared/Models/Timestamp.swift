@@ -98,14 +98,18 @@ extension Timestamp: JSONWritable {
 
 extension JSONValue {
     public func timestamp(_ name: StaticString) throws(JSONError) -> Timestamp {
-        guard let text = self[name]?.stringValue, let time = Timestamp(text) else {
-            throw JSONError(path: "\(name)", expected: "an RFC 3339 time such as 2026-11-27T12:00:00Z")
-        }
+        guard let time = try optionalTimestamp(name) else { throw Self.noTime(name) }
         return time
     }
 
     public func optionalTimestamp(_ name: StaticString) throws(JSONError) -> Timestamp? {
-        self[name] == nil ? nil : try timestamp(name)
+        guard let value = self[name] else { return nil }
+        guard let text = value.stringValue, let time = Timestamp(text) else { throw Self.noTime(name) }
+        return time
+    }
+
+    private static func noTime(_ name: StaticString) -> JSONError {
+        JSONError(path: "\(name)", expected: "an RFC 3339 time such as 2026-11-27T12:00:00Z")
     }
 }
 

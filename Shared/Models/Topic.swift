@@ -26,6 +26,15 @@ public enum Topic: String, CaseIterable, Sendable {
         }
     }
 
+    /// The largest body that is an event of the topic; what is published is not larger. A sale has up to 2000 lines, the
+    /// others have texts in up to 32 languages.
+    public var bodyBytesMax: Int {
+        switch self {
+        case .sales, .products, .notifications, .messages: 1 << 20
+        default: 64 << 10
+        }
+    }
+
     /// How long a record is kept, for topics that are not compacted.
     public var retentionHours: Int {
         switch self {

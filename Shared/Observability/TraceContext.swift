@@ -60,8 +60,13 @@ public struct TraceContext: Sendable, Equatable {
     }
 
     /// A new span of the same trace.
-    public func child() -> TraceContext {
-        TraceContext(traceHigh: traceHigh, traceLow: traceLow, span: .random(in: 1 ... .max), flags: flags)
+    public func child() -> TraceContext { child(isSampled: isSampled) }
+
+    /// A new span of the same trace, recorded or not whatever the caller said.
+    public func child(isSampled: Bool) -> TraceContext {
+        TraceContext(
+            traceHigh: traceHigh, traceLow: traceLow, span: .random(in: 1 ... .max),
+            flags: isSampled ? flags | 1 : flags & ~1)
     }
 
     /// The span that follows from this one and a name's `salt`: the same whenever it is asked for, so that what is done

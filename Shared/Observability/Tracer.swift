@@ -20,7 +20,7 @@ public final class Tracer: Sendable {
     public let wakeups: AsyncStream<Void>
 
     /// - Parameters:
-    ///   - ratio: the part of new traces that is recorded. Of others' traces those are that others record.
+    ///   - ratio: the part of new traces that is recorded. Of the traces of those who are trusted, those are that they record.
     ///   - spansMax: spans that may wait.
     public convenience init(ratio: Double, spansMax: Int = 10_000, metrics: Metrics) {
         self.init(ratio: ratio, spansMax: spansMax, metrics: metrics, isOn: true)
@@ -38,8 +38,17 @@ public final class Tracer: Sendable {
 
     /// A new trace, chosen to be recorded or not.
     public func newTrace(using generator: inout some RandomNumberGenerator) -> TraceContext {
-        let chosen = isOn && (threshold == .max || generator.next() < threshold)
-        return .new(using: &generator, isSampled: chosen)
+        let isChosen = chooses(using: &generator)
+        return .new(using: &generator, isSampled: isChosen)
+    }
+
+    /// A span of a trace of somebody whose word about recording does not count: chosen as if the trace were new.
+    public func span(of trace: TraceContext, using generator: inout some RandomNumberGenerator) -> TraceContext {
+        trace.child(isSampled: chooses(using: &generator))
+    }
+
+    private func chooses(using generator: inout some RandomNumberGenerator) -> Bool {
+        isOn && (threshold == .max || generator.next() < threshold)
     }
 
     /// Whether spans of this trace are wanted.

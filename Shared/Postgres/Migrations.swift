@@ -28,7 +28,9 @@ extension PostgresPool {
     /// Applies what is missing, in one transaction: all of it or nothing. Several programs may do so at once; one works,
     /// the others wait and find it done. What has been applied is kept with a hash in `<schema>.migrations`.
     ///
-    /// - Throws: `F0000` when an applied migration has since been changed, or when one is missing before one that has
+    /// A role that may make no tables there finds it done, or says that its owner has to do it.
+    ///
+    /// - Throws: `ST003` when something is missing that this role may not apply; `F0000` when an applied migration has since been changed, or when one is missing before one that has
     ///   been applied; `ST002` when the database has one that this program does not know (a newer program was here)
     ///   and that is breaking; what a migration's own statements failed with. Others that it does not know are logged and
     ///   left alone, so that the previous version can go on while the next one is rolled out.
@@ -63,18 +65,15 @@ extension PostgresPool {
             "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = \(schema))"
         ).one()
         if !exists { try await transaction.execute("CREATE SCHEMA \(identifier: schema)") }
-        let results = try await transaction.pipeline([
-            "SELECT set_config('search_path', quote_ident(\(schema)), true)",
-            "SET LOCAL client_min_messages = warning",
-            """
-            CREATE TABLE IF NOT EXISTS \(identifier: schema).migrations (
-                number int PRIMARY KEY, name text NOT NULL, sha256 bytea NOT NULL,
-                applied_at timestamptz NOT NULL DEFAULT now())
-            """,
-            """
-            ALTER TABLE \(identifier: schema).migrations
-                ADD COLUMN IF NOT EXISTS is_breaking boolean NOT NULL DEFAULT false
-            """,
+        _ = try await transaction.pipeline([
+            "SELECT set_config('search_path', quote_ident(\(schema)), true)", "SET LOCAL client_min_messages = warning",
+        ])
+        let (mayChange, isBegun) = try await standing(schema, transaction)
+        if !isBegun {
+            guard mayChange else { throw Self.older(schema, "has no tables yet") }
+            try await begin(schema, transaction)
+        }
+        let rows = try await transaction.query(
             """
             SELECT applied.number, applied.name, given.number IS NOT NULL, applied.sha256 = sha256(given.script),
                 applied.is_breaking
@@ -82,10 +81,9 @@ extension PostgresPool {
             LEFT JOIN unnest(\(migrations.map { Int32(clamping: $0.number) }),
                 \(migrations.map { Array($0.sql.utf8) })) AS given (number, script) USING (number)
             ORDER BY 1
-            """,
-        ])
+            """)
         var applied: Set<Int> = []
-        for row in results[4] {
+        for row in rows {
             let number: Int = try row.get(0)
             let name: String = try row.get(1)
             let isKnown: Bool = try row.get(2)
@@ -113,6 +111,7 @@ extension PostgresPool {
                     message: "migration \(migration.number) \(migration.name) of schema \(schema) was never applied, "
                         + "but \(later) was: give it a later number")
             }
+            guard mayChange else { throw Self.older(schema, "lacks migration \(migration.number) \(migration.name)") }
             try await transaction.script(migration.sql)
             try await transaction.execute(
                 """
@@ -123,6 +122,53 @@ extension PostgresPool {
             log.info(
                 "migrated", ["schema": schema, "migration": "\(migration.number) \(migration.name)"])
         }
+    }
+
+    /// Whether this role may make tables in the schema, and whether the table of migrations is as it has to be.
+    private func standing(
+        _ schema: String, _ transaction: Transaction
+    ) async throws(PostgresError) -> (mayChange: Bool, isBegun: Bool) {
+        let rows = try await transaction.query(
+            """
+            SELECT has_schema_privilege(\(schema), 'CREATE'),
+                EXISTS (SELECT FROM information_schema.columns
+                    WHERE table_schema = \(schema) AND table_name = 'migrations' AND column_name = 'is_breaking')
+            """)
+        guard let row = rows.first else { return (false, false) }
+        return (try row.get(0), try row.get(1))
+    }
+
+    /// The table that says what was applied. Only its owner writes into it, whatever others may do with later tables.
+    private func begin(_ schema: String, _ transaction: Transaction) async throws(PostgresError) {
+        _ = try await transaction.pipeline([
+            """
+            CREATE TABLE IF NOT EXISTS \(identifier: schema).migrations (
+                number int PRIMARY KEY, name text NOT NULL, sha256 bytea NOT NULL,
+                applied_at timestamptz NOT NULL DEFAULT now())
+            """,
+            """
+            ALTER TABLE \(identifier: schema).migrations
+                ADD COLUMN IF NOT EXISTS is_breaking boolean NOT NULL DEFAULT false
+            """,
+        ])
+        let others = try await transaction.query(
+            """
+            SELECT DISTINCT grantee::text FROM information_schema.role_table_grants
+            WHERE table_schema = \(schema) AND table_name = 'migrations' AND grantee NOT IN (current_user, 'PUBLIC')
+            """)
+        for row in others {
+            let other: String = try row.get(0)
+            try await transaction.execute(
+                """
+                REVOKE INSERT, UPDATE, DELETE ON \(identifier: schema).migrations FROM \(identifier: other)
+                """)
+        }
+    }
+
+    private static func older(_ schema: String, _ what: String) -> PostgresError {
+        PostgresError(
+            sqlState: PostgresError.Code.schemaIsOlder,
+            message: "schema \(schema) \(what), and this role may not change it: run `\(schema) migrate` as its owner")
     }
 }
 

@@ -1,4 +1,5 @@
-// Stampede's own types in columns: an identifier is a `uuid`, a timestamp is a `timestamptz`.
+// Stampede's own types in columns: an identifier is a `uuid`, a timestamp is a `timestamptz`, a choice and a currency are
+// `text`. A text that is none of the choices is an error: a default would say what nobody wrote.
 import Models
 
 extension Identifier: PostgresEncodable, PostgresDecodable, PostgresArrayEncodable, PostgresArrayDecodable {
@@ -44,5 +45,35 @@ extension Timestamp: PostgresValue {
             .addingReportingOverflow(microsecondsFrom1970To2000)
         guard !overflowed else { throw value.mismatch(expected: "a finite timestamptz") }
         return Timestamp(microseconds: microseconds)
+    }
+}
+
+extension Row {
+    /// A column of one of the schema's enumerations, as text.
+    public func choice<Choice: RawRepresentable<String>>(
+        _ column: Int, as type: Choice.Type = Choice.self
+    ) throws(PostgresError) -> Choice {
+        let text: String = try get(column)
+        guard let choice = Choice(rawValue: text) else { throw unknown(text, "a \(Choice.self)") }
+        return choice
+    }
+
+    /// A currency as it was stored.
+    public func currency(_ column: Int) throws(PostgresError) -> Currency {
+        let text: String = try get(column)
+        guard let currency = Currency(stored: text) else { throw unknown(text, "a currency") }
+        return currency
+    }
+
+    /// A publisher's name as it was stored; nobody where the column is null or empty.
+    public func publisher(_ column: Int) throws(PostgresError) -> PublisherName? {
+        guard let text = try get(column, as: String?.self), !text.isEmpty else { return nil }
+        guard let publisher = PublisherName(text) else { throw unknown(text, "a publisher") }
+        return publisher
+    }
+
+    private func unknown(_ text: String, _ expected: String) -> PostgresError {
+        PostgresError(
+            sqlState: PostgresError.Code.datatypeMismatch, message: "expected \(expected), the column has \(text)")
     }
 }

@@ -56,7 +56,12 @@ public struct PostgresError: Error, Sendable, Equatable {
 
     /// The SQLSTATE of a unique or primary key that refused a row.
     public static let uniqueViolation = "23505"
+    /// The SQLSTATE of a reference to a row that is not there, or is not any more.
+    public static let foreignKeyViolation = "23503"
     public var isUniqueViolation: Bool { sqlState == Self.uniqueViolation }
+
+    /// The schema lacks what its owner has yet to apply.
+    public var isSchemaOlder: Bool { sqlState == Code.schemaIsOlder }
 
     /// What was applied to the schema is not what this program would have applied.
     public var isSchemaMismatch: Bool { sqlState == Code.invalidConfiguration || sqlState == Code.schemaIsNewer }
@@ -84,6 +89,8 @@ public struct PostgresError: Error, Sendable, Equatable {
         static let invalidConfiguration = "F0000"
         /// Of Stampede's own class `ST`: a newer program was here.
         static let schemaIsNewer = "ST002"
+        /// Its owner has not migrated yet.
+        static let schemaIsOlder = "ST003"
     }
 
     /// The server ended the session: shutdown, crash, start-up, a dropped database, an idle time-out.

@@ -25,7 +25,7 @@ public struct SigningKey: Sendable {
     /// The key itself, to store it where only the signer reads.
     public func exportPrivateJWK() throws(TokenError) -> String { try key.jwk(private: true) }
 
-    /// A compact JWS, ES256, with the key's ID in its header.
+    /// A compact JWS, ES256, with the key's ID in its header, in the one spelling that verifiers take.
     public func sign(claims: AccessClaims) throws(TokenError) -> String {
         var error = cjose_err()
         guard let header = cjose_header_new(&error) else { throw TokenError(error) }
@@ -41,7 +41,8 @@ public struct SigningKey: Sendable {
         var compact: UnsafePointer<CChar>?
         // The text belongs to the JWS.
         guard cjose_jws_export(jws, &compact, &error), let compact else { throw TokenError(error) }
-        return String(cString: compact)
+        guard let token = TokenSpelling.low(String(cString: compact)) else { throw .library("not a compact JWS") }
+        return token
     }
 }
 

@@ -9,6 +9,8 @@ public enum TokenError: Error, Sendable, Equatable, CustomStringConvertible {
     case unknownKey
     case badSignature
     case expired
+    /// The session that it belongs to was ended.
+    case sessionEnded
     case wrongIssuer
     /// The JSON Web Key is not a public key (or, to sign, a private one) of P-256.
     case invalidKey
@@ -24,6 +26,7 @@ public enum TokenError: Error, Sendable, Equatable, CustomStringConvertible {
         case .unknownKey: "signed by a key that is unknown or withdrawn"
         case .badSignature: "the signature does not fit"
         case .expired: "expired"
+        case .sessionEnded: "its session has ended"
         case .wrongIssuer: "issued by somebody else"
         case .invalidKey: "not a P-256 JSON Web Key"
         case .tooManyKeys: "too many verification keys"

@@ -21,10 +21,16 @@ public final class TokenVerifier: Sendable {
     private let issuer: String
     private let keys = Mutex<[String: Key]>([:])
     private let known: TokenTable
+    private let ended: EndedSessions
 
-    /// - Parameter tokensMax: how many tokens are remembered at most; each costs about 110 bytes.
-    public init(issuer: String = AccessClaims.standardIssuer, tokensMax: Int = 196_000) {
+    /// - Parameters:
+    ///   - tokensMax: how many tokens are remembered at most; each costs about 110 bytes.
+    ///   - endedSessionsMax: how many ended sessions are; each costs about 40 bytes.
+    public init(
+        issuer: String = AccessClaims.standardIssuer, tokensMax: Int = 196_000, endedSessionsMax: Int = 500_000
+    ) {
         self.issuer = issuer
+        ended = EndedSessions(sessionsMax: endedSessionsMax)
         known = TokenTable(tokensMax: tokensMax)
     }
 
@@ -49,8 +55,15 @@ public final class TokenVerifier: Sendable {
 
     /// Tokens of this key are refused from now on.
     public func remove(keyID: String) {
-        _ = keys.withLock { $0.removeValue(forKey: keyID) }
+        // Of a key that is not there no token is known either.
+        guard keys.withLock({ $0.removeValue(forKey: keyID) }) != nil else { return }
         known.removeAll()
+    }
+
+    /// Tokens of this session are refused from now on.
+    /// - Parameter until: when the last of them runs out by itself.
+    public func refuse(_ session: SessionID, until: Timestamp, now: Timestamp) {
+        ended.insert(session, untilSeconds: until.secondsRoundedUp, nowSeconds: now.microseconds / 1_000_000)
     }
 
     /// Notes a token that this process has just signed.
@@ -64,19 +77,24 @@ public final class TokenVerifier: Sendable {
     public func verify(_ token: String, now: Timestamp) throws(TokenError) -> AccessClaims {
         let nowSeconds = now.microseconds / 1_000_000
         guard token.utf8.count <= Self.tokenBytesMax else { throw .malformed }
-        if let claims = known.find(token, issuer: issuer, nowSeconds: nowSeconds) { return claims }
+        if let claims = known.find(token, issuer: issuer, nowSeconds: nowSeconds) {
+            guard !ended.contains(claims.sid) else { throw .sessionEnded }
+            return claims
+        }
         // Taken before the keys are: if they change meanwhile, what was verified by the old ones is not remembered.
         let generation = known.generation
         let (claims, notAfterSeconds) = try verifySignature(token)
         guard claims.iss == issuer else { throw .wrongIssuer }
         guard nowSeconds < notAfterSeconds else { throw .unknownKey }
         guard nowSeconds < claims.exp else { throw .expired }
+        guard !ended.contains(claims.sid) else { throw .sessionEnded }
         known.insert(
             token, claims, refusedFromSeconds: min(claims.exp, notAfterSeconds), generation: generation)
         return claims
     }
 
     private func verifySignature(_ token: String) throws(TokenError) -> (AccessClaims, notAfterSeconds: Int64) {
+        guard let spelling = TokenSpelling(token) else { throw .malformed }
         var error = cjose_err()
         guard let jws = cjose_jws_import(token, token.utf8.count, &error) else { throw .malformed }
         defer { cjose_jws_release(jws) }
@@ -89,7 +107,7 @@ public final class TokenVerifier: Sendable {
         guard let keyID = Self.value("kid", in: header), let key = keys.withLock({ $0[keyID] }) else {
             throw .unknownKey
         }
-        guard cjose_jws_verify(jws, key.key.handle, &error) else { throw .badSignature }
+        guard spelling.isLow, cjose_jws_verify(jws, key.key.handle, &error) else { throw .badSignature }
         var start: UnsafeMutablePointer<UInt8>?
         var count = 0
         guard cjose_jws_get_plaintext(jws, &start, &count, &error), let start else { throw .malformed }

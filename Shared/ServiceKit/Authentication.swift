@@ -5,17 +5,21 @@ import Security
 
 extension HTTPRequest {
     /// The claims of the request's bearer token, by the service's clock.
-    /// - Throws: `Problem` 401 that says what is wrong with the token, and nothing about whose it is.
+    /// - Throws: `Problem` 401 that says what is wrong with the token, and nothing about whose it is; 429 where its account
+    ///   asks too often.
     public func claims(using verifier: TokenVerifier, now: Timestamp) throws(Problem) -> AccessClaims {
         guard let token = bearerToken else {
             throw .unauthorized(challenge: "Bearer", "Send an access token: Authorization: Bearer …")
         }
+        let claims: AccessClaims
         do {
-            return try verifier.verify(token, now: now)
+            claims = try verifier.verify(token, now: now)
         } catch {
             throw .unauthorized(
                 challenge: #"Bearer error="invalid_token""#, "The access token was refused: \(error.reason).")
         }
+        try count(callerHigh: claims.sub.high, low: claims.sub.low)
+        return claims
     }
 }
 

@@ -23,7 +23,9 @@ enum HelpText {
         var lines = [
             "\(name) \(Version.current): \(summary)",
             "",
-            "Usage: \(name) [--help | --version]",
+            "Usage: \(name)              runs until it is told to end",
+            "       \(name) migrate      brings the schema up to date, with the DSN of its owner, and ends",
+            "       \(name) --help | --version",
             "",
             "Configured by environment variables, all checked at the start. An unknown \(Configuration.prefix)… stops it.",
             "A secret can also be read from a file: put the file's path into <NAME>_FILE.",

@@ -10,8 +10,8 @@ import Synchronization
 public enum Program {
     /// Never returns: the process ends with one of `ExitCode`.
     public static func run<Running: Service>(_ type: Running.Type) async -> Never {
-        readArguments(of: type)
         limitArenas()
+        if wantsMigration(type) { await migrate(type) }
         let runner: ServiceRunner<Running>
         do {
             runner = try ServiceRunner(
@@ -56,10 +56,27 @@ public enum Program {
         case signal(Int32)
     }
 
-    private static func readArguments<Running: Service>(of type: Running.Type) {
+    private static func migrate<Running: Service>(_ type: Running.Type) async -> Never {
+        do {
+            try await MigrateCommand<Running>(
+                environment: ProcessInfo.processInfo.environment, sink: .standardError
+            ).run()
+            end(ExitCode.success)
+        } catch let error as ConfigurationError {
+            for problem in error.problems { complain("\(Running.name): \(problem)") }
+            end(ExitCode.configuration)
+        } catch {
+            complain("\(Running.name): \(error)")
+            end((error as? StartFailure)?.exitCode ?? ExitCode.failure)
+        }
+    }
+
+    /// Whether to migrate only. What the arguments ask for besides is answered at once, and ends the process.
+    private static func wantsMigration<Running: Service>(_ type: Running.Type) -> Bool {
         let arguments = CommandLine.arguments.dropFirst()
-        guard let first = arguments.first else { return }
+        guard let first = arguments.first else { return false }
         switch first {
+        case "migrate" where arguments.count == 1: return true
         case "--help", "-h":
             print(
                 HelpText.text(name: Running.name, summary: Running.summary, keys: Running.allConfigurationKeys),

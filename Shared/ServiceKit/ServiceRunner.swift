@@ -138,6 +138,8 @@ final class ServiceRunner<Running: Service>: Sendable {
         server.connectionsMax = configuration.integer(StandardKeys.httpConnections)
         server.requestsMax = configuration.integer(StandardKeys.httpRequests)
         server.streamsMax = configuration.integer(StandardKeys.httpStreams)
+        server.connectionsPerAddressMax = configuration.integer(StandardKeys.httpAddressConnections)
+        server.callerRequestsPerSecondMax = configuration.integer(StandardKeys.httpAccountRate)
         do {
             server.trustedProxies = try TrustedProxies(configuration.list(StandardKeys.httpTrustedProxies))
         } catch {

@@ -13,6 +13,8 @@ enum StandardKeys {
     static let httpConnections = "STAMPEDE_HTTP_CONNECTIONS"
     static let httpRequests = "STAMPEDE_HTTP_REQUESTS"
     static let httpStreams = "STAMPEDE_HTTP_STREAMS"
+    static let httpAddressConnections = "STAMPEDE_HTTP_ADDRESS_CONNECTIONS"
+    static let httpAccountRate = "STAMPEDE_HTTP_ACCOUNT_RATE"
     static let httpTrustedProxies = "STAMPEDE_HTTP_TRUSTED_PROXIES"
     static let logLevel = "STAMPEDE_LOG_LEVEL"
     static let instance = "STAMPEDE_INSTANCE"
@@ -38,9 +40,16 @@ enum StandardKeys {
             .init(httpRequests, "Requests at work at a time at most", .integer(1...100_000), default: "2048"),
             .init(httpStreams, "Open event streams at most", .integer(1...1_000_000), default: "15000"),
             .init(
+                httpAddressConnections, "Open connections of one address at most, those of trusted proxies not counted",
+                .integer(1...100_000), default: "1024"),
+            .init(
+                httpAccountRate,
+                "Requests a second that one account may send to this instance, twice as many in one go",
+                .integer(1...1_000_000), default: "100"),
+            .init(
                 httpTrustedProxies,
-                "Proxies besides loopback whose X-Forwarded-For is believed: addresses, or networks such as 10.0.0.0/8",
-                .list),
+                "Proxies whose X-Forwarded-For is believed, and nobody else's: addresses, or networks such as 10.9.8.0/24",
+                .list, default: "127.0.0.1,::1"),
             .init(
                 logLevel, "The least severity that is logged", .choice(LogLevel.allCases.map(\.description)),
                 default: "info"),

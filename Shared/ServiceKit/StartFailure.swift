@@ -48,6 +48,7 @@ enum StartError {
 
     private static func postgres(_ error: PostgresError) -> StartError {
         let text = "Postgres \(error)".singleLine
+        if error.isSchemaOlder { return .waiting(error.message.singleLine, ExitCode.unavailable) }
         if error.isSchemaMismatch { return .final(error.message.singleLine, ExitCode.schema) }
         if error.isRefusal {
             return .final(

@@ -21,6 +21,7 @@ import Testing
         let document = try OpenAPIDocument(service: "catalog")
         #expect(document.problems == [])
         #expect(document.operations == catalog.service.operations)
+        #expect(document.bodyLimits == catalog.service.bodyLimits(of: document.bodyLimits.keys))
     }
 
     // MARK: Products
@@ -164,6 +165,73 @@ import Testing
         #expect(list.items == [])
     }
 
+    /// Swift calls KELVIN SIGN and K equal; Postgres and every other reader do not.
+    @Test func aVariantOrACurrencyThatIsNoneIsRefused() async throws {
+        let brand = try catalog.brand()
+        let plan = #"{"name":{"en":"Phone"},"variants":[{"code":"K30-black","title":{"en":"Black"}}]}"#
+        let made = try await catalog.service.call(.post, "/v1/products", Array(plan.utf8), token: brand.token)
+        let product = try #require(made["productId"]?.string)
+        let line = Catalog.line("K30-black")
+        for (wrong, field) in [
+            (Catalog.line("\u{212a}30-black"), "variant"), (Catalog.line(#"\u212a30-black"#), "variant"),
+            (line.replacing("CNY", with: "XTS"), "price.currency"),
+            (line.replacing("CNY", with: "XDR"), "price.currency"),
+            (line.replacing("CNY", with: "XAU"), "price.currency"),
+            (line.replacing("\"units\":", with: "\"units\":1,\"units\":"), ""),
+        ] {
+            let body = Catalog.sale(of: product, batches: [Catalog.batch(lines: [wrong])])
+            let answer = try await catalog.service.call(.post, "/v1/sales", body, token: brand.token)
+            #expect(answer.status == 400, "\(wrong)")
+            #expect(answer.wrongFields.first?.hasSuffix(field) == true, "\(answer.body)")
+        }
+        let right = Catalog.sale(
+            of: product, batches: [Catalog.batch(lines: [line.replacing("\"units\":100", with: "\"units\":1e2")])])
+        #expect(try await catalog.service.call(.post, "/v1/sales", right, token: brand.token).status == 201)
+        for code in ["b c", "é", "\u{212a}30"] {
+            let body = Array(plan.replacing("K30-black", with: code).utf8)
+            let answer = try await catalog.service.call(.post, "/v1/products", body, token: brand.token)
+            #expect(answer.status == 400 && answer.wrongFields == ["variants[0].code"])
+        }
+    }
+
+    /// What is accepted is published, and whoever reads the topic reads it: names are counted in characters on both sides.
+    @Test func theLongestNamesAndTheLongestSaleAreReadBack() async throws {
+        let brand = try catalog.brand()
+        func plan(_ count: Int) -> [UInt8] {
+            let name = String(repeating: "小", count: count)
+            let variants = (0..<100).map { #"{"code":"v\#($0)","title":{"zh":"\#($0 == 0 ? name : "x")"}}"# }
+            return Array(#"{"name":{"zh":"\#(name)"},"variants":[\#(variants.joined(separator: ","))]}"#.utf8)
+        }
+        let long = try await catalog.service.call(.post, "/v1/products", plan(2001), token: brand.token)
+        #expect(long.status == 400 && long.wrongFields == ["name.zh"])
+        let made = try await catalog.service.call(.post, "/v1/products", plan(2000), token: brand.token)
+        #expect(made.status == 201)
+        let product = try #require(made["productId"]?.string)
+        let published = try await catalog.newest(of: product, on: .products)
+        let read = try JSONParser.parse(try #require(published?.value), Product.init(json:))
+        #expect(read.name.byLocale["zh"]?.unicodeScalars.count == 2000)
+
+        let lines = (0..<100).map { Catalog.line("v\($0)") }
+        let batches = (1...20).map { Catalog.batch($0, lines: lines) }
+        let sale = try await catalog.publishedSale(by: brand, Catalog.sale(of: product, batches: batches))
+        let newest = try await catalog.newest(of: sale, on: .sales)
+        let record = try #require(newest?.value)
+        #expect(record.count > 64 << 10 && record.count <= Topic.sales.bodyBytesMax)
+        // An older record behind it is published over, by who reads back as much: none of the two is a dead letter.
+        var older = RecordBatch()
+        let old = try JSONParser.parse(record) { (json) throws(JSONError) in try Sale(json: json) }
+        older.append(
+            event: Sale(
+                saleId: old.saleId, brandId: old.brandId, productId: old.productId, title: old.title, revision: 1,
+                holdSeconds: old.holdSeconds, waitlistMax: old.waitlistMax, batches: old.batches),
+            topic: .sales, key: old.saleId.textBytes, id: "older")
+        try await catalog.service.producer.send(older)
+        let all = try await catalog.service.records(of: Topic.sales.name) {
+            $0.count { $0.key?.elementsEqual(sale.utf8) == true } >= 3
+        }
+        #expect(all.last { $0.key?.elementsEqual(sale.utf8) == true }?.value == record)
+    }
+
     @Test func aSaleIsOfItsBrandsOwnProduct() async throws {
         let product = try await catalog.product(of: try catalog.brand())
         let other = try catalog.brand()
@@ -280,6 +348,46 @@ import Testing
         let after = Timestamp.now().adding(seconds: 1)
         try await catalog.soldOut(id, brand, at: after)
         try await catalog.untilSoldOut(sale, at: after, token: brand.token)
+
+        // It comes back, and what is older and comes late changes nothing.
+        try await catalog.service.publish(
+            .reservations, key: id,
+            SaleAvailable(
+                saleId: id, batch: 1, variant: "black", brandId: brand.id, availableAt: after, lineRevision: 4))
+        try await catalog.untilSoldOut(sale, at: nil, token: brand.token)
+    }
+
+    @Test func newsOfALineCountByTheirRevisionInWhicheverOrderTheyCome() async throws {
+        let postgres = try catalog.service.database.pool("catalog", connectionsMax: 1)
+        let (sale, brand) = (SaleID.random(), BrandID.random())
+        let times = (0..<4).map { Timestamp(seconds: 1000 + $0) }
+        func soldOut(_ revision: Int?, _ time: Timestamp) -> LineNews {
+            LineNews(
+                SaleSoldOut(
+                    saleId: sale, batch: 1, variant: "black", brandId: brand, soldOutAt: time, lineRevision: revision))
+        }
+        func available(_ revision: Int) -> LineNews {
+            LineNews(
+                SaleAvailable(
+                    saleId: sale, batch: 1, variant: "black", brandId: brand, availableAt: times[0],
+                    lineRevision: revision))
+        }
+        func shown(after news: LineNews) async throws -> Timestamp? {
+            try await postgres.execute(LineStatements.hear([news]))
+            return try await postgres.query(LineStatements.soldOut(of: [sale])).first.map {
+                try LineStatements.soldOutLine($0).2
+            }
+        }
+        // Of a version that did not number them; then in order, late, and twice.
+        #expect(try await shown(after: soldOut(nil, times[0])) == times[0])
+        #expect(try await shown(after: available(2)) == nil)
+        #expect(try await shown(after: soldOut(1, times[1])) == nil)
+        #expect(try await shown(after: soldOut(3, times[2])) == times[2])
+        #expect(try await shown(after: available(2)) == times[2])
+        #expect(try await shown(after: soldOut(5, times[3])) == times[3])
+        #expect(try await shown(after: available(4)) == times[3])
+        #expect(try await shown(after: available(6)) == nil)
+        await postgres.close()
     }
 }
 
@@ -377,11 +485,11 @@ final class Catalog: Sendable {
     }
 
     /// Returns when the sale is shown as sold out at that time.
-    func untilSoldOut(_ sale: String, at time: Timestamp, token: String) async throws {
+    func untilSoldOut(_ sale: String, at time: Timestamp?, token: String) async throws {
         while true {
             let read = try await service.call(.get, "/v1/sales/\(sale)", token: token)
             let shown = Self.soldOutAt(read.body)
-            if shown == "\(time)" { return }
+            if shown == time.map({ "\($0)" }) { return }
             try await Task.sleep(for: .milliseconds(20))
         }
     }

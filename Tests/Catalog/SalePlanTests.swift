@@ -155,17 +155,8 @@ import Testing
     @Test func aProductHasANameAndVariantsThatDiffer() {
         #expect(faults(["mi3-silver-16", "mi3_white.64"]) == [])
         #expect(faults([]) == ["variants"])
-        #expect(faults(["a", "a", "b c", "é"]) == ["variants[1].code", "variants[2].code", "variants[3].code"])
+        #expect(faults(["a", "a", "b"]) == ["variants[1].code"])
         #expect(faults(["a"], title: " \n") == ["variants[0].title.en"])
-    }
-
-    @Test(arguments: ["en", "zh", "zh-Hans-CN", "de-1996", "sr-Latn", "x1"]) func aLanguageTagIsOne(tag: String) {
-        #expect(LocalizedText.isLanguageTag(tag) == (tag != "x1"))
-    }
-
-    @Test(arguments: ["", "e", "en_US", "en-", "-en", "englishes-x", "en-toolongtag", "中文", "en "])
-    func whatIsNoLanguageTagIsNamed(tag: String) {
-        #expect(faults(["a"], name: LocalizedText([tag: "phone"]) ?? text("x")) == ["name.\(tag)"])
     }
 }
 

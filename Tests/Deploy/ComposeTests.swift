@@ -10,7 +10,7 @@ import Testing
     private let services: [String: DocumentTree]
     private let dockerfile: String
     private static let programs = Settings.Service.allCases.map(\.rawValue)
-    private static let jobs = ["secrets", "database", "topics"]
+    private static let jobs = ["secrets", "database", "migrate", "topics"]
     private static let others = ["gateway", "kafka", "postgres"]
 
     init() throws {
@@ -74,7 +74,7 @@ import Testing
         #expect(service["user"]?.string == name, "each has a user of its own, for its secrets")
         #expect(service["restart"]?.string == "unless-stopped")
         #expect(service["ports"] == nil && service["container_name"] == nil, "it could not be scaled")
-        #expect(service["depends_on"]?.members.keys.sorted() == ["database", "topics"])
+        #expect(service["depends_on"]?.members.keys.sorted() == ["migrate", "topics"])
         let environment = service["environment"]?.members ?? [:]
         #expect(environment["STAMPEDE_HTTP_PORT"]?.string == "\(port)")
         #expect(environment["STAMPEDE_POSTGRES_DSN_FILE"]?.string == "/secrets/\(name).dsn")
@@ -95,6 +95,29 @@ import Testing
         #expect(gateway.contains("[\(name)]=\(port)") || name == "notification")
         // The port is the one that the single machine has.
         #expect(try Repository.text("scripts/lib.sh").contains("${\(name.uppercased())_PORT:=\(port)}"))
+    }
+
+    /// One proxy is trusted, by the one address that it has always, and which no other container is given.
+    @Test func theServicesTrustTheGatewayAlone() throws {
+        let network = compose.at("networks", "gateway", "ipam", "config")?.elements.first
+        let gateway = try #require(services["gateway"]?.at("networks", "gateway", "ipv4_address")?.string)
+        #expect(gateway.hasSuffix(".2"))
+        #expect(network?["subnet"]?.string == "\(gateway.dropLast(2)).0/24")
+        #expect(network?["ip_range"]?.string == "\(gateway.dropLast(2)).128/25")
+        for program in Self.programs {
+            #expect(services[program]?.at("environment", "STAMPEDE_HTTP_TRUSTED_PROXIES")?.string == gateway)
+        }
+        // The gateway itself trusts nobody until it is told, and limits all but those of the network inside.
+        let environment = services["gateway"]?["environment"]
+        #expect(environment?["GATEWAY_TRUSTED_PROXIES"]?.string == "${GATEWAY_TRUSTED_PROXIES:-none}")
+        #expect(environment?["GATEWAY_UNLIMITED"]?.string == network?["ip_range"]?.string)
+        #expect(compose.at("networks", "gateway", "internal")?.boolean == true)
+        // What it has by default is what it has on a single machine.
+        let fill = try Repository.text("deploy/nginx/fill.sh")
+        for name in ["GATEWAY_RATE", "GATEWAY_CONNECTIONS", "GATEWAY_STREAMS", "GATEWAY_TRUSTED_PROXIES"] {
+            let value = environment?[name]?.string?.firstMatch(of: /:-(.*)\}/)?.1
+            #expect(fill.contains("${\(name):=\(value ?? "?")}"), "\(name)")
+        }
     }
 
     @Test func whatIsNotOursHasAHealthCheckAndJobsHaveNone() {

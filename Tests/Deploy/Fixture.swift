@@ -21,7 +21,9 @@ enum Documented {
     /// Whether a service reads a variable of that name.
     static func knows(_ service: Settings.Service, _ name: String, _ settings: [String: Set<String>]) -> Bool {
         name.hasPrefix("STAMPEDE_KAFKA_") || settings["Every service", default: []].contains(name)
-            || settings[service.rawValue, default: []].contains(name)
+            || settings.contains { section, names in
+                section.components(separatedBy: ", ").contains(service.rawValue) && names.contains(name)
+            }
     }
 
     /// The prefixes that the gateway forwards, and to whom.

@@ -61,6 +61,14 @@ import Testing
             #expect(pod["containers"]?.elements.count == 1)
             let container = try #require(pod["containers"]?.elements.first)
             #expect(container["command"]?.strings == [name])
+            // The owner's DSN is for what migrates, and for nothing else.
+            let migrate = try #require(pod["initContainers"]?.elements.first)
+            #expect(pod["initContainers"]?.elements.count == 1 && migrate["command"]?.strings == [name, "migrate"])
+            #expect(migrate["env"]?.elements.compactMap { $0["value"]?.string } == ["/owner/dsn"])
+            #expect(migrate["volumeMounts"]?.elements.compactMap { $0["name"]?.string } == ["owner"])
+            #expect(container["volumeMounts"]?.elements.compactMap { $0["name"]?.string } == ["secrets"])
+            #expect(migrate.at("securityContext", "capabilities", "drop")?.strings == ["ALL"])
+            #expect(find("Secret", "\(name)-owner", in: resources)?.at("stringData", "dsn") != nil)
             #expect(container.at("livenessProbe", "httpGet", "path")?.string == "/health/live")
             #expect(container.at("startupProbe", "httpGet", "path")?.string == "/health/live")
             #expect(container.at("readinessProbe", "httpGet", "path")?.string == "/health/ready")
@@ -139,6 +147,19 @@ import Testing
         let command = job?.at("spec", "template", "spec")?["containers"]?.elements.first?["command"]?.strings
         #expect(command?.prefix(3) == ["stampede", "topics", "create"])
         #expect(object.at("spec", "maxReplicaCount")?.integer == command?.last.flatMap { Int64($0) })
+    }
+
+    /// Who is trusted may say for whom it asks: that is for an overlay to know, and never a network that pods share.
+    @Test func nobodyIsTrustedByDefault() async throws {
+        func trusted(_ folder: String) async throws -> DocumentTree? {
+            find("ConfigMap", "stampede", in: try await resources(folder))?.at("data", "STAMPEDE_HTTP_TRUSTED_PROXIES")
+        }
+        #expect(try await trusted("base") == nil)
+        let networks = try #require(try await trusted("example")?.string)
+        for network in networks.split(separator: ",") {
+            let bits = try #require(network.split(separator: "/").last.flatMap { Int($0) })
+            #expect(bits >= 24, "\(network)")
+        }
     }
 
     @Test func nobodyMayBeReachedWhoIsNotNamed() async throws {

@@ -39,7 +39,6 @@ struct Fault: Sendable {
         if bench.can.fillsDisk { faults.append(diskFull) }
         if bench.can.movesClocks {
             for program in Stack.withMovableClocks {
-                // Tokens of buyers last for longer than the services' clocks jump.
                 let seconds = program == "postgres" ? 1200 : 300
                 faults += [clock(program, seconds), clock(program, -seconds)]
             }

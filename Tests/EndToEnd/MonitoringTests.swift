@@ -95,7 +95,7 @@ import Testing
         private let client: HTTPClient
 
         static func start(for stack: Stack) async throws -> Prometheus {
-            let port = try FreePorts.pick(3)[0]
+            let port = try FreePorts.take()
             let folder = "\(stack.folder)/prometheus"
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             let source = "\(MonitoringTests.folder)/prometheus"
@@ -148,6 +148,8 @@ import Testing
                 let response =
                     try await fields.isEmpty
                     ? client.send(ClientRequest(.get, "\(url)/api/v1/\(path)")) : client.send(request)
+                // It listens before it has read what it stored.
+                if response.status == 503 { return nil }
                 let object = try JSONSerialization.jsonObject(with: Data(response.body)) as? [String: Any]
                 if let error = object?["error"] { Issue.record("\(path) \(fields): \(error)") }
                 return object?["data"]

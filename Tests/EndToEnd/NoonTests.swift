@@ -98,10 +98,22 @@ struct NoonTests {
                         #expect(error?.sqlState == "42501", "\(service) reading \(other): \(String(describing: error))")
                     }
                 }
-                let error = await #expect(throws: PostgresError.self) {
-                    try await pool.execute("CREATE TABLE public.strange (id int)")
+                // Rows are its own, tables are its owner's.
+                let table = try #require(tables[service])
+                let refused: [SQL] = [
+                    "CREATE TABLE public.strange (id int)", "CREATE TABLE strange (id int)",
+                    "DROP TABLE \(identifier: table)", "TRUNCATE \(identifier: table)",
+                    "ALTER TABLE \(identifier: table) ADD COLUMN strange int",
+                    "ALTER TABLE \(identifier: table) DISABLE TRIGGER ALL",
+                    "DROP SCHEMA \(identifier: service.rawValue) CASCADE",
+                    "DELETE FROM migrations", "SET ROLE \(identifier: service.rawValue + "_owner")",
+                ]
+                for sql in refused {
+                    let error = await #expect(throws: PostgresError.self, "\(service): \(sql)") {
+                        try await pool.execute(sql)
+                    }
+                    #expect(error?.sqlState == "42501", "\(service): \(sql)")
                 }
-                #expect(error?.sqlState == "42501")
                 await pool.close()
             }
 

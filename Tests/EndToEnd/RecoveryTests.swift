@@ -65,7 +65,7 @@ struct RecoveryTests {
             try await stack.type(
                 """
                 . .local/environment
-                pg_dump --format=custom --schema=reservation --file=.local/older.dump "$RESERVATION_POSTGRES_DSN"
+                pg_dump --format=custom --schema=reservation --file=.local/older.dump "$RESERVATION_OWNER_POSTGRES_DSN"
                 """
             ).requireSuccess()
             for _ in 0..<3 { try await bench.goesOn(since: .now) }
@@ -74,7 +74,7 @@ struct RecoveryTests {
                 """
                 . .local/environment
                 pg_restore --clean --if-exists --schema=reservation --no-owner --single-transaction \
-                    --dbname="$RESERVATION_POSTGRES_DSN" .local/older.dump
+                    --dbname="$RESERVATION_OWNER_POSTGRES_DSN" .local/older.dump
                 """
             ).requireSuccess()
 

@@ -11,6 +11,7 @@ import Postgres
 import ReservationCore
 import ServiceKit
 import Testing
+import TestSupport
 
 @testable import StampedeCore
 
@@ -47,17 +48,17 @@ import Testing
 
     @Test(.enabled(if: Stack.brokers.contains(.apache), "needs Apache Kafka: KAFKA_HOME"), arguments: Login.allCases)
     func aSaleWithTLSAndNoMoreRightsThanNeeded(login: Login) async throws {
-        let ports = try FreePorts.pick(2)
+        let port = try FreePorts.take(2)
         var given: Task<Void, any Error>?
         try await Stack.with(.apache) { stack in
             try await Self.makeCertificates(stack)
-            try Self.secureKafka(stack, login, port: ports[0])
+            try Self.secureKafka(stack, login, port: port)
             try Self.securePostgres(stack)
             for service in Settings.Service.allCases {
                 try stack.add(
                     "STAMPEDE_POSTGRES_DSN=\"$STAMPEDE_POSTGRES_DSN?sslmode=verify-full&sslrootcert=\(stack.folder)/ca.pem\"",
                     to: "\(service.rawValue).environment")
-                for (name, value) in try Self.environment(service.rawValue, by: login, stack, port: ports[0]) {
+                for (name, value) in try Self.environment(service.rawValue, by: login, stack, port: port) {
                     try stack.add("\(name)=\(value)", to: "\(service.rawValue).environment")
                 }
             }
@@ -73,8 +74,8 @@ import Testing
             let audit = try await stack.stampede("audit", "--json")
             #expect(audit.code == 0, "\(audit.output)")
             try await everySessionIsEncrypted(stack)
-            try await whatIsNotAllowedIsRefused(stack, login, port: ports[0])
-            if login == .scram { try await whatServicesWarnOfIsSo(stack, port: ports[0]) }
+            try await whatIsNotAllowedIsRefused(stack, login, port: port)
+            if login == .scram { try await whatServicesWarnOfIsSo(stack, port: port) }
         }
     }
 
@@ -214,6 +215,7 @@ import Testing
                 new -subj "/CN=$name" -keyout "$name.key" -out "$name.csr"
                 sign -in "$name.csr" -out "$name.pem"
             done
+            chmod 644 *.key
             cat server.key server.pem ca.pem > kafka.pem
             cp server.key postgres.key
             chmod 600 postgres.key

@@ -4,6 +4,7 @@ import Foundation
 import JSON
 import Models
 import Postgres
+import TestSupport
 
 @testable import StampedeCore
 
@@ -41,16 +42,15 @@ struct Stack: Sendable {
     private init(_ broker: Broker, _ variables: [String: String]) throws {
         folder = "/tmp/stampede-end-to-end-\(getpid())-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        let ports = try FreePorts.pick(4)
         var environment = Self.inherited.filter { ["PATH", "HOME", "LANG", "TMPDIR"].contains($0.key) }
-        for (name, port) in zip(["GATEWAY_PORT", "POSTGRES_PORT", "KAFKA_PORT"], ports) {
-            environment[name] = "\(port)"
+        // Kafka's controller has the port behind the broker's.
+        for (name, count) in [("GATEWAY", 1), ("POSTGRES", 1), ("KAFKA", 2)] {
+            environment["\(name)_PORT"] = "\(try FreePorts.take(count))"
         }
-        let services = Settings.Service.allCases.map { $0.rawValue.uppercased() }
-        // The scripts put a service's instances 10 ports apart.
-        let counts = services.map { variables["\($0)_INSTANCES"].flatMap { Int($0) } ?? 1 }
-        for (service, port) in zip(services, try FreePorts.series(counts, step: 10)) {
-            environment["\(service)_PORT"] = "\(port)"
+        for service in Settings.Service.allCases.map({ $0.rawValue.uppercased() }) {
+            // The scripts put a service's instances 10 ports apart. Some tests start three where they began with one.
+            let count = variables["\(service)_INSTANCES"].flatMap { Int($0) } ?? 1
+            environment["\(service)_PORT"] = "\(try FreePorts.take(max(3, count), step: 10))"
         }
         environment["STACK_DIR"] = folder
         environment["CONFIGURATION"] = "debug"
@@ -197,71 +197,5 @@ struct Stack: Sendable {
             guard ContinuousClock.now < deadline else { throw Ended.Failure(description: "it never came true") }
             try await Task.sleep(for: .milliseconds(50))
         }
-    }
-}
-
-enum FreePorts {
-    /// Ports that nothing listens on now, the last two of them neighbours.
-    static func pick(_ count: Int) throws -> [Int] {
-        // Held until all are chosen, so that none is chosen twice.
-        var held: [Int32] = []
-        defer { for socket in held { close(socket) } }
-        var ports: [Int] = []
-        for _ in 0..<1000 where ports.count < count {
-            let isPair = ports.count == count - 2
-            guard let (first, port) = bind(0) else { continue }
-            held.append(first)
-            if isPair {
-                guard let (second, _) = bind(port + 1) else { continue }
-                held.append(second)
-                ports += [port, port + 1]
-            } else {
-                ports.append(port)
-            }
-        }
-        guard ports.count == count else { throw Stack.Ended.Failure(description: "no \(count) free ports") }
-        return ports
-    }
-
-    /// For each count the first of so many ports that nothing listens on now, `step` apart.
-    static func series(_ counts: [Int], step: Int) throws -> [Int] {
-        var held: [Int32] = []
-        defer { for socket in held { close(socket) } }
-        var firsts: [Int] = []
-        for _ in 0..<10_000 where firsts.count < counts.count {
-            guard let (socket, port) = bind(0) else { continue }
-            held.append(socket)
-            let others = (1..<max(1, counts[firsts.count])).map { bind(port + step * $0)?.socket }
-            held += others.compactMap { $0 }
-            if !others.contains(nil) { firsts.append(port) }
-        }
-        guard firsts.count == counts.count else { throw Stack.Ended.Failure(description: "no free ports in a row") }
-        return firsts
-    }
-
-    /// A port that is taken as long as its socket is open.
-    static func hold() -> (socket: Int32, port: Int)? {
-        guard let held = bind(0), listen(held.socket, 1) == 0 else { return nil }
-        return held
-    }
-
-    private static func bind(_ port: Int) -> (socket: Int32, port: Int)? {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        guard descriptor >= 0 else { return nil }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = UInt16(port).bigEndian
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                Glibc.bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
-            }
-        }
-        guard isBound else {
-            close(descriptor)
-            return nil
-        }
-        return (descriptor, Int(UInt16(bigEndian: address.sin_port)))
     }
 }

@@ -2,6 +2,7 @@
 // the way of the next.
 import Foundation
 import Testing
+import TestSupport
 
 @testable import StampedeCore
 
@@ -26,14 +27,14 @@ import Testing
                 fail 70 "it never came true: $*"
             }
             has_members() { (($(members "$1" | wc -l) == $2)); }
-            another() { [[ -n $(running "$1.pid") && $(running "$1.pid") != "$2" ]]; }
+            another() { local now && now=$(running "$1.pid") && [[ $now != "$2" ]]; }
 
             """
         let program = try ChildProgram(
             "/bin/bash", ["-c", prologue + script],
             environment: [
                 "PATH": "/usr/sbin:/usr/bin:/bin", "STACK_DIR": folder,
-                "GATEWAY_PORT": "\(try FreePorts.pick(2)[0])",
+                "GATEWAY_PORT": "\(try FreePorts.take())",
             ], output: output)
         let code = await program.wait()
         return (code, try String(contentsOfFile: log, encoding: .utf8))

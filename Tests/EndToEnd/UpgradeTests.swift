@@ -50,9 +50,13 @@ struct UpgradeTests {
         }
     }
 
+    private static func ownerDSN(_ service: Settings.Service, _ stack: Stack) throws -> String {
+        try stack.settings().value("\(service.rawValue.uppercased())_OWNER_POSTGRES_DSN")
+    }
+
     private static func pool(_ service: Settings.Service, _ stack: Stack) throws -> PostgresPool {
         try PostgresPool(
-            dsn: try stack.settings().dsn(service), connectionsMax: 1, applicationName: "test",
+            dsn: try ownerDSN(service, stack), connectionsMax: 1, applicationName: "test",
             log: Logger(service: "test", level: .error), metrics: Metrics())
     }
 
@@ -110,7 +114,7 @@ struct UpgradeTests {
     /// As docs/backup.md says: with the service stopped and the log going on.
     private static func restore(_ service: Settings.Service, _ bench: FaultBench) async throws {
         let stack = bench.stack
-        let (dsn, file) = (try stack.settings().dsn(service), "\(stack.folder)/\(service.rawValue).dump")
+        let (dsn, file) = (try ownerDSN(service, stack), "\(stack.folder)/\(service.rawValue).dump")
         try await bench.goesOn(since: .now)
         try await stack.stop(service.rawValue)
         let stopped = ContinuousClock.now

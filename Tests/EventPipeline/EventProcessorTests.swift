@@ -105,6 +105,44 @@ import Testing
         await processor.stop()
     }
 
+    /// Applies one order a step and leaves the rest of the batch for the next.
+    private struct OneByOne: EventHandler {
+        func apply(_ batch: EventBatch, _ step: Step) async throws {
+            let orders = batch.read(step, only: [OrderPlaced.type]) { (_, json) throws(JSONError) in
+                try OrderPlaced(json: json)
+            }
+            guard let first = orders.first else { return }
+            step.transaction.finish("INSERT INTO effects (order_id, variant) VALUES (\(first.value.orderId), 'x')")
+            if orders.count > 1 { step.stop(before: orders[1].offset) }
+        }
+    }
+
+    @Test func whatIsReadIsCountedOnceHoweverManyStepsItTakes() async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        var records = RecordBatch()
+        for number in 1...5 {
+            let order = fixture.order(number)
+            records.append(
+                topic: Topic.orders.name, key: order.buyerId.textBytes, value: JSONWriter.document(order),
+                headers: [("ce_type", Array(OrderPlaced.type.utf8))], partition: 3)
+            records.append(
+                topic: Topic.orders.name, key: order.buyerId.textBytes, value: Array("{}".utf8),
+                headers: [("ce_type", Array("another".utf8))], partition: 3)
+        }
+        try await context.producer.send(records)
+        let processor = EventProcessor(context, name: "orders", topic: .orders, handler: OneByOne())
+        try await processor.start()
+        func count(_ name: String) -> String? {
+            context.metrics.render().split(separator: "\n").first { $0.hasPrefix("\(name){") }?
+                .split(separator: " ").last.map(String.init)
+        }
+        try await fixture.until("all are read") { count("stampede_events_read_total") == "10" }
+        #expect(count("stampede_events_skipped_total") == "5")
+        #expect(try await fixture.count(context) == 5)
+        await processor.stop()
+    }
+
     private func deadOffset(_ record: ConsumedRecord) -> Int {
         record.header("stampede-dead-offset").flatMap { Int(String(decoding: $0, as: UTF8.self)) } ?? -1
     }

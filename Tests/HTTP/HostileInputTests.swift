@@ -85,6 +85,59 @@ import Testing
         #expect(!heard.contains("HTTP/1.1 2"), "\(heard)")
     }
 
+    /// Those of the library's parser too, which answers by itself.
+    @Test(arguments: [
+        (400, "GET /hello\r\n\r\n"), (505, "GET /hello HTTP/2.0\r\nHost: a\r\n\r\n"),
+        (505, "GET /hello HTTP/1.2\r\nHost: a\r\n\r\n"), (400, "GET /hello XTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET hello HTTP/1.1\r\nHost: a\r\n\r\n"), (400, "GET /hello HTTP/1.1\r\n\r\n"),
+        (400, "GET /hello HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n"), (505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n"),
+        (413, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n"),
+        (417, "GET /hello HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n"), (404, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (405, "PUT /hello HTTP/1.1\r\nHost: a\r\n\r\n"), (501, "BREW /hello HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (431, "GET /hello HTTP/1.1\r\nHost: a\r\nX: " + String(repeating: "x", count: 40_000) + "\r\n\r\n"),
+        (414, "GET /" + String(repeating: "x", count: 40_000) + " HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ])
+    func everyRefusalIsOneProblemWithARequestID(status: Int, request: String) async throws {
+        try await withServer([hello, echo]) { port, _ in
+            let peer = try RawPeer(port: port)
+            await peer.say(request)
+            peer.closeItsSide()
+            let answer = try await peer.answer()
+            #expect(answer.status == status)
+            #expect(answer.fields["content-type"] == "application/problem+json")
+            let id = try #require(answer.fields["x-request-id"])
+            #expect(id.utf8.count == 32 && answer.body.contains("\"traceId\":\"\(id)\""))
+            #expect((answer.fields["allow"] != nil) == (status == 405))
+            #expect(try await peer.hearToTheEnd().isEmpty)
+        }
+    }
+
+    /// A route of large bodies asks by the head who sends one.
+    @Test func whoMayNotSendABodyIsToldBeforeItIsRead() async throws {
+        let route = Route(.post, "/large", bodyBytesMax: 4 << 20) { .text("\($0.body.count)") }
+            .admitting { if $0.bearerToken != "good" { throw Problem.unauthorized() } }
+        try await withServer([route]) { port, _ in
+            let head = "POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n"
+            for fields in ["", "Authorization: Bearer bad\r\n", "Expect: 100-continue\r\n"] {
+                let answer = try await RawPeer(port: port).ask(head + fields + "\r\n")
+                #expect(answer.status == 401 && answer.fields["connection"] == "close")
+                #expect(answer.fields["www-authenticate"] == "Bearer")
+            }
+            let body = String(repeating: "x", count: 4_000_000)
+            let answer = try await RawPeer(port: port).post("/large", body, fields: "Authorization: Bearer good\r\n")
+            #expect(answer.body == "4000000")
+        }
+        // What a gate says comes first.
+        let closed = route.guarded { throw Problem.unavailable(retryAfterSeconds: 1) }
+        try await withServer([closed]) { port, _ in
+            let answer = try await RawPeer(port: port).post("/large", "x")
+            #expect(answer.status == 503)
+        }
+    }
+
     @Test func randomBytesNeverStopTheServer() async throws {
         var random = SeededRandom(seed: 5)
         let pieces = [

@@ -38,6 +38,51 @@ import Testing
         }
     }
 
+    @Test func oneAddressHasSoManyConnectionsAndAnotherItsOwn() async throws {
+        try await withServer([hello], configure: { $0.connectionsPerAddressMax = 2 }) { port, _ in
+            var peers: [RawPeer] = []
+            for _ in 0..<2 {
+                peers.append(try RawPeer(port: port, from: "127.0.0.2"))
+                #expect(try await peers.last?.get("/hello").status == 200)
+            }
+            let refused = try await RawPeer(port: port, from: "127.0.0.2").answer()
+            #expect(refused.status == 429 && refused.fields["retry-after"] == "1")
+            #expect(refused.fields["x-request-id"]?.utf8.count == 32)
+            #expect(try await RawPeer(port: port, from: "127.0.0.3").get("/hello").status == 200)
+            // A proxy speaks for many.
+            for _ in 0..<4 {
+                peers.append(try RawPeer(port: port))
+                #expect(try await peers.last?.get("/hello").status == 200)
+            }
+            // One that ends makes room, a moment later.
+            peers[0].closeItsSide()
+            #expect(try await peers[0].hearToTheEnd().isEmpty)
+            var status = 429
+            while status == 429 {
+                let next = try RawPeer(port: port, from: "127.0.0.2")
+                await next.say("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
+                status = try await next.answer().status
+            }
+            #expect(status == 200)
+        }
+    }
+
+    @Test func oneCallerHasItsRateAndAnotherItsOwn() async throws {
+        let route = Route(.get, "/by/{caller}") { request in
+            let caller = request.pathParameters["caller"].flatMap { UInt64($0) } ?? 0
+            try request.count(callerHigh: caller, low: 1)
+            return .empty()
+        }
+        // So slow that no request is paid off while the test runs.
+        try await withServer([route], configure: { $0.callerRequestsPerSecondMax = 1 }) { port, _ in
+            let peer = try RawPeer(port: port)
+            var statuses: [Int] = []
+            for _ in 0..<40 { statuses.append(try await peer.get("/by/1").status) }
+            #expect(statuses.prefix(2) == [204, 204] && statuses.contains(429))
+            #expect(try await peer.get("/by/2").status == 204)
+        }
+    }
+
     @Test func bodiesTogetherStayWithinTheirBound() async throws {
         try await withServer([echo], configure: { $0.bodyBytesMax = 10_000 }) { port, _ in
             let holding = try RawPeer(port: port)

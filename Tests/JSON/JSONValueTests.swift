@@ -76,6 +76,14 @@ import Testing
         #expect(
             problem(#"{"a":"手机"}"#) { (json) throws(JSONError) in try json.string("a", bytesMax: 5) }
                 == "a: expected a string of 1 to 5 bytes")
+        // Characters are Unicode's code points, as JSON Schema counts them.
+        for (text, count) in [("手机", 2), ("\u{1F469}\u{200D}\u{1F467}", 3), ("e\u{301}", 2), ("\r\n", 2), ("abc", 3)] {
+            let document = "{\"a\":\(String(decoding: JSONWriter.document(text), as: UTF8.self))}"
+            #expect(problem(document) { (json) throws(JSONError) in try json.string("a", charactersMax: count) } == nil)
+            #expect(
+                problem(document) { (json) throws(JSONError) in try json.string("a", charactersMax: count - 1) }
+                    == "a: expected a string of at most \(count - 1) characters")
+        }
         #expect(
             problem(#"{"a":1,"b":2}"#) { (json) throws(JSONError) in
                 try json.members(countMax: 1) { (_, _) throws(JSONError) in 1 }
@@ -86,9 +94,47 @@ import Testing
         for number in [Int64.min, -1, 0, 1, 9_007_199_254_740_993, Int64.max] {
             #expect(try read("{\"n\":\(number)}") { (json) throws(JSONError) in try json.integer("n") } == number)
         }
-        for text in ["9223372036854775808", "-9223372036854775809", "1.0", "1e3", "\"1\"", "true"] {
-            #expect(problem("{\"n\":\(text)}") { (json) throws(JSONError) in try json.integer("n") } != nil)
+        for (text, number) in [
+            ("1.0", 1), ("1e0", 1), ("1E2", 100), ("1e+3", 1000), ("100e-2", 1), ("-0", 0), ("0.000e5", 0), ("-0.0", 0),
+            ("1.50e1", 15), ("0.1e1", 1), ("9007199254740993.0", 9_007_199_254_740_993),
+            ("92233720368547758.07e2", .max),
+            ("-9223372036854775808.000", .min), ("1" + String(repeating: "0", count: 400) + "e-400", 1),
+            ("0e999999999999", 0),
+        ] as [(String, Int64)] {
+            #expect(
+                try read("{\"n\":\(text)}") { (json) throws(JSONError) in try json.integer("n") } == number, "\(text)")
         }
+        for text in [
+            "9223372036854775808", "-9223372036854775809", "1.5", "1e-1", "1e400", "1e99999999999999999999", "\"1\"",
+            "true",
+            "9007199254740991.4", "1.00000000000000000000000000001", "1e-99999999999999999999", "0.5e0",
+            "92233720368547758.071e2",
+        ] {
+            #expect(problem("{\"n\":\(text)}") { (json) throws(JSONError) in try json.integer("n") } != nil, "\(text)")
+        }
+    }
+
+    /// Swift calls KELVIN SIGN and K equal; a key must not have either of them where the other is meant.
+    @Test func aTokenIsOfVisibleASCII() throws {
+        #expect(
+            try read(#"{"a":"K30-black!~"}"#) { (json) throws(JSONError) in try json.token("a", bytesMax: 11) }
+                == "K30-black!~")
+        for text in ["\u{212a}30", "a b", "é", "", "a\u{7f}", "\u{ff21}", String(repeating: "k", count: 12)] {
+            let document = "{\"a\":\(String(decoding: JSONWriter.document(text), as: UTF8.self))}"
+            #expect(
+                problem(document) { (json) throws(JSONError) in try json.token("a", bytesMax: 11) } != nil, "\(text)")
+        }
+    }
+
+    @Test func halfASurrogatePairIsNoText() throws {
+        for text in [#""\ud83d""#, #""x\ude00""#, #""\ude00\ud83d""#, #""\ud83d\u0041""#, #""\ud83d\ud83d\ude00""#] {
+            #expect(
+                problem(#"{"a":\#(text)}"#) { (json) throws(JSONError) in try json.string("a") }
+                    == "a: expected a string of whole characters without U+0000")
+            #expect(problem(#"{"a":\#(text)}"#) { (json) throws(JSONError) in try json.optionalString("a") } != nil)
+        }
+        #expect(
+            try read(#"{"a":"\ud83d\uDE00!"}"#) { (json) throws(JSONError) in try json.string("a") } == "\u{1F600}!")
     }
 
     @Test func textWithU0000IsRefusedBecauseNoDatabaseKeepsIt() {
@@ -102,10 +148,6 @@ import Testing
 
     @Test func aNameThatIsEscapedIsFound() throws {
         #expect(try read(#"{"\u0061":1}"#) { (json) throws(JSONError) in try json.integer("a") } == 1)
-    }
-
-    @Test func theFirstOfEqualNamesCounts() throws {
-        #expect(try read(#"{"a":1,"a":2}"#) { (json) throws(JSONError) in try json.integer("a") } == 1)
     }
 
     @Test func aMemberThatIsNotKnownIsNamed() throws {

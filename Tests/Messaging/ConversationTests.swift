@@ -31,6 +31,34 @@ import Testing
         #expect(second["with"]?["accountId"]?.string == alice.id.description)
     }
 
+    @Test func lengthsAreInCharactersAndTextsAreKeptAsTheyAreSpelt() async throws {
+        let chat = try await Chat.shared()
+        let bob = try await chat.person("bob")
+        for (count, status) in [(200, 201), (201, 400)] {
+            let name = String(repeating: "小", count: count)
+            let body = Chat.signUp("n-\(UUID().uuidString.prefix(8).lowercased())")
+                .replacing(/Name of [^"]*/, with: name)
+            let answer = try await chat.call(.post, "/v1/accounts", body)
+            #expect(answer.status == status)
+            #expect(status == 400 || answer["account"]?["displayName"]?.string == name)
+        }
+        let alice = try await chat.person("alice")
+        let path = "/v1/conversations/\(try await open(chat, alice, bob))/messages"
+        // However a client escapes: the most characters have room in the body.
+        for (character, count, status) in [
+            ("小", 8000, 201), (#"\ud83d\ude00"#, 8000, 201), ("小", 8001, 400), (#"\ud83d"#, 1, 400),
+        ] {
+            let answer = try await chat.call(
+                .post, path, text(String(repeating: character, count: count)), token: alice.token)
+            #expect(answer.status == status, "\(count) of \(character)")
+            #expect(status == 400 || answer["text"]?.string?.unicodeScalars.count == 8000)
+        }
+        // The same to Swift's eyes, another text to everybody else.
+        #expect(try await chat.call(.post, path, text("\u{e9}", "one"), token: alice.token).status == 201)
+        let again = try await chat.call(.post, path, text("e\u{301}", "one"), token: alice.token)
+        #expect(again.problem == "client-message-id-reused")
+    }
+
     @Test func aConversationNeedsSomebodyElse() async throws {
         let chat = try await Chat.shared()
         let alice = try await chat.person("alice")

@@ -27,8 +27,13 @@ import Testing
             Example(method: .post, path: "/v1/accounts", body: account, kind: .nobody),
             Example(method: .get, path: "/v1/accounts/me"),
             Example(method: .get, path: "/v1/accounts/\(other)"),
+            Example(
+                method: .put, path: "/v1/accounts/me/password",
+                body: #"{"currentPassword":"not that one","newPassword":"a new password"}"#),
+            Example(method: .delete, path: "/v1/accounts/me", body: #"{"password":"not that one"}"#),
             Example(method: .post, path: "/v1/sessions", body: #"{"handle":"abc","password":"x"}"#, kind: .nobody),
             Example(method: .get, path: "/v1/sessions"),
+            Example(method: .delete, path: "/v1/sessions"),
             Example(method: .post, path: "/v1/sessions/refresh", body: #"{"refreshToken":"x"}"#, kind: .nobody),
             Example(method: .delete, path: "/v1/sessions/\(SessionID.random())"),
             Example(method: .post, path: "/v1/operator/session", body: #"{"secret":"x"}"#, kind: .nobody),
@@ -225,6 +230,10 @@ import Testing
             let statuses = chat.document.statuses(method: route.method.rawValue, path: route.pattern)
             #expect(statuses.contains { $0.hasPrefix("2") })
             #expect(statuses.contains("503"), "\(route.pattern)")
+        }
+        let limits = chat.service.service.routes.map { ("\($0.method.rawValue) \($0.pattern)", $0.bodyBytesMax) }
+        for (operation, limit) in limits where chat.document.bodyLimits[operation] != nil {
+            #expect(chat.document.bodyLimits[operation] == limit, "\(operation)")
         }
     }
 }

@@ -52,6 +52,48 @@ import Testing
         #expect(try await chat.call(.get, "/v1/orders/\(id)", token: eve.token).status == 404)
     }
 
+    @Test func aVariantIsComparedByItsBytesAndAnIntegerIsOneHoweverItIsWritten() async throws {
+        let chat = try await Chat.shared()
+        let (brand, alice) = (try await chat.brand(), try await chat.person("alice"))
+        let sale = Sale(
+            saleId: .random(), brandId: brand.id, productId: .random(),
+            title: try #require(LocalizedText(["en": "Noon"])),
+            revision: 1, holdSeconds: 120, waitlistMax: 10,
+            batches: [
+                Sale.Batch(
+                    number: 1, opensAt: .distantPast, closesAt: nil,
+                    lines: [Sale.Line(variant: "K30-black", units: 10, price: Money(1, .cny))])
+            ])
+        try await chat.publish(.sales, sale.saleId, sale)
+        try await eventually("the sale is known") {
+            try await chat.call(.post, "/v1/orders", chat.order(sale.saleId, variant: "none"), token: alice.token)
+                .problem
+                != "sale-not-found"
+        }
+        let good = String(
+            chat.order(sale.saleId, variant: "K30-black", client: String(repeating: "订", count: 64)).dropLast())
+        for (body, field) in [
+            (chat.order(sale.saleId, variant: "\u{212a}30-black"), "variant"),
+            (chat.order(sale.saleId, variant: #"\u212a30-black"#), "variant"),
+            (good + #","batch":1.5}"#, "batch"), (good + #","batch":1,"batch":1}"#, "batch"),
+            (good.replacing("订", with: "订单") + "}", "clientOrderId"),
+        ] {
+            let answer = try await chat.call(.post, "/v1/orders", body, token: alice.token)
+            #expect(answer.status == 400 && answer.wrongFields == [field], "\(answer.body)")
+        }
+        for batch in ["1", "1.0", "1e0", "10E-1"] {
+            let answer = try await chat.call(.post, "/v1/orders", good + #","batch":\#(batch)}"#, token: alice.token)
+            #expect(answer.status == 202 && answer["batch"]?.integer == 1, "\(answer.body)")
+        }
+    }
+
+    @Test func theDocumentHasEveryReason() throws {
+        let schema = try Repository.yaml("docs/openapi/messaging.yaml").resolve("#/components/schemas/Order")
+        let documented = schema?["properties"]?["reason"]?["enum"]?.elements.compactMap(\.string) ?? []
+        let said = OrderRejected.Reason.allCases.map(\.rawValue) + OrderReleased.Reason.allCases.map(\.rawValue)
+        #expect(Set(documented) == Set(said) && documented.count == Set(said).count)
+    }
+
     @Test func theSameClientOrderIDIsTheSameOrderHoweverOftenItComes() async throws {
         let chat = try await Chat.shared()
         let (brand, alice, bob) = (

@@ -14,11 +14,11 @@ private final class Following: Sendable {
     private let events: AsyncStream<ServerSentEvent>
     private let task: Task<Void, Never>
 
-    init(_ chat: Chat, _ token: String, since: String? = nil, port: UInt16? = nil) {
+    init(_ chat: Chat, _ token: String, since: String? = nil, query: String = "", port: UInt16? = nil) {
         var headers = [("Authorization", "Bearer \(token)")]
         if let since { headers.append(("Last-Event-ID", since)) }
         let request = ClientRequest(
-            .get, "http://127.0.0.1:\(port ?? chat.service.httpPort)/v1/events", headers: headers)
+            .get, "http://127.0.0.1:\(port ?? chat.service.httpPort)/v1/events\(query)", headers: headers)
         let (stream, continuation) = AsyncStream.makeStream(of: ServerSentEvent.self)
         events = stream
         task = Task {
@@ -272,6 +272,19 @@ extension [ServerSentEvent] {
         }
         #expect(try await chat.call(.get, "/v1/events?after=nonsense", token: alice.token).wrongFields == ["after"])
         #expect(try await chat.call(.get, "/v1/events").status == 401)
+    }
+
+    @Test(arguments: ["Last-Event-ID", "after"]) func anEmptyPositionIsFromNowOn(field: String) async throws {
+        let chat = try await Chat.shared()
+        let (alice, bob) = (try await chat.person("alice"), try await chat.person("bob"))
+        let path = try await conversation(chat, alice, bob)
+        try await say(chat, path, "before", alice)
+        let stream =
+            field == "after" ? Following(chat, bob.token, query: "?after=") : Following(chat, bob.token, since: "")
+        try await stream.ready()
+        try await say(chat, path, "after", alice)
+        let heard = try await stream.until("what is said now") { $0.text == "after" }
+        #expect(!heard.contains { $0.text == "before" })
     }
 
     @Test func aMemberHasSoManyStreamsAndNoMore() async throws {

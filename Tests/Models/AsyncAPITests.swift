@@ -63,6 +63,15 @@ import Testing
         #expect(documented == published)
     }
 
+    @Test(arguments: [
+        "docs/asyncapi.yaml", "docs/openapi/catalog.yaml", "docs/openapi/messaging.yaml", "docs/openapi/payment.yaml",
+    ])
+    func theCurrenciesAreThoseThatAreTaken(path: String) throws {
+        let document = try Repository.yaml(path)
+        let schema = try #require(document.resolve("#/components/schemas/Currency"))
+        #expect(schema["enum"]?.elements.compactMap(\.string) == Currency.allCodes)
+    }
+
     @Test func onlyCompactedTopicsHaveTombstones() {
         for (topic, channel) in channels where channel["messages"]?["tombstone"] != nil {
             #expect(Topic(rawValue: topic)?.isCompacted == true)

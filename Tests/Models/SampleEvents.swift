@@ -33,12 +33,20 @@ let eventSamples: [any AnyEventSample] = [
             revision: $0.optional { $0.integer(1...Int64.max) })
     },
     EventSample(topic: .keys) {
-        VerificationKey(keyId: $0.word(), jwk: "{\"kty\":\"EC\",\"x\":\"\($0.word())\"}", notAfter: $0.time())
+        VerificationKey(
+            keyId: $0.code(), jwk: "{\"kty\":\"EC\",\"x\":\"\($0.word())\"}", notAfter: $0.time(),
+            proof: $0.optional { $0.word() })
+    },
+    EventSample(topic: .keys) {
+        SessionEnded(sessionId: $0.id(), refusedUntil: $0.time(), proof: $0.optional { $0.word() })
+    },
+    EventSample(topic: .accounts) {
+        AccountDeleted(accountId: $0.id(), deletedAt: $0.time(), revision: $0.integer(1...Int64.max))
     },
     EventSample(topic: .products) {
         Product(
             productId: $0.id(), brandId: $0.id(), name: $0.localized(),
-            variants: $0.list(0...5) { .init(code: $0.word(), title: $0.localized()) })
+            variants: $0.list(0...5) { .init(code: $0.code(), title: $0.localized()) })
     },
     EventSample(topic: .sales) {
         Sale(
@@ -49,13 +57,13 @@ let eventSamples: [any AnyEventSample] = [
                 .init(
                     number: $0.int(in: 1...Sale.batchesMax), opensAt: $0.time(), closesAt: $0.optional { $0.time() },
                     lines: $0.list(0...4) {
-                        .init(variant: $0.word(), units: $0.integer(0...Sale.unitsMax), price: $0.money())
+                        .init(variant: $0.code(), units: $0.integer(0...Sale.unitsMax), price: $0.money())
                     })
             })
     },
     EventSample(topic: .orders) {
         OrderPlaced(
-            orderId: $0.id(), saleId: $0.id(), batch: $0.int(in: 1...Sale.batchesMax), variant: $0.word(),
+            orderId: $0.id(), saleId: $0.id(), batch: $0.int(in: 1...Sale.batchesMax), variant: $0.code(),
             buyerId: $0.id())
     },
     EventSample(topic: .orders) { OrderCancelled(orderId: $0.id(), saleId: $0.id(), buyerId: $0.id()) },
@@ -72,8 +80,14 @@ let eventSamples: [any AnyEventSample] = [
     },
     EventSample(topic: .reservations) {
         SaleSoldOut(
-            saleId: $0.id(), batch: $0.int(in: 1...Sale.batchesMax), variant: $0.word(), brandId: $0.id(),
-            soldOutAt: $0.time())
+            saleId: $0.id(), batch: $0.int(in: 1...Sale.batchesMax), variant: $0.code(), brandId: $0.id(),
+            soldOutAt: $0.time(), units: $0.optional { Int64($0.int(in: 1...9)) },
+            lineRevision: $0.optional { $0.int(in: 1...9) })
+    },
+    EventSample(topic: .reservations) {
+        SaleAvailable(
+            saleId: $0.id(), batch: $0.int(in: 1...Sale.batchesMax), variant: $0.code(), brandId: $0.id(),
+            availableAt: $0.time(), lineRevision: $0.int(in: 1...9))
     },
     EventSample(topic: .payments) {
         PaymentCaptured(
@@ -122,6 +136,7 @@ extension SeededRandom {
     mutating func money() -> Money { Money(integer(0...Money.amountMax), .cny) }
     mutating func words() -> String { "\(pick(["a", "手机", "\"", "\\"]))\(text())" }
     mutating func word() -> String { "\(pick(["mi3-silver-16", "x", "é", "\u{1F4F1}"]))\(int(in: 0...99))" }
+    mutating func code() -> String { "\(pick(["mi3-silver-16", "x", "K_30.b", "0"]))\(int(in: 0...99))" }
     mutating func optional<T>(_ make: (inout Self) -> T) -> T? { bool() ? make(&self) : nil }
     mutating func list<T>(_ range: ClosedRange<Int>, _ make: (inout Self) -> T) -> [T] {
         (0..<int(in: range)).map { _ in make(&self) }
@@ -132,7 +147,7 @@ extension SeededRandom {
     }
     mutating func line() -> OrderLine {
         OrderLine(
-            orderId: id(), saleId: id(), batch: int(in: 1...Sale.batchesMax), variant: word(), buyerId: id(),
+            orderId: id(), saleId: id(), batch: int(in: 1...Sale.batchesMax), variant: code(), buyerId: id(),
             brandId: id(), orderRevision: optional { $0.int(in: 1...9) }, publisher: optional { $0.publisher() })
     }
     mutating func publisher() -> PublisherName { PublisherName("partner-\(int(in: 0...99))") ?? .messaging }

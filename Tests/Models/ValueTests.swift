@@ -59,12 +59,89 @@ import Testing
         #expect(!overflow)
     }
 
-    @Test(arguments: ["", "CN", "CNYX", "cny", "C1Y", "ÄÖÜ"]) func aCurrencyIsThreeCapitalLetters(code: String) {
+    @Test(arguments: [
+        "", "CN", "CNYX", "cny", "C1Y", "ÄÖÜ", "\u{212a}RW",
+        // Metals, funds, units of account, tests, none; and what has been replaced.
+        "XAU", "XAG", "XPT", "XPD", "XTS", "XX" + "X", "XDR", "XSU", "XUA", "XBA", "CLF", "COU", "CHE", "CHW", "USN",
+        "UYI",
+        "UYW", "MXV", "BOV", "DEM", "HRK", "ZWL", "SLL", "ANG", "AAA", "ZZZ",
+    ])
+    func whatNoMoneyMovesInIsNoCurrency(code: String) throws {
         #expect(Currency(code) == nil)
+        #expect(read(#"{"amount":1,"currency":"\#(code)"}"#) == nil)
+        // As a row of a table has it, it is read as long as it may have been one.
+        #expect(
+            (Currency(stored: code) != nil) == (code.utf8.count == 3 && code.utf8.allSatisfy { (65...90).contains($0) })
+        )
+    }
+
+    @Test func currenciesHaveTheMinorUnitsOfISO4217() {
+        #expect(Currency.allCodes.count == 155)
+        let digits = Dictionary(grouping: Currency.allCodes) { Currency($0)?.minorDigits }
+        #expect(digits[3] == ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
+        #expect(
+            digits[0] == [
+                "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF",
+                "XPF",
+            ])
+        #expect(digits.keys.allSatisfy { [0, 2, 3].contains($0) })
+    }
+}
+
+@Suite struct CodeTests {
+    private func order(_ variant: String) -> OrderPlaced? {
+        let id = "01a21ce0-6e00-7c3a-9f51-0242ac120002"
+        let variant = String(decoding: JSONWriter.document(variant), as: UTF8.self)
+        let text = #"{"orderId":"\#(id)","saleId":"\#(id)","batch":1.0,"variant":\#(variant),"buyerId":"\#(id)"}"#
+        return try? JSONParser.parse(Array(text.utf8), OrderPlaced.init(json:))
+    }
+
+    /// Swift calls them equal to codes that Postgres tells them apart from, or they are no codes at all.
+    @Test(arguments: [
+        "\u{212a}30-black", "\u{1fef}", "e\u{301}", "\u{e9}", "a\u{37e}", "\u{ff21}", "a b", "a/b", "a\n", "",
+        "a\u{200b}",
+        String(repeating: "k", count: 65),
+    ])
+    func aVariantOfAnotherAlphabetIsNone(variant: String) { #expect(order(variant) == nil) }
+
+    @Test(arguments: ["K30-black", "a", "A_b.9-", String(repeating: "k", count: 64)])
+    func whatACodeIsMadeOf(variant: String) {
+        #expect(order(variant)?.variant.utf8.elementsEqual(variant.utf8) == true)
+    }
+
+    @Test(arguments: ["en", "zh", "zh-Hans-CN", "de-1996", "sr-Latn", "es-419", "sl-rozaj-biske"])
+    func aLanguageTagIsOne(tag: String) { #expect(LanguageTag.isOne(tag)) }
+
+    @Test(arguments: [
+        "", "e", "x1", "en_US", "en-", "-en", "en--US", "englishes-x", "en-toolongtag", "中文", "en ", "12", "en-ü",
+        "\u{212a}o",
+        "zh-Hans-CN-and-what-is-much-too-long",
+    ])
+    func whatIsNoLanguageTagIsNone(tag: String) {
+        #expect(!LanguageTag.isOne(tag))
+        let text = #"{"t":{"en":"x",\#(String(decoding: JSONWriter.document(tag), as: UTF8.self)):"x"}}"#
+        #expect(throws: JSONError.self) {
+            try JSONParser.parse(Array(text.utf8)) { (json) throws(JSONError) in try json.localizedText("t") }
+        }
     }
 }
 
 @Suite struct LocalizedTextTests {
+    @Test func textsAreEqualWhereTheirBytesAre() {
+        #expect(LocalizedText(["en": "é"]) != LocalizedText(["en": "e\u{301}"]))
+        #expect(LocalizedText(["en": "é", "zh": "x"]) == LocalizedText(["zh": "x", "en": "é"]))
+        #expect(LocalizedText(["en": "x"]) != LocalizedText(["en": "x", "zh": "x"]))
+    }
+
+    @Test func lengthsAreInCharacters() {
+        func isRead(_ text: String) -> Bool {
+            let bytes = Array("{\"t\":{\"zh\":\"\(text)\"}}".utf8)
+            return (try? JSONParser.parse(bytes) { (json) throws(JSONError) in try json.localizedText("t") }) != nil
+        }
+        #expect(isRead(String(repeating: "小", count: 2000)))
+        #expect(!isRead(String(repeating: "小", count: 2001)))
+    }
+
     @Test func theReadersLanguageThenItsParentThenEnglishThenAny() throws {
         let text = try #require(LocalizedText(["en": "phone", "zh": "手机", "zh-Hant": "手機"]))
         #expect(text.text(for: "zh") == "手机")

@@ -39,6 +39,51 @@ import struct Foundation.UUID
         }
     }
 
+    @Test func whatIsSoldOutAgainIsToldAgainOnlyWhereMoreWasOffered() async throws {
+        let scene = try await desk.scene()
+        // The first, one phone that came back, supply that was added.
+        for (number, units) in [(1, 10), (2, 10), (3, 20)] as [(Int, Int64)] {
+            let event = SaleSoldOut(
+                saleId: scene.saleId, batch: 1, variant: "black", brandId: scene.brandId, soldOutAt: .now(),
+                units: units, lineRevision: 2 * number - 1)
+            try await desk.service.publish(
+                .reservations, key: scene.saleId, id: "\(scene.saleId)/1/black/soldout/\(number)", event)
+            if number > 1 { continue }
+            try await desk.service.publish(
+                .reservations, key: scene.saleId,
+                SaleAvailable(
+                    saleId: scene.saleId, batch: 1, variant: "black", brandId: scene.brandId, availableAt: .now(),
+                    lineRevision: 2))
+        }
+        // All three lie in one partition, and so does what is told of them.
+        let told = try await desk.told(of: scene.saleId, count: 2)
+        #expect(told.map(\.kind) == [.soldOut, .soldOut])
+        let postgres = try desk.service.database.pool("notification", connectionsMax: 1)
+        let count: Int64? = try await postgres.query(
+            "SELECT count(*) FROM told WHERE sale_id = \(scene.saleId)"
+        ).first?.get(0)
+        #expect(count == 2)
+        await postgres.close()
+    }
+
+    @Test func whatReadersWereToldLongAgoIsForgottenAndWhatEverybodyWasToldIsNot() async throws {
+        let postgres = try desk.service.database.pool("notification", connectionsMax: 1)
+        let sale = SaleID.random()
+        try await postgres.execute(
+            """
+            INSERT INTO told (notification_id, kind, account_id, order_id, sale_id, told_at)
+            SELECT gen_random_uuid(), 'reserved', CASE WHEN n < 3 THEN gen_random_uuid() END, NULL, \(sale),
+                now() - make_interval(days => 88 + n)
+            FROM unnest(ARRAY[1, 2, 3]) AS n
+            """)
+        try await postgres.execute(ToldStatements.forget)
+        let days = try await postgres.query(
+            "SELECT extract(day FROM now() - told_at)::int4 FROM told WHERE sale_id = \(sale) ORDER BY told_at DESC"
+        ).column(0, as: Int32.self)
+        #expect(days == [89, 91])
+        await postgres.close()
+    }
+
     @Test func aSaleThatIsSoldOutIsToldToAllByOneBroadcast() async throws {
         let scene = try await desk.scene()
         let event = SaleSoldOut(
@@ -107,6 +152,15 @@ import struct Foundation.UUID
             let told = try await desk.told(of: scene.saleId, to: buyer, count: index + 1)
             #expect(told.last.map { Array($0.text.byLocale.keys) } == [String(locale.prefix(2))])
         }
+    }
+
+    @Test func theLanguageOfADeletedAccountIsForgotten() async throws {
+        let reader = AccountID.random()
+        try await desk.account(reader, locale: "zh")
+        #expect(try await desk.languageRows(of: reader) == ["zh 1"])
+        try await desk.publish(
+            .accounts, reader, AccountDeleted(accountId: reader, deletedAt: .now(), revision: 2))
+        while try await !desk.languageRows(of: reader).isEmpty { try await Task.sleep(for: .milliseconds(20)) }
     }
 
     @Test func anOlderRecordOfAnAccountChangesNoLanguage() async throws {

@@ -1,5 +1,6 @@
 // What readers are told, word by word.
 import Foundation
+import JSON
 import Models
 import TestSupport
 import Testing
@@ -58,6 +59,32 @@ import Testing
         Occasion(
             SaleSoldOut(
                 saleId: line.saleId, batch: 1, variant: line.variant, brandId: line.brandId, soldOutAt: noon))
+    }
+
+    /// The longest names that the catalogue takes fit into what messaging reads, whatever is told of them.
+    @Test func theLongestNamesAreTold() throws {
+        let long = try #require(
+            LocalizedText(["en": String(repeating: "é", count: 2000), "zh": String(repeating: "小", count: 2000)]))
+        let goods = Goods(
+            saleId: line.saleId,
+            product: Product(
+                productId: .init(high: 3, low: 3), brandId: line.brandId, name: long,
+                variants: [.init(code: line.variant, title: long)]))
+        let occasions =
+            [reserved(), reserved(promoted: true), Occasion(OrderWaitlisted(line: line)), captured, soldOut]
+            + OrderReleased.Reason.allCases.map(refunded)
+            + OrderReleased.Reason.allCases.compactMap { Occasion(OrderReleased(line: line, reason: $0)) }
+        for occasion in occasions {
+            for language in Language.allCases {
+                let notification = Models.Notification(
+                    notificationId: .init(high: 1, low: 1), kind: occasion.kind, brandId: line.brandId,
+                    accountId: occasion.accountId, saleId: line.saleId, orderId: occasion.orderId,
+                    text: Phrases.text(for: occasion, goods: goods, at: noon, in: language))
+                let body = JSONWriter.document(notification)
+                #expect(body.count <= Topic.notifications.bodyBytesMax)
+                #expect(try JSONParser.parse(body, Models.Notification.init(json:)) == notification)
+            }
+        }
     }
 
     @Test func englishReadersAreToldInEnglish() throws {

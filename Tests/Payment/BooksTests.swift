@@ -29,6 +29,21 @@ import Testing
         }
     }
 
+    /// What the rules of the ledger keep the schema keeps too.
+    @Test mutating func noBalanceIsMoreThanIsToldExactly() async throws {
+        let (books, buyer, _) = try await captured()
+        let refusal = try await refusal(
+            books,
+            """
+            INSERT INTO transfers (transfer_id, debit_account, credit_account, amount, kind, currency)
+            SELECT gen_random_uuid(), bank.ledger_account_id, wallet.ledger_account_id, \(Money.sumMax), 'topup', 'CNY'
+            FROM accounts bank, accounts wallet
+            WHERE bank.kind = 'bank' AND wallet.owner_id = \(buyer)
+            """)
+        #expect(refusal?.constraint == "accounts_are_told_exactly")
+        await books.close()
+    }
+
     @Test mutating func theJournalIsNeitherChangedNorShortened() async throws {
         let (books, _, _) = try await captured()
         for sql: SQL in [

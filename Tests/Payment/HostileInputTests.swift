@@ -14,6 +14,7 @@ import Testing
         #expect(document.problems == [])
         let service = try await TestService.start(PaymentService.self)
         #expect(document.operations == service.operations)
+        #expect(document.bodyLimits == service.bodyLimits(of: document.bodyLimits.keys))
         await service.stop()
     }
 
@@ -68,6 +69,25 @@ import Testing
             (.put, authorisation, #"{"limit":{"amount":1.5,"currency":"CNY"}}"#, 400, "limit.amount"),
             (.put, authorisation, #"{"limit":{"amount":99999999999999999999,"currency":"CNY"}}"#, 400, nil),
             (.put, authorisation, #"{"limit":{"amount":1,"currency":"yuan"}}"#, 400, "limit.currency"),
+            (.put, authorisation, #"{"limit":{"amount":1,"currency":"XTS"}}"#, 400, "limit.currency"),
+            (.put, authorisation, #"{"limit":{"amount":1,"currency":"\u212aRW"}}"#, 400, "limit.currency"),
+            (.put, authorisation, #"{"limit":{"amount":1,"amount":2,"currency":"CNY"}}"#, 400, "amount"),
+            (.post, "/v1/payments", #"{"orderId":"\#(order)","orderId":"\#(order)"}"#, 400, "orderId"),
+            (
+                .post, "/v1/operator/topups",
+                #"{"items":[{"accountId":"\#(id)","amount":{"amount":1,"currency":"XDR"}}]}"#, 400,
+                "items[0].amount.currency"
+            ),
+            (
+                .post, "/v1/operator/topups",
+                #"{"items":[{"accountId":"\#(id)","amount":{"amount":1.5,"currency":"CNY"}}]}"#, 400,
+                "items[0].amount.amount"
+            ),
+            (
+                .post, "/v1/operator/topups",
+                #"{"items":[\#(Array(repeating: item.replacing(":1,", with: ":10000000000000,"), count: 901).joined(separator: ","))]}"#,
+                422, "items[900].amount"
+            ),
             (.put, authorisation, #"{"limit":{"amount":1,"currency":"CNY","per":"day"}}"#, 400, "limit.per"),
             (.put, authorisation, #"{"limit":{"amount":1,"currency":"CNY"},"until":"x"}"#, 400, "until"),
             (.put, authorisation, #"{"limit":{"amount":1,"currency":"CNY"},"publisher":"Rush"}"#, 400, "publisher"),

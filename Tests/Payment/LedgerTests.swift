@@ -72,6 +72,7 @@ import Testing
             (1, wallet, .proceeds(brand, .cny, slot: 9), .noAccount(.proceeds(brand, .cny, slot: 9))),
             (1, .wallet(brand, .cny), wallet, .noAccount(.wallet(brand, .cny))),
             (.max, .bank(.cny), wallet, .overflow),
+            (Money.sumMax - 99, .bank(.cny), wallet, .overflow),
         ]
         for (amount, debit, credit, error) in cases {
             #expect(throws: error) {
@@ -80,6 +81,22 @@ import Testing
             }
         }
         #expect(ledger.transfers.isEmpty && ledger[wallet]?.balance == 100)
+    }
+
+    /// No account of a currency, and no sum of them, is more than what a browser reads exactly.
+    @Test func allAccountsTogetherHoldNoMoreThanIsToldExactly() throws {
+        var ledger = ledger(0)
+        func topUp(_ amount: Int64) throws(LedgerError) {
+            try ledger.transfer(
+                amount, from: .bank(.cny), to: .wallet(owner, .cny), kind: .topup, order: nil,
+                id: TransferID(high: 1, low: 1))
+        }
+        try topUp(Money.sumMax)
+        try ledger.transfer(
+            Money.sumMax, from: .wallet(owner, .cny), to: .proceeds(brand, .cny, slot: 0), kind: .capture, order: nil,
+            id: TransferID(high: 1, low: 2))
+        #expect(throws: LedgerError.overflow) { try topUp(1) }
+        #expect(Money.sumMax == 9_007_199_254_740_991 && Money.amountMax < Money.sumMax)
     }
 
     @Test(arguments: 1...20) func whateverIsTransferredTheSumStaysZeroAndNoWalletIsOverdrawn(seed: Int) {

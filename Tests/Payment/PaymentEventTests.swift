@@ -176,4 +176,27 @@ import Testing
         #expect(try await shop.balance(buyer) == 1)
         await shop.close()
     }
+
+    @Test func nobodyMayTakeFromTheWalletOfADeletedAccountAndWhatIsInItStays() async throws {
+        let shop = try await Shop.open()
+        let buyer = try await shop.openWallet(limit: shop.price, holding: 7)
+        let token = try shop.service.token(.person, of: buyer)
+        let path = "/v1/wallet/authorisations/\(shop.brand)"
+        #expect(try await shop.service.call(.get, path, token: token).status == 200)
+        // Somebody who came and went within one batch, and the other.
+        let brief = AccountID.random()
+        let authorisations = [Account.Authorisation(payeeId: shop.brand, limit: shop.price)]
+        try await shop.service.publish(
+            .accounts, key: buyer.textBytes, id: "came", Account.person(brief, authorisations: authorisations))
+        for gone in [brief, buyer] {
+            try await shop.service.publish(
+                .accounts, key: buyer.textBytes, id: "\(gone)/2",
+                AccountDeleted(accountId: gone, deletedAt: .now(), revision: 2))
+        }
+        try await until { try await shop.service.call(.get, path, token: token).status == 404 }
+        let other = try shop.service.token(.person, of: brief)
+        #expect(try await shop.service.call(.get, path, token: other).status == 404)
+        #expect(try await shop.balance(buyer) == 7)
+        await shop.close()
+    }
 }

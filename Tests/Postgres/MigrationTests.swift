@@ -42,6 +42,30 @@ import Testing
         await pool.close()
     }
 
+    /// A service's role reads and writes rows; its schema's owner makes the tables.
+    @Test func aRoleThatMayMakeNoTablesFindsThemOrSaysWhoHasTo() async throws {
+        let database = try await TestPostgres.shared().database(schemas: ["tester", "other"])
+        let (owner, service) = (try database.pool("tester"), try database.pool("other"))
+        try await owner.execute("GRANT USAGE ON SCHEMA tester TO other")
+        try await owner.execute(
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA tester GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO other")
+        for missing in [[create], [create, grow]] {
+            let error = await #expect(throws: PostgresError.self) {
+                try await service.migrate(schema: "tester", missing)
+            }
+            #expect(error?.isSchemaOlder == true && error?.message.contains("`tester migrate`") == true)
+            try await owner.migrate(schema: "tester", missing)
+            try await service.migrate(schema: "tester", missing)
+        }
+        try await service.execute("DELETE FROM tester.things")
+        let error = await #expect(throws: PostgresError.self) {
+            try await service.execute("DELETE FROM tester.migrations")
+        }
+        #expect(error?.sqlState == "42501")
+        await owner.close()
+        await service.close()
+    }
+
     @Test func oneThatWasChangedAfterItWasAppliedIsRefused() async throws {
         let pool = try await Fixture.pool()
         try await pool.migrate(schema: "tester", [create])

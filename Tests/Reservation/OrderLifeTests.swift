@@ -141,6 +141,7 @@ extension ReservationServiceTests {
         let pool = try service.database.pool("reservation")
         try await pool.execute(
             "INSERT INTO early_cancellations SELECT gen_random_uuid(), gen_random_uuid(), now() - interval '8 days'")
+        try await service.restart()
         let buyer = AccountID.random()
         let sale = SaleID.random()
         var records = RecordBatch()

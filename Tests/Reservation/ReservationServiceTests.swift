@@ -217,6 +217,59 @@ import Testing
         await service.stop()
     }
 
+    /// As partners spell orders: what is right is decided, what is wrong goes to the dead letters, and the partition goes on.
+    @Test func everySpellingOfAnOrderIsDecidedOrDeadAndThePartitionGoesOn() async throws {
+        let service = try await Service.start(ReservationService.self)
+        let sale = Sale(
+            saleId: .random(), brandId: brand, productId: .random(), title: text("Noon"), revision: 1, holdSeconds: 600,
+            waitlistMax: 0,
+            batches: [
+                Sale.Batch(
+                    number: 1, opensAt: .distantPast, closesAt: nil,
+                    lines: [Sale.Line(variant: "K30-black", units: 50, price: Money(199_900, .cny))])
+            ])
+        try await service.publish(.sales, key: sale.saleId, sale)
+        let right = [
+            #""batch":1,"variant":"K30-black""#, #""batch":1.0,"variant":"K30-black""#,
+            #""batch":10e-1,"variant":"\u004b30-black""#,
+            #""batch":1,"variant":"K30-black","partnerRef":123456789012345678901234567890"#,
+            #""batch":1,"variant":"K30-black","note":"thanks \ud83d","deep":[[[{"a":1e999}]]]"#,
+        ]
+        let wrong = [
+            (#""batch":1,"variant":"\u212a30-black""#, "variant: expected 1 to 64 letters"),
+            (#""batch":1,"variant":"K30-black\ud83d""#, "variant: expected"),
+            (#""batch":1.5,"variant":"K30-black""#, "batch: expected an integer"),
+            (#""batch":1,"batch":1,"variant":"K30-black""#, "batch: expected one member of this name"),
+            (#""batch":1,"variant":"K30-black","note":1,"note":2"#, "note: expected one member of this name"),
+            (#""batch":123456789012345678901234567890,"variant":"K30-black""#, "batch: expected an integer"),
+        ]
+        // All of them in one partition, the wrong ones first.
+        var records = RecordBatch()
+        var expected: Set<OrderID> = []
+        var reasons: [AccountID: String] = [:]
+        for (members, reason) in wrong.map({ ($0, Optional($1)) }) + right.map({ ($0, nil) }) {
+            let (id, buyer) = (OrderID.random(), AccountID.random())
+            if let reason { reasons[buyer] = reason } else { expected.insert(id) }
+            let body = #"{"orderId":"\#(id)","saleId":"\#(sale.saleId)","buyerId":"\#(buyer)",\#(members)}"#
+            records.append(
+                topic: Topic.orders.name, key: buyer.textBytes, value: Array(body.utf8),
+                headers: [("ce_type", Array(OrderPlaced.type.utf8)), ("ce_id", Array("\(id)".utf8))], partition: 0)
+        }
+        try await service.producer.send(records)
+        let reserved = try await service.events(OrderReserved.self, on: .reservations, count: right.count)
+        #expect(Set(reserved.map(\.line.orderId)) == expected)
+        #expect(reserved.allSatisfy { $0.line.variant.utf8.elementsEqual("K30-black".utf8) && $0.line.batch == 1 })
+        let dead = try await service.records(of: Topic.orders.deadLetters) { $0.count >= wrong.count }
+        for record in dead {
+            let reason = record.header("stampede-dead-reason").map { String(decoding: $0, as: UTF8.self) } ?? ""
+            let expected = try #require(
+                record.key.flatMap { AccountID(text: $0) }.flatMap { reasons.removeValue(forKey: $0) })
+            #expect(reason.hasPrefix(expected), "\(reason)")
+        }
+        #expect(reasons.isEmpty)
+        await service.stop()
+    }
+
     @Test func theDocumentSaysWhatTheServiceServesAndWhoMayAsk() async throws {
         let service = try await Service.start(ReservationService.self)
         let document = try OpenAPIDocument(service: "reservation")
@@ -227,7 +280,8 @@ import Testing
         for token in try service.badTokens() { #expect(try await service.call(.get, path, token: token).status == 401) }
         let token = try service.token(.person)
         #expect(try await service.call(.get, path, token: token).status == 404)
-        #expect(try await service.call(.get, "/v1/stock/x", token: token).status == 404)
+        let wrong = try await service.call(.get, "/v1/stock/x", token: token)
+        #expect(wrong.status == 400 && wrong.wrongFields == ["saleId"])
         #expect(try await service.call(.get, "/v1/stock/%00%ff", token: token).status < 500)
         await service.stop()
     }

@@ -337,7 +337,7 @@ import Testing
             environment: [
                 "KAFKA_BOOTSTRAP_SERVERS": service.broker.bootstrapServers,
                 "STAMPEDE_POSTGRES_DSN": service.database.dsn("reservation"), "STAMPEDE_INSTANCE": "reservation-2",
-                "STAMPEDE_LOG_LEVEL": "error",
+                "STAMPEDE_LOG_LEVEL": "error", "STAMPEDE_ROOT_KEYS": try TestRoot.keys(),
                 "STAMPEDE_PUBLISHERS": TestPublishers.settings["STAMPEDE_PUBLISHERS"] ?? "",
             ])
         let postgres = try service.database.pool("reservation")

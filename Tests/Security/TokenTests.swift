@@ -79,6 +79,78 @@ import Testing
         #expect(throws: TokenError.badSignature) { try forger.verify(token, now: now) }
     }
 
+    @Test func aTokenIsAcceptedInOneSpellingOnly() throws {
+        for number in UInt64(0)..<32 {
+            let token = try key.sign(claims: claims(number))
+            let parts = token.split(separator: ".").map(String.init)
+            let signature = try #require(Base64URL.decode(parts[2]))
+            #expect(try TokenVerifier.with(key).verify(token, now: now) == claims(number))
+            // The other signature that fits: (r, n - s).
+            let order: [UInt8] = [
+                0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+            ]
+            var (high, borrow) = ([UInt8](repeating: 0, count: 32), 0)
+            for index in (0..<32).reversed() {
+                let difference = Int(order[index]) - Int(signature[32 + index]) - borrow
+                borrow = difference < 0 ? 1 : 0
+                high[index] = UInt8(truncatingIfNeeded: difference)
+            }
+            let other = Base64URL.encode(signature.prefix(32) + high)
+            let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+            let last = try #require(alphabet.firstIndex(of: Character(String(parts[2].suffix(1)))))
+            var spellings = ["\(parts[0]).\(parts[1]).\(other)", "\(token).", " \(token)", "\(token) ", "\(token)\n"]
+            // Unused bits, paddings, the other alphabet, white space, for each part.
+            spellings += (1..<16).map { "\(token.dropLast())\(alphabet[last & ~15 | (last + $0) & 15])" }
+            for index in parts.indices {
+                for changed in ["\(parts[index])=", "\(parts[index])==", "\(parts[index]) ", "\n\(parts[index])"] {
+                    var changedParts = parts
+                    changedParts[index] = changed
+                    spellings.append(changedParts.joined(separator: "."))
+                }
+            }
+            let standard = token.replacing("-", with: "+").replacing("_", with: "/")
+            if standard != token { spellings.append(standard) }
+            for spelling in spellings {
+                #expect(throws: TokenError.self, "\(spelling)") {
+                    try TokenVerifier.with(key).verify(spelling, now: now)
+                }
+                #expect(throws: TokenError.self) { try verifier.verify(spelling, now: now) }
+            }
+        }
+    }
+
+    @Test func anEndedSessionsTokensAreRefusedUntilTheyRunOut() throws {
+        let (ended, other) = (claims(1), claims(2))
+        let tokens = [try key.sign(claims: ended), try key.sign(claims: other)]
+        _ = try verifier.verify(tokens[0], now: now)
+        verifier.refuse(ended.sid, until: now.adding(seconds: 900), now: now)
+        // Whether it was known before or not.
+        #expect(throws: TokenError.sessionEnded) { try verifier.verify(tokens[0], now: now) }
+        let fresh = try TokenVerifier.with(key)
+        fresh.refuse(ended.sid, until: now.adding(seconds: 900), now: now)
+        #expect(throws: TokenError.sessionEnded) { try fresh.verify(tokens[0], now: now) }
+        #expect(try verifier.verify(tokens[1], now: now) == other)
+        // A withdrawn key of that name is nothing to it.
+        verifier.remove(keyID: ended.sid.description)
+        #expect(throws: TokenError.sessionEnded) { try verifier.verify(tokens[0], now: now) }
+    }
+
+    @Test func endedSessionsAreForgottenInTimeAndAreBounded() {
+        let sessions = EndedSessions(sessionsMax: 2000)
+        for index in UInt64(0)..<20_000 {
+            sessions.insert(SessionID(high: 9, low: index), untilSeconds: 1000 + Int64(index), nowSeconds: 0)
+            #expect(sessions.contains(SessionID(high: 9, low: index)))
+            #expect(sessions.count <= 2000)
+        }
+        sessions.insert(SessionID(high: 8, low: 1), untilSeconds: 10, nowSeconds: 10)
+        #expect(!sessions.contains(SessionID(high: 8, low: 1)))
+        for index in UInt64(0)..<2000 {
+            sessions.insert(SessionID(high: 7, low: index), untilSeconds: 60_000, nowSeconds: 50_000)
+        }
+        #expect(!sessions.contains(SessionID(high: 9, low: 19_999)))
+    }
+
     @Test func everyChangedCharacterIsNoticed() throws {
         let token = try key.sign(claims: claims())
         let characters = Array(token)

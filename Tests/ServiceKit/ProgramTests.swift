@@ -93,6 +93,18 @@ import Testing
         #expect(!output.contains("sesame"))
     }
 
+    /// Of all that the service needs it takes the DSN alone, and says what is wrong with it.
+    @Test func migrateNeedsNothingButTheDSN() async throws {
+        let missing = try await run(["migrate"])
+        #expect(missing.code == ExitCode.configuration && missing.output.contains("STAMPEDE_POSTGRES_DSN: required"))
+        #expect(!missing.output.contains("KAFKA_BOOTSTRAP_SERVERS"))
+        let away = try await run(
+            ["migrate"],
+            ["STAMPEDE_POSTGRES_DSN": "postgresql://u:open-sesame@127.0.0.1:1/d", "STAMPEDE_START_SECONDS": "0"])
+        #expect(away.code == ExitCode.unavailable && !away.output.contains("sesame"), "\(away.output)")
+        #expect(try await run(["migrate", "now"]).code == ExitCode.usage)
+    }
+
     private struct Plain: TestedService { init(_ context: ServiceContext) {} }
 
     @Test func versionIsOneLine() async throws {

@@ -54,6 +54,8 @@ import Testing
         evidence.stock = [stock()]
         evidence.offered = [line: 2]
         evidence.soldOutSaid = [line: 1]
+        evidence.lastNews = [line: .init(revision: 1, isSoldOut: true)]
+        evidence.shownSoldOut = [line]
         evidence.liveOrders = 3
         evidence.awaitingPayment = 1
         evidence.ledger = [.init(currency: "CNY", sum: 0, transfers: 3)]
@@ -70,11 +72,11 @@ import Testing
     }
 
     private static func stock(
-        supply: Int64 = 2, pool: Int64 = 0, waiting: Int64 = 1, soldOutCount: Int = 1
+        supply: Int64 = 2, pool: Int64 = 0, waiting: Int64 = 1, soldOutCount: Int = 1, isSoldOut: Bool = true
     ) -> Evidence.Stock {
         .init(
             line: line, supply: supply, pool: pool, leased: 0, held: 1, waiting: waiting, confirmed: 1,
-            soldOutCount: soldOutCount, holdSeconds: 120)
+            soldOutCount: soldOutCount, isSoldOut: isSoldOut, isClosed: false, holdSeconds: 120)
     }
 
     @Test func aGoodSaleIsClean() {
@@ -134,6 +136,15 @@ import Testing
         Breach("sold out and never said", "sold out") { $0.soldOutSaid = [:] },
         Breach("said to be sold out, and not so", "sold out") { $0.stock = [stock(soldOutCount: 0)] },
         Breach("said twice", "sold out") { $0.soldOutSaid = [line: 2] },
+        Breach("sold out by its last news, and not so", "sold out") {
+            $0.stock = [stock(isSoldOut: false)]
+            $0.shownSoldOut = []
+        },
+        Breach("to be had by its last news, and sold out", "sold out") {
+            $0.lastNews = [line: .init(revision: 2, isSoldOut: false)]
+        },
+        Breach("sold out and not shown so", "sold out") { $0.shownSoldOut = [] },
+        Breach("sold out while a phone is free", "sold out") { $0.stock = [stock(supply: 3, pool: 1, waiting: 0)] },
         Breach("a buyer with two phones", "limit") { $0.buyersOverLimit = 1 },
         Breach("a hold that never ended", "holds") { $0.overdue = 1 },
         Breach("money taken without a phone", "paid") { $0.orders.add(.captured, to: id(4)) },
@@ -206,6 +217,14 @@ import Testing
         evidence.reservationsLog.isWhole = false
         evidence.orders.add(.shownRejected, to: Self.id(9))
         evidence.orders.addDecision(.refused, to: Self.id(9))
+        for finding in Checks.findings(evidence) { #expect(finding.wrong == 0, "\(finding)") }
+    }
+
+    @Test func whatIsForgottenInPartIsNoBreach() {
+        var evidence = Self.goodSale()
+        evidence.ordersLog.isWhole = false
+        evidence.reservationsLog.isWhole = false
+        evidence.orders.add([.accepted, .refunded, .shownReleased, .past], to: Self.id(9))
         for finding in Checks.findings(evidence) { #expect(finding.wrong == 0, "\(finding)") }
     }
 

@@ -27,6 +27,18 @@ public struct OpenAPIDocument: Sendable {
         Set((operation(method, path)?["responses"]?.members ?? [:]).keys)
     }
 
+    /// How many bytes a request's body may have, for every operation that has one.
+    public var bodyLimits: [String: Int] {
+        var limits: [String: Int] = [:]
+        for (path, item) in tree["paths"]?.members ?? [:] {
+            for (method, operation) in item.members where Self.methods.contains(method) {
+                guard let body = operation["requestBody"].map(resolved) else { continue }
+                limits["\(method.uppercased()) \(path)"] = body["x-bytes-max"]?.integer.map { Int($0) } ?? 0
+            }
+        }
+        return limits
+    }
+
     /// What is wrong with the document itself: another version, references to nothing, path parameters that are not
     /// described, operations without a summary or answers.
     public var problems: [String] {
@@ -42,6 +54,7 @@ public struct OpenAPIDocument: Sendable {
             let (method, path) = (String(parts[0]), String(parts[1]))
             guard let operation = operation(method, path) else { continue }
             if operation["summary"]?.string == nil { found.append("\(name): lacks a summary") }
+            if bodyLimits[name] == 0 { found.append("\(name): does not say how long its body may be") }
             if statuses(method: method, path: path).isEmpty { found.append("\(name): lacks responses") }
             let id = operation["operationId"]?.string ?? ""
             if id.isEmpty || !operationIDs.insert(id).inserted {

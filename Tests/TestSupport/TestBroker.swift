@@ -95,7 +95,7 @@ private enum ApacheBroker {
     static func start(home: String) throws -> String {
         let folder = FileManager.default.temporaryDirectory.appending(path: TestBroker.uniqueName("stampede-kafka"))
             .path
-        let port = try freePorts()
+        let port = try FreePorts.take(2)
         let singleNode = "\(home)/bin/single-node"
         if FileManager.default.isExecutableFile(atPath: singleNode) {
             try run(#"exec "$1" start --dir "$2" --port "$3""#, [singleNode, folder, "\(port)"])
@@ -174,36 +174,5 @@ private enum ApacheBroker {
         guard process.terminationStatus == 0 else {
             throw TestBroker.Failure(description: "Kafka's start ended with status \(process.terminationStatus)")
         }
-    }
-
-    /// Two neighbouring ports of the loopback that were free a moment ago.
-    private static func freePorts() throws -> Int {
-        for _ in 0..<100 {
-            guard let first = bound(0) else { continue }
-            defer { close(first.socket) }
-            guard first.port < 65_535, let second = bound(first.port + 1) else { continue }
-            close(second.socket)
-            return first.port
-        }
-        throw TestBroker.Failure(description: "no two neighbouring ports are free")
-    }
-
-    private static func bound(_ port: Int) -> (socket: Int32, port: Int)? {
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) { address in
-            address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                bind(listener, address, length) == 0 && getsockname(listener, address, &length) == 0
-            }
-        }
-        guard isBound else {
-            close(listener)
-            return nil
-        }
-        return (listener, Int(in_port_t(bigEndian: address.sin_port)))
     }
 }

@@ -22,6 +22,7 @@ public final class TestService<Running: Service>: Sendable {
     public let kafka: KafkaConfiguration
     public let producer: KafkaProducer
     private let key: SigningKey
+    private let root: RootSecret
     private let environment: [String: String]
     private let clock: @Sendable () -> Timestamp
     private let http: HTTPClient
@@ -57,17 +58,39 @@ public final class TestService<Running: Service>: Sendable {
         kafka = KafkaConfiguration(bootstrapServers: broker.bootstrapServers, clientID: "test")
         producer = try KafkaProducer(kafka, log: log, metrics: Metrics())
         key = try SigningKey.generate()
+        root = try TestRoot.secret()
         http = try HTTPClient()
         topics = try AsyncAPIDocument()
         document = documented ? try OpenAPIDocument(service: Running.name) : nil
         self.clock = clock
         let declared = Set(Running.configurationKeys.map(\.name))
-        self.environment = [
+        var standard = [
             "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers, "STAMPEDE_POSTGRES_DSN": database.dsn(Running.name),
-        ].merging(TestPublishers.settings.filter { declared.contains($0.key) }) { $1 }.merging(environment) { $1 }
+            // A test asks faster than anybody's phone.
+            "STAMPEDE_HTTP_ACCOUNT_RATE": "1000000",
+        ]
+        if declared.contains("STAMPEDE_ROOT_KEYS") { standard["STAMPEDE_ROOT_KEYS"] = root.publicKey }
+        standard.merge(TestPublishers.settings.filter { declared.contains($0.key) }) { $1 }
+        self.environment = standard.merging(environment) { $1 }
         try await publish(
             .keys, key: Array(key.keyID.utf8), id: key.keyID,
-            VerificationKey(keyId: key.keyID, jwk: key.publicJWK, notAfter: .distantFuture))
+            VerificationKey(keyId: key.keyID, jwk: key.publicJWK, notAfter: .distantFuture, provenBy: root.proof))
+    }
+
+    /// Publishes a key as somebody would who may write to the topic: with the proof that is given, or none. The service has
+    /// read it when this returns.
+    public func publish(_ key: SigningKey, proof: String?) async throws {
+        try await publish(
+            .keys, key: Array(key.keyID.utf8), id: key.keyID,
+            VerificationKey(keyId: key.keyID, jwk: key.publicJWK, notAfter: .distantFuture, proof: proof))
+    }
+
+    /// Ends a session as messaging would, or, without a proof, as somebody who may write to the topic.
+    public func end(_ session: SessionID, isProven: Bool = true) async throws {
+        let until = Timestamp.now().adding(seconds: 3600)
+        let ended = SessionEnded(sessionId: session, refusedUntil: until, provenBy: root.proof)
+        try await publish(
+            .keys, key: session, isProven ? ended : SessionEnded(sessionId: session, refusedUntil: until))
     }
 
     /// Stops the service, if it runs, and starts it again on the same broker and database.
@@ -100,11 +123,21 @@ public final class TestService<Running: Service>: Sendable {
         Set((service?.routes ?? []).map { "\($0.method.rawValue) \($0.pattern)" })
     }
 
+    /// How many bytes a body may have, for those of the operations that are asked for.
+    public func bodyLimits(of operations: some Sequence<String>) -> [String: Int] {
+        let asked = Set(operations)
+        let limits = (service?.routes ?? []).map { ("\($0.method.rawValue) \($0.pattern)", $0.bodyBytesMax) }
+        return Dictionary(limits.filter { asked.contains($0.0) }) { first, _ in first }
+    }
+
     // MARK: Requests
 
     /// An access token that is valid for an hour.
-    public func token(_ kind: AccountKind, of account: AccountID = .random()) throws -> String {
-        try token(kind, of: account, secondsLeft: 3600, signedBy: key)
+    public func token(
+        _ kind: AccountKind, of account: AccountID = .random(), session: SessionID = .random(),
+        signedBy other: SigningKey? = nil
+    ) throws -> String {
+        try token(kind, of: account, session: session, secondsLeft: 3600, signedBy: other ?? key)
     }
 
     /// A token that is refused: out of date, or of a key that is not ours.
@@ -117,12 +150,13 @@ public final class TestService<Running: Service>: Sendable {
     }
 
     private func token(
-        _ kind: AccountKind, of account: AccountID, secondsLeft: Int64, signedBy key: SigningKey
+        _ kind: AccountKind, of account: AccountID, session: SessionID = .random(), secondsLeft: Int64,
+        signedBy key: SigningKey
     ) throws -> String {
         let now = Timestamp.now().microseconds / 1_000_000
         return try key.sign(
             claims: AccessClaims(
-                sub: account, kind: kind, sid: .random(), iat: min(now, now + secondsLeft) - 1, exp: now + secondsLeft))
+                sub: account, kind: kind, sid: session, iat: min(now, now + secondsLeft) - 1, exp: now + secondsLeft))
     }
 
     public struct Answer: Sendable {

@@ -6,7 +6,7 @@ import Testing
     /// What a module may import besides the system's, by where its files are. The first that matches counts.
     private static let layers: [(prefix: String, modules: Set<String>)] = [
         ("Shared/Runtime/", ["CLinux"]),
-        ("Shared/JSON/", ["CSimdJSON"]),
+        ("Shared/JSON/", ["CJSON"]),
         ("Shared/Observability/", []),
         ("Shared/Models/", ["JSON"]),
         ("Shared/Kafka/", ["CRdKafka", "Observability", "Runtime"]),

@@ -78,13 +78,29 @@ enum RowLocks {
         let table = /^\w+(?: (?:AS )?(?!JOIN)\w+)?(?: JOIN unnest\(\) AS \w+ ?\(\) USING \(\))?\s*$/
         if !from.contains(table) { return "more than one table" }
         // What is asked beside: once and before, or as the limit.
-        let asked = select.replacing("ANY(ARRAY(SELECT ", with: "ANY(ARRAY(").replacing(
-            "LIMIT (SELECT ", with: "LIMIT (")
+        let asked = withoutArrays(select).replacing("LIMIT (SELECT ", with: "LIMIT (")
         if levels(asked.dropFirst("SELECT".count)).contains("SELECT ") || hasSubquery(asked.dropFirst("SELECT".count)) {
             return "a subquery"
         }
         if !outer.contains("ORDER BY"), outer.contains("ANY(") { return "no order" }
         return nil
+    }
+
+    /// Without what is asked once, before: `ANY(ARRAY(SELECT …))`.
+    private static func withoutArrays(_ text: String) -> String {
+        var result = ""
+        var rest = text[...]
+        while let array = rest.range(of: "ANY(ARRAY(SELECT ") {
+            result += rest[..<array.lowerBound] + "ANY(ARRAY("
+            var depth = 2
+            var index = array.upperBound
+            while depth > 1, index < rest.endIndex {
+                if rest[index] == "(" { depth += 1 } else if rest[index] == ")" { depth -= 1 }
+                index = rest.index(after: index)
+            }
+            rest = rest[rest.index(before: index)...]
+        }
+        return result + rest
     }
 
     private static func hasSubquery(_ text: Substring) -> Bool { text.contains(#/\( ?SELECT /#) }

@@ -14,20 +14,24 @@ public struct CatalogService: Service {
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
         PipelineSchema.commands(number: 2),
+        Migration(number: 3, name: "plain_codes", sql: PackageResources._003_plain_codes_sql),
+        Migration(number: 4, name: "line_revision", sql: PackageResources._004_line_revision_sql),
     ]
+
+    public static let configurationKeys = [AccessKeys.rootKeys]
 
     public let components: [any Component]
     public let routes: [Route]
 
     public init(_ context: ServiceContext) throws {
-        let keys = AccessKeys(context)
+        let keys = try AccessKeys(context)
         let relay = Relay(context)
         let desk = CatalogDesk(
             relay: relay, postgres: context.postgres, newProductID: { context.newID() }, newSaleID: { context.newID() })
         components = [
             keys,
             relay,
-            EventProcessor(context, name: "reservations", topic: .reservations, handler: SoldOutHandler()),
+            EventProcessor(context, name: "reservations", topic: .reservations, handler: AvailabilityHandler()),
             EventProcessor(context, name: "sales-readback", topic: .sales, handler: SaleReadback()),
             PipelineWatch(context),
         ]

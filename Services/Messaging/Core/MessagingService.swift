@@ -15,6 +15,11 @@ public struct MessagingService: Service {
 
     public static let configurationKeys = [
         ConfigurationKey(
+            "STAMPEDE_ROOT_SECRET",
+            "Seals the keys that sign tokens, and proves whose they are; at least \(RootSecret.bytesMin) bytes",
+            .secret,
+            required: true),
+        ConfigurationKey(
             "STAMPEDE_OPERATOR_SECRET", "Signs the operator in; without it nobody can", .secret),
         ConfigurationKey(
             "STAMPEDE_ORDER_SECRET",
@@ -23,6 +28,9 @@ public struct MessagingService: Service {
         ConfigurationKey(
             "STAMPEDE_ACCESS_TOKEN_SECONDS", "How long an access token is valid", .integer(60...86_400),
             default: "900"),
+        ConfigurationKey(
+            "STAMPEDE_SIGN_UPS_PER_MINUTE", "How many may sign up within a minute from one address (or IPv6 /64)",
+            .integer(1...1_000_000), default: "60"),
     ]
 
     public static let migrations = [
@@ -31,6 +39,7 @@ public struct MessagingService: Service {
         Migration(number: 2, name: "order_place", sql: PackageResources._002_order_place_sql),
         PipelineSchema.commands(number: 3),
         Migration(number: 4, name: "account_revision", sql: PackageResources._004_account_revision_sql),
+        Migration(number: 5, name: "identity", sql: PackageResources._005_identity_sql),
     ]
 
     public static let topics: [Topic] = [
@@ -43,6 +52,11 @@ public struct MessagingService: Service {
     public init(_ context: ServiceContext) throws {
         let tokenSeconds = Int64(context.configuration.integer("STAMPEDE_ACCESS_TOKEN_SECONDS"))
         let secret = context.configuration.optionalSecret("STAMPEDE_OPERATOR_SECRET")
+        guard let root = RootSecret(context.configuration.secret("STAMPEDE_ROOT_SECRET").value),
+            let roots = RootKeys(root.publicKey)
+        else {
+            throw ConfigurationError(["STAMPEDE_ROOT_SECRET: expected at least \(RootSecret.bytesMin) random bytes"])
+        }
         guard
             let signer = PublisherKey(
                 .messaging, hexadecimal: context.configuration.secret("STAMPEDE_ORDER_SECRET").value)
@@ -54,10 +68,13 @@ public struct MessagingService: Service {
         let tables = SaleTables()
         let verifier = TokenVerifier()
         let relay = Relay(context)
-        let keys = KeyRing(context, relay: relay, verifier: verifier, tokenSeconds: tokenSeconds)
-        let sessions = SessionDesk(context, keys: keys, tokenSeconds: tokenSeconds)
         let representation = Representation(tables: tables)
         let hub = LiveHub(context, representation: representation)
+        let keys = KeyRing(
+            context, relay: relay, verifier: verifier, root: root, roots: roots, tokenSeconds: tokenSeconds,
+            sessionEnded: { hub.close($0) })
+        let sessions = SessionDesk(context, relay: relay, keys: keys, root: root, tokenSeconds: tokenSeconds)
+        let attempts = AttemptStorage(postgres: context.postgres, now: context.now)
         let door = Doorkeeper(verifier: verifier, now: context.now)
 
         components = [
@@ -70,14 +87,18 @@ public struct MessagingService: Service {
             EventProcessor(context, name: "decisions", topic: .reservations, handler: DecisionHandler()),
             EventProcessor(context, name: "refunds", topic: .payments, handler: RefundHandler()),
             EventProcessor(context, name: "accounts-readback", topic: .accounts, handler: AccountReadback()),
-            EventProcessor(context, name: "keys-readback", topic: .keys, handler: KeyReadback()),
+            EventProcessor(
+                context, name: "keys-readback", topic: .keys, handler: KeyReadback(root: root, roots: roots)),
+            IdentitySweep(context, relay: relay),
             hub,
             PipelineWatch(context),
         ]
 
-        let accounts = AccountRoutes(context, door: door, relay: relay, sessions: sessions)
+        let accounts = AccountRoutes(
+            context, door: door, relay: relay, sessions: sessions, attempts: attempts,
+            signUpsPerMinute: context.configuration.integer("STAMPEDE_SIGN_UPS_PER_MINUTE"))
         let operators = OperatorRoutes(
-            context: context, door: door, relay: relay, sessions: sessions, keys: keys,
+            context: context, door: door, relay: relay, attempts: attempts, keys: keys,
             secretDigest: secret.map { Digest.sha256(Array($0.value.utf8)) }, tokenSeconds: tokenSeconds)
         let conversations = ConversationRoutes(
             context, door: door, relay: relay, hub: hub, representation: representation)

@@ -14,6 +14,7 @@ public struct NotificationService: Service {
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
         Migration(number: 2, name: "order_revision", sql: PackageResources._002_order_revision_sql),
         Migration(number: 3, name: "reader_revision", sql: PackageResources._003_reader_revision_sql),
+        Migration(number: 4, name: "forgetting", sql: PackageResources._004_forgetting_sql),
     ]
 
     public let components: [any Component]
@@ -32,6 +33,7 @@ public struct NotificationService: Service {
                 EventProcessor(context, name: "accounts", topic: .accounts, handler: ReaderHandler()),
                 teller(.reservations, Teller.reservationTypes),
                 teller(.payments, Teller.paymentTypes),
+                Forgetting(context, [ToldStatements.forget]),
                 PipelineWatch(context),
             ]
     }

@@ -16,12 +16,14 @@ public struct PaymentService: Service {
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
         Migration(number: 2, name: "order_revision", sql: PackageResources._002_order_revision_sql),
         PipelineSchema.commands(number: 3),
-        Migration(number: 4, name: "publishers", sql: PackageResources._004_publishers_sql),
+        Migration(number: 4, name: "exact_sums", sql: PackageResources._004_exact_sums_contract_sql),
+        Migration(number: 5, name: "publishers", sql: PackageResources._005_publishers_sql),
     ]
     public static let configurationKeys = [
+        AccessKeys.rootKeys,
         ConfigurationKey(
             "STAMPEDE_WALLET_CURRENCY", "ISO 4217 code of the currency that new wallets open in", .string,
-            default: "CNY")
+            default: "CNY"),
     ]
 
     public let components: [any Component]
@@ -30,9 +32,11 @@ public struct PaymentService: Service {
     public init(_ context: ServiceContext) throws {
         let code = context.configuration.string("STAMPEDE_WALLET_CURRENCY")
         guard let opening = Currency(code) else {
-            throw ConfigurationError(["STAMPEDE_WALLET_CURRENCY: expected three capital letters such as CNY"])
+            throw ConfigurationError([
+                "STAMPEDE_WALLET_CURRENCY: expected the ISO 4217 code of a currency in use, such as CNY"
+            ])
         }
-        let keys = AccessKeys(context)
+        let keys = try AccessKeys(context)
         let relay = Relay(context)
         let ledger = LedgerCounters(context.metrics, currency: opening)
         let newPaymentID: @Sendable () -> PaymentID = { context.newID() }

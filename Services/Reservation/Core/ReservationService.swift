@@ -23,13 +23,16 @@ public struct ReservationService: Service {
         Migration(number: 2, name: "decisions", sql: PackageResources._002_decisions_sql),
         Migration(number: 3, name: "keeper", sql: PackageResources._003_keeper_sql),
         PipelineSchema.commands(number: 4),
-        Migration(number: 5, name: "publishers", sql: PackageResources._005_publishers_sql),
+        Migration(number: 5, name: "returns", sql: PackageResources._005_returns_sql),
+        Migration(number: 6, name: "publishers", sql: PackageResources._006_publishers_sql),
     ]
+
     public static let configurationKeys = [
+        AccessKeys.rootKeys,
         ConfigurationKey(
             "STAMPEDE_PUBLISHERS",
             "Who proves to have published an order: NAME=SECRET, one a line; messaging is the app", .secret,
-            required: true)
+            required: true),
     ]
 
     public let components: [any Component]
@@ -41,7 +44,7 @@ public struct ReservationService: Service {
         let salesTable = CompactedTable(context, topic: .sales) { (key, type, body) throws(JSONError) in
             try sales.apply(key, type, body)
         }
-        let keys = AccessKeys(context)
+        let keys = try AccessKeys(context)
         let relay = Relay(context)
         let keeper = StockKeeper(context, relay: relay, sales: sales)
         let decisions = OrderDecisions(
@@ -59,6 +62,7 @@ public struct ReservationService: Service {
             // Acts by itself, so it comes after those who find out whether the schema may be acted upon.
             keeper,
             StockWatch(context),
+            Forgetting(context, PastOrders.forget),
             PipelineWatch(context),
         ]
         routes =

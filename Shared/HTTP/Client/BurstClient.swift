@@ -18,7 +18,7 @@ public final class BurstClient: Sendable {
     }
 
     public struct Configuration: Sendable {
-        /// An IPv4 address such as 127.0.0.1, or a host's name.
+        /// An IPv4 address such as 127.0.0.1, or a host's name. On loopback each connection has an address of its own.
         public var address: String
         public var port: UInt16
         /// Of all threads together.
@@ -73,7 +73,8 @@ public final class BurstClient: Sendable {
                         let worker = Thread {
                             do throws(HTTPClientError) {
                                 let loop = try BurstLoop(
-                                    configuration, connections: connections, next: next, count: count, write: write,
+                                    configuration, thread: thread, connections: connections, next: next, count: count,
+                                    write: write,
                                     answered: answered)
                                 try loop.run()
                                 continuation.resume(returning: nil)
@@ -139,6 +140,8 @@ private final class BurstLoop {
     }
 
     private let configuration: BurstClient.Configuration
+    private let thread: Int
+    private let isLoopback: Bool
     private let next: BurstClient.Next
     private let count: Int
     private let write: @Sendable (Int, inout [UInt8]) -> Void
@@ -158,11 +161,13 @@ private final class BurstLoop {
     private static let responseBytesMax = 1 << 20
 
     init(
-        _ configuration: BurstClient.Configuration, connections: Int, next: BurstClient.Next, count: Int,
+        _ configuration: BurstClient.Configuration, thread: Int, connections: Int, next: BurstClient.Next, count: Int,
         write: @escaping @Sendable (Int, inout [UInt8]) -> Void,
         answered: @escaping @Sendable ([BurstClient.Answer]) -> Void
     ) throws(HTTPClientError) {
         self.configuration = configuration
+        self.thread = thread
+        isLoopback = LoopbackAddress.reaches(configuration.address)
         self.next = next
         self.count = count
         self.write = write
@@ -250,10 +255,25 @@ private final class BurstLoop {
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
         connections[index].descriptor = descriptor
         waits[index] = pollfd(fd: descriptor, events: Int16(POLLIN | POLLOUT), revents: 0)
+        if isLoopback { bindToOwnAddress(descriptor, number: thread * 10_000 + index) }
         // A refusal shows when the connection is written to.
         _ = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+    }
+
+    /// As its own phone would have one. Where it does not succeed the system's address is as good.
+    private func bindToOwnAddress(_ descriptor: Int32, number: Int) {
+        var own = sockaddr_in()
+        own.sin_family = sa_family_t(AF_INET)
+        inet_pton(AF_INET, LoopbackAddress.client(number), &own.sin_addr)
+        var on: Int32 = 1
+        setsockopt(descriptor, Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, &on, socklen_t(MemoryLayout<Int32>.size))
+        _ = withUnsafePointer(to: &own) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
     }

@@ -201,6 +201,12 @@ final class ClientLoop: @unchecked Sendable {
         } else {
             stampede_easy_set_pointer(easy, CURLOPT_PROXY, proxy)
         }
+        if let address = transfer.request.localAddress {
+            "host!\(address)".withCString { _ = stampede_easy_set_pointer(easy, CURLOPT_INTERFACE, $0) }
+        } else {
+            let any: UnsafePointer<CChar>? = nil
+            stampede_easy_set_pointer(easy, CURLOPT_INTERFACE, any)
+        }
         let url = transfer.request.url.withCString { stampede_easy_set_pointer(easy, CURLOPT_URL, $0) }
         guard url == CURLE_OK, curl_multi_add_handle(multi, easy) == CURLM_OK else {
             curl_slist_free_all(transfer.fields)

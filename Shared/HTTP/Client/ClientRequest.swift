@@ -12,6 +12,8 @@ public struct ClientRequest: Sendable {
     public var timeoutSeconds: Double
     /// A longer answer is an error.
     public var responseBytesMax: Int
+    /// The address to ask from, one of the machine's; nil: whichever the system takes. Connections are kept for each.
+    public var localAddress: String?
 
     public init(
         _ method: HTTPMethod, _ url: String, headers: [(String, String)] = [], body: [UInt8] = [],

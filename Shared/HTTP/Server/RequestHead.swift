@@ -14,6 +14,7 @@ struct RequestHead {
     private(set) var isChunked = false
     private(set) var expectsContinue = false
     private(set) var traceparent: [UInt8]?
+    private(set) var forwardedFor: [String] = []
 
     // Known after routing.
     var method: HTTPMethod?
@@ -23,6 +24,7 @@ struct RequestHead {
     var route: Int?
     var parameters: [String] = []
     var startedAt = 0.0
+    /// Known as soon as the fields are.
     var trace: TraceContext?
     /// The caller's part of the trace; nil where the trace begins here.
     var caller: TraceContext?
@@ -55,6 +57,8 @@ struct RequestHead {
             contentLengthCount += 1
             contentLength = Self.number(value)
             if contentLength == nil { fail("Content-Length is not a number.") }
+        case 15 where Self.equal(name, "x-forwarded-for"):
+            forwardedFor.append(String(decoding: value, as: UTF8.self))
         case 17 where Self.equal(name, "transfer-encoding"):
             transferEncodingCount += 1
             isChunked = Self.equal(value, "chunked")

@@ -21,7 +21,8 @@ final class ServerConnection: EventSource, @unchecked Sendable {
     private unowned let loop: ServerLoop
     let handle: OpaquePointer
     let descriptor: Int32
-    let peer: String
+    /// Nil where it is no address of the Internet's protocols.
+    let peer: IPAddress?
     let peerIsProxy: Bool
     /// Where the loop keeps it.
     var index = 0
@@ -44,8 +45,10 @@ final class ServerConnection: EventSource, @unchecked Sendable {
     /// The answer when it is known before the body has come.
     var answer: HTTPResponse?
 
-    init(loop: ServerLoop, handle: OpaquePointer, descriptor: Int32, peer: String, peerIsProxy: Bool, deadline: Double)
-    {
+    init(
+        loop: ServerLoop, handle: OpaquePointer, descriptor: Int32, peer: IPAddress?, peerIsProxy: Bool,
+        deadline: Double
+    ) {
         self.loop = loop
         self.handle = handle
         self.descriptor = descriptor
@@ -56,6 +59,9 @@ final class ServerConnection: EventSource, @unchecked Sendable {
 
     /// The peer has closed its side or is gone.
     func ready(_: UInt32) { loop.peerClosed(self) }
+
+    /// Says something in the place of an answer of the library's own.
+    func parserRefused(status: Int) { loop.parserRefused(self, status: status) }
 
     /// Whether bytes have arrived that the library has not read.
     var hasUnreadBytes: Bool {
@@ -70,41 +76,5 @@ final class ServerConnection: EventSource, @unchecked Sendable {
         discardedBytes = 0
         answer = nil
         task = nil
-    }
-
-    /// The client: the peer, or whom trusted proxies name. The right-most address of `X-Forwarded-For` that is not a
-    /// proxy's: what is further left is anybody's invention.
-    func remoteAddress(_ headers: HeaderFields, trusted: TrustedProxies) -> String {
-        guard peerIsProxy else { return peer }
-        for value in headers.values("x-forwarded-for").reversed() {
-            for part in value.split(separator: ",").reversed() {
-                let text = part.trimmingCharacters(in: .whitespaces)
-                guard let address = IPAddress(text) else { return peer }
-                if !trusted.contains(address) { return text }
-            }
-        }
-        return peer
-    }
-
-    /// The numeric form of a socket address, an IPv4 address inside IPv6 as IPv4.
-    static func text(of address: UnsafePointer<sockaddr>) -> String {
-        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { buffer in
-            let family = Int32(address.pointee.sa_family)
-            let converted =
-                family == AF_INET
-                ? address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { pointer in
-                    withUnsafePointer(to: pointer.pointee.sin_addr) {
-                        inet_ntop(AF_INET, $0, buffer.baseAddress, socklen_t(INET6_ADDRSTRLEN))
-                    }
-                }
-                : address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { pointer in
-                    withUnsafePointer(to: pointer.pointee.sin6_addr) {
-                        inet_ntop(AF_INET6, $0, buffer.baseAddress, socklen_t(INET6_ADDRSTRLEN))
-                    }
-                }
-            guard let converted else { return "unknown" }
-            let text = String(cString: converted)
-            return text.hasPrefix("::ffff:") && text.contains(".") ? String(text.dropFirst(7)) : text
-        }
     }
 }

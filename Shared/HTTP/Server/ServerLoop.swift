@@ -102,21 +102,25 @@ final class ServerLoop: @unchecked Sendable {
         self.listener = listener
         var next = 0
         listener.open(on: events) { [shared, unowned self] descriptor, address, length in
-            guard ServerShared.take(1, of: shared.connections, max: shared.configuration.connectionsMax) else {
+            let peer = withUnsafePointer(to: address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { IPAddress($0) }
+            }
+            if let problem = shared.connectionCame(from: peer) {
                 self.shared.refusedConnections.add()
-                let problem = Problem.unavailable(retryAfterSeconds: 1, "Too many connections.")
-                return self.say(RawResponse.bytes(problem.response()), to: descriptor)
+                return self.say(RawResponse.bytes(problem, requestID: self.newRequestID()), to: descriptor)
             }
             let loop = loops[next % loops.count]
             next += 1
-            if loop === self { return self.adopt(descriptor, address, length) }
-            loop.events.execute { loop.adopt(descriptor, address, length) }
+            if loop === self { return self.adopt(descriptor, address, length, peer) }
+            loop.events.execute { loop.adopt(descriptor, address, length, peer) }
         }
     }
 
-    private func adopt(_ descriptor: Int32, _ address: sockaddr_storage, _ length: socklen_t) {
+    private func adopt(
+        _ descriptor: Int32, _ address: sockaddr_storage, _ length: socklen_t, _ peer: IPAddress?
+    ) {
         guard let daemon, !isDraining else {
-            shared.connections.wrappingSubtract(1, ordering: .relaxed)
+            shared.connectionEnded(of: peer)
             Glibc.close(descriptor)
             return
         }
@@ -129,17 +133,17 @@ final class ServerLoop: @unchecked Sendable {
                 _ = MHD_add_connection(daemon, descriptor, $0, length)
             }
         }
-        if connections.count == count { shared.connections.wrappingSubtract(1, ordering: .relaxed) }
+        if connections.count == count { shared.connectionEnded(of: peer) }
     }
 
     func connectionCame(_ handle: OpaquePointer) -> ServerConnection? {
         guard let descriptor = stampede_connection_info(handle, .CONNECTION_INFO_CONNECTION_FD)?.pointee.connect_fd,
             let address = stampede_connection_info(handle, .CONNECTION_INFO_CLIENT_ADDRESS)?.pointee.client_addr
         else { return nil }
-        let peer = ServerConnection.text(of: address)
+        let peer = IPAddress(address)
         let connection = ServerConnection(
             loop: self, handle: handle, descriptor: descriptor, peer: peer,
-            peerIsProxy: IPAddress(peer).map(shared.configuration.trustedProxies.contains) ?? false,
+            peerIsProxy: peer.map(shared.configuration.trustedProxies.contains) ?? false,
             deadline: now + shared.configuration.headerSeconds)
         connection.index = connections.count
         connections.append(connection)
@@ -171,7 +175,7 @@ final class ServerLoop: @unchecked Sendable {
             connections[connection.index] = last
             last.index = connection.index
         }
-        shared.connections.wrappingSubtract(1, ordering: .relaxed)
+        shared.connectionEnded(of: connection.peer)
     }
 
     // MARK: A request comes in
@@ -191,6 +195,7 @@ final class ServerLoop: @unchecked Sendable {
         withUnsafeMutablePointer(to: &connection.head) {
             _ = MHD_get_connection_values_n(connection.handle, .HEADER_KIND, DaemonCallbacks.field, $0)
         }
+        beginTrace(connection)
         let bytes =
             stampede_connection_info(connection.handle, .CONNECTION_INFO_REQUEST_HEADER_SIZE)?.pointee.header_size
             ?? 0
@@ -205,10 +210,28 @@ final class ServerLoop: @unchecked Sendable {
             guard length <= connection.head.bodyBytesMax else {
                 return refuse(connection, .payloadTooLarge(bytesMax: connection.head.bodyBytesMax))
             }
-            connection.body.reserveCapacity(min(length, 64 << 10))
         }
+        guard connection.head.hasBody, let index = connection.head.route, let admission = shared.routes[index].admission
+        else { return .YES }
+        let request = makeRequest(connection, route: index)
+        do { try admission(request) } catch { return refuse(connection, shared.response(to: error, request)) }
         return .YES
     }
+
+    /// The caller's trace continued, or a new one. Whether it is recorded, a caller says who is trusted and speaks for
+    /// itself; for any other it is chosen here.
+    private func beginTrace(_ connection: ServerConnection) {
+        let caller = connection.head.traceparent.flatMap { TraceContext($0) }
+        connection.head.caller = caller
+        guard let caller else {
+            connection.head.trace = shared.tracer.newTrace(using: &generator)
+            return
+        }
+        let mayChoose = connection.peerIsProxy && connection.head.forwardedFor.isEmpty
+        connection.head.trace = mayChoose ? caller.child() : shared.tracer.span(of: caller, using: &generator)
+    }
+
+    private func newRequestID() -> String { TraceContext.new(using: &generator).traceID }
 
     /// Finds the route; answers what needs none.
     private func route(_ connection: ServerConnection) -> Problem? {
@@ -251,7 +274,7 @@ final class ServerLoop: @unchecked Sendable {
         if connection.head.expectsContinue || connection.head.contentLength ?? 0 > Self.discardedBytesMax {
             return refuse(connection, problem)
         }
-        connection.answer = problem.response()
+        connection.answer = problem.response(traceID: connection.head.trace?.traceID)
         return .YES
     }
 
@@ -266,7 +289,7 @@ final class ServerLoop: @unchecked Sendable {
         }
         guard ServerShared.take(piece.count, of: shared.bodyBytes, max: shared.configuration.bodyBytesMax) else {
             releaseBody(connection)
-            connection.answer = Self.overloaded.response()
+            connection.answer = Self.overloaded.response(traceID: connection.head.trace?.traceID)
             return .YES
         }
         connection.bodyBytesTaken += piece.count
@@ -287,9 +310,10 @@ final class ServerLoop: @unchecked Sendable {
         if let answer = connection.answer { return respond(connection, answer) }
         guard let index = connection.head.route else { return .NO }
         guard ServerShared.take(1, of: shared.running, max: shared.configuration.requestsMax) else {
-            return respond(connection, Self.overloaded.response())
+            return respond(connection, Self.overloaded.response(traceID: connection.head.trace?.traceID))
         }
-        let request = makeRequest(connection, route: index)
+        var request = makeRequest(connection, route: index)
+        request.callers = shared.callers
         connection.phase = .running
         connection.generation += 1
         switch shared.routes[index].handler {
@@ -315,16 +339,14 @@ final class ServerLoop: @unchecked Sendable {
         let names = shared.router.parameterNames[index]
         var parameters: [String: String] = [:]
         for (name, value) in zip(names, head.parameters) { parameters[name] = value }
-        let caller = head.traceparent.flatMap { TraceContext($0) }
-        let trace = caller?.child() ?? shared.tracer.newTrace(using: &generator)
-        connection.head.trace = trace
-        connection.head.caller = caller
+        let client = connection.peer.map {
+            shared.configuration.trustedProxies.client(of: $0, forwarded: head.forwardedFor)
+        }
         let request = HTTPRequest(
             head.method ?? .get, String(decoding: head.target[head.path], as: UTF8.self), pathParameters: parameters,
             queryString: head.query.isEmpty ? "" : String(decoding: head.target[head.query], as: UTF8.self),
             headers: head.headers, body: connection.body,
-            remoteAddress: connection.remoteAddress(head.headers, trusted: shared.configuration.trustedProxies),
-            trace: trace)
+            remoteAddress: client?.description ?? "unknown", trace: head.trace ?? .new(using: &generator))
         connection.body = []
         return request
     }
@@ -387,7 +409,8 @@ final class ServerLoop: @unchecked Sendable {
             shared.log.error(
                 "a handler's answer cannot be sent: status out of range or control character in a header field",
                 ["status": "\(response.status)", "path": String(decoding: connection.head.target, as: UTF8.self)])
-            return respond(connection, Problem(500, type: "internal", title: "Something went wrong here").response())
+            let problem = Problem(500, type: "internal", title: "Something went wrong here")
+            return respond(connection, problem.response(traceID: connection.head.trace?.traceID))
         }
         guard case .bytes(let body) = response.body else { return openStream(connection, response) }
         let made = body.withUnsafeBytes {
@@ -396,13 +419,33 @@ final class ServerLoop: @unchecked Sendable {
         }
         guard let made else { return .NO }
         defer { MHD_destroy_response(made) }
-        for (name, value) in response.headers where !Self.isOwn(name) { MHD_add_response_header(made, name, value) }
-        if let trace = connection.head.trace { MHD_add_response_header(made, "X-Request-Id", trace.traceID) }
+        for (name, value) in forbidCaching(response, connection).headers where !Self.isOwn(name) {
+            MHD_add_response_header(made, name, value)
+        }
+        MHD_add_response_header(made, "X-Request-Id", requestID(connection))
         if isDraining { MHD_add_response_header(made, "Connection", "close") }
         observe(connection, status: response.status)
         connection.phase = .responding
         connection.deadline = now + shared.configuration.responseSeconds
-        return MHD_queue_response(connection.handle, UInt32(response.status), made)
+        return ParserAnswers.queue(connection.handle, UInt32(response.status), made)
+    }
+
+    private func requestID(_ connection: ServerConnection) -> String {
+        let trace = connection.head.trace ?? .new(using: &generator)
+        connection.head.trace = trace
+        return trace.traceID
+    }
+
+    /// What only the one who asked may keep: answers to commands, which may hold tokens, and errors.
+    private func forbidCaching(_ response: HTTPResponse, _ connection: ServerConnection) -> HTTPResponse {
+        let isRead = connection.head.method == .get || connection.head.method == .head
+        return isRead && response.status < 400 ? response : response.withCachingForbidden
+    }
+
+    /// The library refuses by itself what its parser cannot read; it is said here, unless something was said already.
+    func parserRefused(_ connection: ServerConnection, status: Int) {
+        guard connection.phase == .head || connection.phase == .body else { return }
+        _ = refuse(connection, ParserAnswers.problem(status))
     }
 
     /// Fields that say how the message is framed are not a handler's.
@@ -461,8 +504,12 @@ final class ServerLoop: @unchecked Sendable {
 
     /// Refuses a request whose rest must not be waited for; the connection ends with it.
     private func refuse(_ connection: ServerConnection, _ problem: Problem) -> MHD_Result {
-        observe(connection, status: problem.status)
-        connection.answer = problem.response()
+        refuse(connection, problem.response(traceID: requestID(connection)))
+    }
+
+    private func refuse(_ connection: ServerConnection, _ answer: HTTPResponse) -> MHD_Result {
+        observe(connection, status: answer.status)
+        connection.answer = answer
         return leave(connection)
     }
 
@@ -473,7 +520,10 @@ final class ServerLoop: @unchecked Sendable {
         guard let answer = connection.answer else { return .NO }
         let descriptor = fcntl(connection.descriptor, F_DUPFD_CLOEXEC, 0)
         guard descriptor >= 0 else { return .NO }
-        say(RawResponse.bytes(answer, withoutBody: connection.head.method == .head), to: descriptor)
+        let words = RawResponse.bytes(
+            forbidCaching(answer, connection), requestID: requestID(connection),
+            withoutBody: connection.head.method == .head)
+        say(words, to: descriptor)
         return .NO
     }
 
@@ -504,7 +554,7 @@ final class ServerLoop: @unchecked Sendable {
         guard !isDraining, ServerShared.take(1, of: shared.streams, max: shared.configuration.streamsMax) else {
             stream.close()
             let problem = Problem.unavailable(retryAfterSeconds: 1, "No further event stream can be opened.")
-            return respond(connection, problem.response())
+            return respond(connection, problem.response(traceID: connection.head.trace?.traceID))
         }
         observe(connection, status: 200)
         connection.phase = .leaving
@@ -514,7 +564,8 @@ final class ServerLoop: @unchecked Sendable {
             stream.close()
             return .NO
         }
-        let raw = RawResponse.bytes(HTTPResponse(200, headers: head + response.headers, body: response.body))
+        let raw = RawResponse.bytes(
+            HTTPResponse(200, headers: head + response.headers, body: response.body), requestID: requestID(connection))
         let socket = StreamSocket(server: self, loop: events, descriptor: descriptor, stream: stream, head: raw)
         guard socket.open() else {
             shared.streams.wrappingSubtract(1, ordering: .relaxed)
@@ -606,13 +657,14 @@ final class ServerLoop: @unchecked Sendable {
                 "a handler took too long", ["path": String(decoding: connection.head.target, as: UTF8.self)])
             resume(
                 connection,
-                with: Problem.unavailable(retryAfterSeconds: 1, "The answer took too long.").response())
+                with: Problem.unavailable(retryAfterSeconds: 1, "The answer took too long.").response(
+                    traceID: connection.head.trace?.traceID))
         case .head where connection.requestsServed > 0, .responding:
             shutdown(connection.descriptor, Int32(SHUT_RDWR))
         case .head, .body:
             var words = OutgoingBytes()
             let problem = Problem(408, type: "request-timeout", title: "The request took too long to arrive")
-            words.append(RawResponse.bytes(problem.response()))
+            words.append(RawResponse.bytes(problem, requestID: requestID(connection)))
             _ = words.send(to: connection.descriptor)
             shutdown(connection.descriptor, Int32(SHUT_RDWR))
         }
@@ -656,7 +708,8 @@ final class ServerLoop: @unchecked Sendable {
         for connection in connections where connection.phase == .running && connection.isSuspended {
             connection.task?.cancel()
             connection.generation += 1
-            resume(connection, with: Problem.unavailable(retryAfterSeconds: 1, "Shutting down.").response())
+            let problem = Problem.unavailable(retryAfterSeconds: 1, "Shutting down.")
+            resume(connection, with: problem.response(traceID: connection.head.trace?.traceID))
         }
         MHD_run(daemon)
         while let stream = streams.last { stream.close() }

@@ -12,6 +12,7 @@ final class ServerShared: Sendable {
     let metrics: Metrics
     let tracer: Tracer
     let refusedConnections: Counter
+    let callers: CallerLimiter
     private let problem: @Sendable (any Error) -> Problem?
 
     /// Counts against the configuration's bounds.
@@ -19,6 +20,8 @@ final class ServerShared: Sendable {
     let streams = Atomic<Int>(0)
     let running = Atomic<Int>(0)
     let bodyBytes = Atomic<Int>(0)
+    /// Connections by whose they are, those of trusted proxies not counted.
+    private let connectionsByAddress = Mutex<[IPAddress: Int]>([:])
 
     init(
         _ configuration: HTTPServerConfiguration, routes: [Route], log: Logger, metrics: Metrics, tracer: Tracer,
@@ -31,7 +34,8 @@ final class ServerShared: Sendable {
         self.metrics = metrics
         self.tracer = tracer
         refusedConnections = metrics.counter(
-            "http_connections_refused_total", help: "Connections that were told 503 because there were too many.")
+            "http_connections_refused_total", help: "Connections that were refused because there were too many.")
+        callers = CallerLimiter(requestsPerSecond: configuration.callerRequestsPerSecondMax)
         self.problem = problem
     }
 
@@ -40,6 +44,37 @@ final class ServerShared: Sendable {
         if count.wrappingAdd(amount, ordering: .relaxed).newValue <= max { return true }
         count.wrappingSubtract(amount, ordering: .relaxed)
         return false
+    }
+
+    /// Counts a connection, or says why it is refused. `connectionEnded` takes it back.
+    func connectionCame(from peer: IPAddress?) -> Problem? {
+        guard Self.take(1, of: connections, max: configuration.connectionsMax) else {
+            return .unavailable(retryAfterSeconds: 1, "Too many connections.")
+        }
+        guard let address = counted(peer) else { return nil }
+        let isTaken = connectionsByAddress.withLock { counts in
+            let count = counts[address, default: 0]
+            guard count < configuration.connectionsPerAddressMax else { return false }
+            counts[address] = count + 1
+            return true
+        }
+        if isTaken { return nil }
+        connections.wrappingSubtract(1, ordering: .relaxed)
+        return .tooManyRequests(retryAfterSeconds: 1, "Too many connections of this address.")
+    }
+
+    func connectionEnded(of peer: IPAddress?) {
+        connections.wrappingSubtract(1, ordering: .relaxed)
+        guard let address = counted(peer) else { return }
+        connectionsByAddress.withLock { counts in
+            let count = counts[address, default: 1] - 1
+            counts[address] = count > 0 ? count : nil
+        }
+    }
+
+    private func counted(_ peer: IPAddress?) -> IPAddress? {
+        guard let peer, !configuration.trustedProxies.contains(peer) else { return nil }
+        return peer.household
     }
 
     func answer(
@@ -62,7 +97,7 @@ final class ServerShared: Sendable {
         }
     }
 
-    private func response(to error: any Error, _ request: HTTPRequest) -> HTTPResponse {
+    func response(to error: any Error, _ request: HTTPRequest) -> HTTPResponse {
         let traceID = request.trace.traceID
         let known = error as? Problem ?? (error as? any ProblemConvertible)?.problem ?? self.problem(error)
         if let problem = known ?? Self.inputProblem(error) {
@@ -77,42 +112,8 @@ final class ServerShared: Sendable {
 
     /// What is wrong with a document, named by its field.
     private static func inputProblem(_ error: any Error) -> Problem? {
-        if let error = error as? JSONError {
-            return .badRequest(error.description, fields: [FieldProblem(error.path, expected: error.expected)])
-        }
-        guard let error = error as? DecodingError else { return nil }
-        let (context, missing): (DecodingError.Context, (any CodingKey)?) =
-            switch error {
-            case .keyNotFound(let key, let context): (context, key)
-            case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
-                (context, nil)
-            @unknown default: (DecodingError.Context(codingPath: [], debugDescription: ""), nil)
-            }
-        var path = ""
-        for key in context.codingPath + (missing.map { [$0] } ?? []) {
-            if let index = key.intValue {
-                path += "[\(index)]"
-            } else {
-                path += path.isEmpty ? key.stringValue : ".\(key.stringValue)"
-            }
-        }
-        let expected =
-            switch error {
-            case .keyNotFound: "a value"
-            case .typeMismatch(let type, _), .valueNotFound(let type, _): Self.phrase(for: type)
-            default: path.isEmpty ? "a JSON document" : "a value in its valid form"
-            }
-        let field = FieldProblem(path, expected: expected)
-        return .badRequest(path.isEmpty ? "expected \(expected)" : "\(path): expected \(expected)", fields: [field])
-    }
-
-    private static func phrase(for type: any Any.Type) -> String {
-        switch type {
-        case is String.Type: "a string"
-        case is Bool.Type: "true or false"
-        case is any FixedWidthInteger.Type: "an integer"
-        case is any BinaryFloatingPoint.Type: "a number"
-        default: "\(type)".hasPrefix("Array") ? "an array" : "an object"
+        (error as? JSONError).map {
+            .badRequest($0.description, fields: [FieldProblem($0.path, expected: $0.expected)])
         }
     }
 }

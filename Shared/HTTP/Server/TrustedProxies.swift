@@ -1,11 +1,14 @@
 // Whose word about a client's address is believed.
 import Foundation
 
-/// Addresses and networks of proxies. Loopback always belongs to them.
+/// Addresses and networks of proxies.
 public struct TrustedProxies: Sendable, Equatable {
+    /// The proxies of the same machine.
+    public static let loopback = TrustedProxies(networks: ["127.0.0.1", "::1"].compactMap { Network($0) })
+
     private var networks: [Network]
 
-    public init() { networks = [] }
+    private init(networks: [Network]) { self.networks = networks }
 
     /// - Parameter texts: literal addresses (`10.0.0.7`, `2001:db8::7`) and networks (`10.0.0.0/8`, `fd00::/8`).
     public init(_ texts: [String]) throws(HTTPError) {
@@ -17,8 +20,20 @@ public struct TrustedProxies: Sendable, Equatable {
         self.networks = networks
     }
 
-    func contains(_ address: IPAddress) -> Bool {
-        address.isLoopback || networks.contains { $0.contains(address) }
+    func contains(_ address: IPAddress) -> Bool { networks.contains { $0.contains(address) } }
+
+    /// The client of a request that came from `peer`. As long as it is a proxy's, an address is believed what it says of the
+    /// one before it; what stands before the first that is none is anybody's invention.
+    /// - Parameter forwarded: the values of `X-Forwarded-For` in the order in which they came.
+    func client(of peer: IPAddress, forwarded: [String]) -> IPAddress {
+        var client = peer
+        for value in forwarded.reversed() {
+            for hop in value.split(separator: ",", omittingEmptySubsequences: false).reversed() {
+                guard contains(client), let address = IPAddress(hop: hop) else { return client }
+                client = address
+            }
+        }
+        return client
     }
 
     private struct Network: Sendable, Equatable {
@@ -45,7 +60,7 @@ public struct TrustedProxies: Sendable, Equatable {
 }
 
 /// An address as 128 bits; IPv4 as it stands inside of IPv6.
-struct IPAddress: Sendable, Equatable {
+struct IPAddress: Sendable, Hashable, CustomStringConvertible {
     private var high: UInt64
     private var low: UInt64
 
@@ -55,22 +70,54 @@ struct IPAddress: Sendable, Equatable {
         var four = in_addr()
         var six = in6_addr()
         if inet_pton(AF_INET, text, &four) == 1 {
-            high = 0
-            low = Self.mappedIPv4 | UInt64(UInt32(bigEndian: four.s_addr))
+            self.init(four)
         } else if inet_pton(AF_INET6, text, &six) == 1 {
-            (high, low) = withUnsafeBytes(of: &six) {
-                (
-                    UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self)),
-                    UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-                )
-            }
+            self.init(six)
         } else {
             return nil
         }
     }
 
+    /// As proxies write it, some with a port: `192.0.2.7`, `192.0.2.7:80`, `2001:db8::7`, `[2001:db8::7]:80`.
+    init?(hop: some StringProtocol) {
+        var text = hop.trimmingCharacters(in: .whitespaces)[...]
+        if text.first == "[" {
+            text = text.dropFirst().prefix { $0 != "]" }
+        } else if let colon = text.firstIndex(of: ":"), text.contains("."), text.lastIndex(of: ":") == colon {
+            text = text[..<colon]
+        }
+        self.init(String(text))
+    }
+
+    /// Of a socket; nil for one of another family.
+    init?(_ address: UnsafePointer<sockaddr>) {
+        switch Int32(address.pointee.sa_family) {
+        case AF_INET:
+            self = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { Self($0.pointee.sin_addr) }
+        case AF_INET6:
+            self = address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { Self($0.pointee.sin6_addr) }
+        default: return nil
+        }
+    }
+
+    private init(_ address: in_addr) {
+        high = 0
+        low = Self.mappedIPv4 | UInt64(UInt32(bigEndian: address.s_addr))
+    }
+
+    private init(_ address: in6_addr) {
+        (high, low) = withUnsafeBytes(of: address) {
+            (
+                UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self)),
+                UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+            )
+        }
+    }
+
     var isIPv4: Bool { high == 0 && low >> 32 == 0xffff }
-    var isLoopback: Bool { isIPv4 ? low >> 24 & 0xff == 127 : high == 0 && low == 1 }
+
+    /// What one client has: an IPv4 address, an IPv6 network of 64 bits.
+    var household: IPAddress { isIPv4 ? self : prefix(64) }
 
     /// The first bits, the others zero.
     func prefix(_ bits: Int) -> IPAddress {
@@ -79,5 +126,17 @@ struct IPAddress: Sendable, Equatable {
         prefix.high &= ~(UInt64.max >> UInt64(min(bits, 64)))
         prefix.low &= ~(UInt64.max >> UInt64(max(bits - 64, 0)))
         return prefix
+    }
+
+    /// The one text of this address, however it was written.
+    var description: String {
+        if isIPv4 { return "\(low >> 24 & 255).\(low >> 16 & 255).\(low >> 8 & 255).\(low & 255)" }
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { buffer in
+            var bytes = (high.bigEndian, low.bigEndian)
+            guard let text = inet_ntop(AF_INET6, &bytes, buffer.baseAddress, socklen_t(INET6_ADDRSTRLEN)) else {
+                return "::"
+            }
+            return String(cString: text)
+        }
     }
 }

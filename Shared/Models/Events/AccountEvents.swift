@@ -54,8 +54,7 @@ public struct Account: EventPayload {
     }
 
     public static let authorisationsMax = 16
-    public static let displayNameBytesMax = 200
-    public static let localeBytesMax = 35
+    public static let displayNameCharactersMax = 200
 
     public init(
         accountId: AccountID, kind: AccountKind, handle: String?, displayName: String, locale: String,
@@ -74,9 +73,9 @@ public struct Account: EventPayload {
     public init(json: JSONValue) throws(JSONError) {
         accountId = try json.identifier("accountId")
         kind = try json.choice("kind")
-        handle = try json.optionalString("handle", bytesMax: 64)
-        displayName = try json.string("displayName", bytesMax: Self.displayNameBytesMax)
-        locale = try json.string("locale", bytesMax: Self.localeBytesMax)
+        handle = try json.optionalString("handle", charactersMax: 64)
+        displayName = try json.string("displayName", charactersMax: Self.displayNameCharactersMax)
+        locale = try json.languageTag("locale")
         createdAt = try json.timestamp("createdAt")
         authorisations = try json.list("authorisations", countMax: Self.authorisationsMax, Authorisation.init(json:))
         revision = try json.optionalInteger("revision", in: 1...Int64.max)
@@ -96,8 +95,47 @@ public struct Account: EventPayload {
     }
 }
 
+/// An account was deleted. The last record of its key: what was personal in those before goes when the topic is compacted.
+public struct AccountDeleted: EventPayload {
+    public static let type = "stampede.account.deleted.v1"
+
+    public let accountId: AccountID
+    public let deletedAt: Timestamp
+    /// Greater than those of the account's records.
+    public let revision: Int64
+
+    public init(accountId: AccountID, deletedAt: Timestamp, revision: Int64) {
+        self.accountId = accountId
+        self.deletedAt = deletedAt
+        self.revision = revision
+    }
+
+    public init(json: JSONValue) throws(JSONError) {
+        accountId = try json.identifier("accountId")
+        deletedAt = try json.timestamp("deletedAt")
+        revision = try json.integer("revision", in: 1...Int64.max)
+    }
+
+    public func write(to writer: inout JSONWriter) {
+        writer.object {
+            $0.field("accountId", accountId)
+            $0.field("deletedAt", deletedAt)
+            $0.field("revision", revision)
+        }
+    }
+}
+
+/// What decides whether access tokens are genuine is believed by its proof, not because it stands in the log: whoever signs
+/// tokens proves it by the root secret, and verifiers know the secret's public half.
+public protocol ProvenPayload: EventPayload {
+    /// An Ed25519 signature of `provenBytes` as base64url. Nil: of a version that proved nothing, and not believed.
+    var proof: String? { get }
+    /// All that it says, in one spelling.
+    var provenBytes: [UInt8] { get }
+}
+
 /// A public key that verifies access tokens.
-public struct VerificationKey: EventPayload {
+public struct VerificationKey: ProvenPayload, Equatable {
     public static let type = "stampede.key.published.v1"
 
     public let keyId: String
@@ -105,17 +143,30 @@ public struct VerificationKey: EventPayload {
     public let jwk: String
     /// Tokens of this key are refused from here on.
     public let notAfter: Timestamp
+    public let proof: String?
 
-    public init(keyId: String, jwk: String, notAfter: Timestamp) {
+    public init(keyId: String, jwk: String, notAfter: Timestamp, proof: String? = nil) {
         self.keyId = keyId
         self.jwk = jwk
         self.notAfter = notAfter
+        self.proof = proof
+    }
+
+    /// The same with its proof.
+    public init(keyId: String, jwk: String, notAfter: Timestamp, provenBy prove: ([UInt8]) -> String) {
+        let bare = VerificationKey(keyId: keyId, jwk: jwk, notAfter: notAfter)
+        self.init(keyId: keyId, jwk: jwk, notAfter: notAfter, proof: prove(bare.provenBytes))
     }
 
     public init(json: JSONValue) throws(JSONError) {
-        keyId = try json.string("keyId", bytesMax: 128)
-        jwk = try json.string("jwk", bytesMax: 4096)
+        keyId = try json.token("keyId", bytesMax: 128)
+        jwk = try json.string("jwk", charactersMax: 4096)
         notAfter = try json.timestamp("notAfter")
+        proof = try json.optionalString("proof", charactersMax: 128)
+    }
+
+    public var provenBytes: [UInt8] {
+        Array("\(Self.type)\n\(notAfter.microseconds)\n\(keyId.utf8.count)\n\(keyId)\(jwk)".utf8)
     }
 
     public func write(to writer: inout JSONWriter) {
@@ -123,6 +174,47 @@ public struct VerificationKey: EventPayload {
             $0.field("keyId", keyId)
             $0.field("jwk", jwk)
             $0.field("notAfter", notAfter)
+            $0.field("proof", optional: proof)
+        }
+    }
+}
+
+/// A session was ended while access tokens of it may be out: they are refused.
+public struct SessionEnded: ProvenPayload, Equatable {
+    public static let type = "stampede.session.ended.v1"
+
+    public let sessionId: SessionID
+    /// When the last of its tokens runs out by itself.
+    public let refusedUntil: Timestamp
+    public let proof: String?
+
+    public init(sessionId: SessionID, refusedUntil: Timestamp, proof: String? = nil) {
+        self.sessionId = sessionId
+        self.refusedUntil = refusedUntil
+        self.proof = proof
+    }
+
+    /// The same with its proof.
+    public init(sessionId: SessionID, refusedUntil: Timestamp, provenBy prove: ([UInt8]) -> String) {
+        let bare = SessionEnded(sessionId: sessionId, refusedUntil: refusedUntil)
+        self.init(sessionId: sessionId, refusedUntil: refusedUntil, proof: prove(bare.provenBytes))
+    }
+
+    public init(json: JSONValue) throws(JSONError) {
+        sessionId = try json.identifier("sessionId")
+        refusedUntil = try json.timestamp("refusedUntil")
+        proof = try json.optionalString("proof", charactersMax: 128)
+    }
+
+    public var provenBytes: [UInt8] {
+        Array("\(Self.type)\n\(refusedUntil.microseconds)\n\(sessionId)".utf8)
+    }
+
+    public func write(to writer: inout JSONWriter) {
+        writer.object {
+            $0.field("sessionId", sessionId)
+            $0.field("refusedUntil", refusedUntil)
+            $0.field("proof", optional: proof)
         }
     }
 }

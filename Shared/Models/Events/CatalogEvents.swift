@@ -21,7 +21,7 @@ public struct Product: EventPayload {
         }
 
         public init(json: JSONValue) throws(JSONError) {
-            code = try json.string("code", bytesMax: Product.variantCodeBytesMax)
+            code = try json.variantCode("code")
             title = try json.localizedText("title")
         }
 
@@ -184,4 +184,29 @@ public struct Sale: EventPayload {
 
 extension Sale.Batch {
     public func line(_ variant: String) -> Sale.Line? { lines.first { $0.variant == variant } }
+}
+
+extension JSONValue {
+    /// A variant's code: 1 to 64 letters, digits, dots, dashes and underscores of ASCII. It goes into commands, file names and
+    /// addresses, and nothing in it needs quoting anywhere. It is a key in the memory of one service and in the tables of
+    /// another: two codes are equal in both where their bytes are.
+    public func variantCode(_ name: StaticString) throws(JSONError) -> String {
+        guard let code = self[name]?.stringValue, (1...Product.variantCodeBytesMax).contains(code.utf8.count),
+            code.utf8.allSatisfy(Self.isOfCode)
+        else {
+            throw JSONError(
+                path: "\(name)",
+                expected: "1 to \(Product.variantCodeBytesMax) letters, digits, dots, dashes and underscores")
+        }
+        return code
+    }
+
+    private static func isOfCode(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"):
+            true
+        default: false
+        }
+    }
 }

@@ -53,7 +53,7 @@ public struct Notification: EventPayload {
         accountId = try json.optionalIdentifier("accountId")
         saleId = try json.identifier("saleId")
         orderId = try json.optionalIdentifier("orderId")
-        text = try json.localizedText("text")
+        text = try json.localizedText("text", charactersMax: MessageSent.textCharactersMax)
         orderRevision = try json.orderRevision()
     }
 
@@ -95,7 +95,8 @@ public struct MessageSent: EventPayload {
     public let orderId: OrderID?
     public let sentAt: Timestamp
 
-    public static let textBytesMax = 8000
+    /// In Unicode's code points, as everywhere where people read.
+    public static let textCharactersMax = 8000
 
     public init(
         messageId: MessageID, conversationId: ConversationID, sequence: Int64, senderId: AccountID,
@@ -120,7 +121,7 @@ public struct MessageSent: EventPayload {
         senderId = try json.identifier("senderId")
         recipientId = try json.identifier("recipientId")
         kind = try json.choice("kind")
-        text = try json.text("text", bytesMax: Self.textBytesMax)
+        text = try json.text("text", charactersMax: Self.textCharactersMax)
         saleId = try json.optionalIdentifier("saleId")
         orderId = try json.optionalIdentifier("orderId")
         sentAt = try json.timestamp("sentAt")
@@ -173,7 +174,7 @@ public struct BrandPosted: EventPayload {
         brandId = try json.identifier("brandId")
         sequence = try json.integer("sequence", in: 1...Int64.max)
         kind = try json.choice("kind")
-        text = try json.localizedText("text", bytesMax: MessageSent.textBytesMax)
+        text = try json.localizedText("text", charactersMax: MessageSent.textCharactersMax)
         saleId = try json.optionalIdentifier("saleId")
         sentAt = try json.timestamp("sentAt")
     }

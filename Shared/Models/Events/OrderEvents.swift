@@ -78,5 +78,5 @@ extension JSONValue {
     }
 
     func batch() throws(JSONError) -> Int { Int(try integer("batch", in: 1...Int64(Sale.batchesMax))) }
-    func variant() throws(JSONError) -> String { try string("variant", bytesMax: Product.variantCodeBytesMax) }
+    func variant() throws(JSONError) -> String { try variantCode("variant") }
 }

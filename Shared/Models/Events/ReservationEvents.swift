@@ -234,8 +234,8 @@ public struct OrderReleased: EventPayload {
     }
 }
 
-/// The last unit of a variant of a batch was given away. Said again when supply that was added has been given away too.
-/// Keyed by the sale's ID.
+/// The last unit of a variant of a batch was given away. Said again when what came back, or was added, has been given away
+/// too. Keyed by the sale's ID.
 public struct SaleSoldOut: EventPayload {
     public static let type = "stampede.sale.soldout.v1"
 
@@ -244,13 +244,23 @@ public struct SaleSoldOut: EventPayload {
     public let variant: String
     public let brandId: BrandID
     public let soldOutAt: Timestamp
+    /// How many units were offered by then. Nil: the publisher was a version that did not say so.
+    public let units: Int64?
+    /// The place of the event among those that say whether the line is sold out: the greatest says what is so, in whichever
+    /// order they arrive. Nil: the publisher was a version that did not number them.
+    public let lineRevision: Int?
 
-    public init(saleId: SaleID, batch: Int, variant: String, brandId: BrandID, soldOutAt: Timestamp) {
+    public init(
+        saleId: SaleID, batch: Int, variant: String, brandId: BrandID, soldOutAt: Timestamp, units: Int64? = nil,
+        lineRevision: Int? = nil
+    ) {
         self.saleId = saleId
         self.batch = batch
         self.variant = variant
         self.brandId = brandId
         self.soldOutAt = soldOutAt
+        self.units = units
+        self.lineRevision = lineRevision
     }
 
     public init(json: JSONValue) throws(JSONError) {
@@ -259,6 +269,8 @@ public struct SaleSoldOut: EventPayload {
         variant = try json.variant()
         brandId = try json.identifier("brandId")
         soldOutAt = try json.timestamp("soldOutAt")
+        units = try json.optionalInteger("units", in: 1...Sale.unitsMax)
+        lineRevision = try json.optionalInteger("lineRevision", in: 1...Int64(Int32.max)).map { Int($0) }
     }
 
     public func write(to writer: inout JSONWriter) {
@@ -268,6 +280,53 @@ public struct SaleSoldOut: EventPayload {
             $0.field("variant", variant)
             $0.field("brandId", brandId)
             $0.field("soldOutAt", soldOutAt)
+            $0.field("units", optional: units)
+            $0.field("lineRevision", optional: lineRevision)
+        }
+    }
+}
+
+/// What was sold out is to be had again: a unit came back and nobody waits for it, or supply was added. Keyed by the sale's
+/// ID.
+public struct SaleAvailable: EventPayload {
+    public static let type = "stampede.sale.available.v1"
+
+    public let saleId: SaleID
+    public let batch: Int
+    public let variant: String
+    public let brandId: BrandID
+    public let availableAt: Timestamp
+    /// The place of the event among those that say whether the line is sold out; see `SaleSoldOut`.
+    public let lineRevision: Int
+
+    public init(
+        saleId: SaleID, batch: Int, variant: String, brandId: BrandID, availableAt: Timestamp, lineRevision: Int
+    ) {
+        self.saleId = saleId
+        self.batch = batch
+        self.variant = variant
+        self.brandId = brandId
+        self.availableAt = availableAt
+        self.lineRevision = lineRevision
+    }
+
+    public init(json: JSONValue) throws(JSONError) {
+        saleId = try json.identifier("saleId")
+        batch = try json.batch()
+        variant = try json.variant()
+        brandId = try json.identifier("brandId")
+        availableAt = try json.timestamp("availableAt")
+        lineRevision = Int(try json.integer("lineRevision", in: 1...Int64(Int32.max)))
+    }
+
+    public func write(to writer: inout JSONWriter) {
+        writer.object {
+            $0.field("saleId", saleId)
+            $0.field("batch", batch)
+            $0.field("variant", variant)
+            $0.field("brandId", brandId)
+            $0.field("availableAt", availableAt)
+            $0.field("lineRevision", lineRevision)
         }
     }
 }

@@ -10,7 +10,7 @@ public enum StampedeTool {
         RushCommand.self, AuditCommand.self,
         PublishCommand.self, TailCommand.self,
         TopicsCreateCommand.self, TopicsDescribeCommand.self, TopicsLagCommand.self,
-        TopicsRightsCommand.self,
+        TopicsRightsCommand.self, KeysRootCommand.self,
         DeadListCommand.self, DeadShowCommand.self, DeadReplayCommand.self,
         BrokerCommand.self, BenchCommand.self,
     ]

@@ -67,13 +67,15 @@ struct CatalogRoutes: Sendable {
         _ method: HTTPMethod, _ pattern: String,
         _ handler: @escaping @Sendable (HTTPRequest, AccessClaims) async throws -> HTTPResponse
     ) -> Route {
-        Route(method, pattern, bodyBytesMax: Self.bodyBytesMax) { request in
+        let isPlan = method == .post || method == .put
+        let route = Route(method, pattern, bodyBytesMax: isPlan ? Self.bodyBytesMax : 16 << 10) { request in
             do {
                 return try await handler(request, try request.claims(using: verifier, now: now()))
             } catch let refusal as CatalogRefusal {
                 throw refusal.problem
             }
         }
+        return isPlan ? route.admitting { _ = try $0.claims(using: verifier, now: now()).brand() } : route
     }
 
     private static func json(_ value: some JSONWritable) -> HTTPResponse { .json(200, JSONWriter.document(value)) }

@@ -12,8 +12,9 @@ import Synchronization
 
 /// Makes keys in time, publishes them, and signs with the one whose turn it is.
 ///
-/// The instances share the keys through the schema, so a token outlives the instance that issued it and a restart adds
-/// none. The next key is published long before it signs; the very first signs once it was read back from the topic.
+/// The instances share the keys through the schema, sealed by the root secret, so a token outlives the instance that issued
+/// it and a restart adds none. The next key is published long before it signs; the very first signs once it was read back
+/// from the topic. Keys that another secret sealed are published until their tokens have run out, and sign no more.
 final class KeyRing: Component {
     let name = "keys"
 
@@ -28,6 +29,9 @@ final class KeyRing: Component {
     private let verifier: TokenVerifier
     private let context: ServiceContext
     private let tokenSeconds: Int64
+    private let root: RootSecret
+    private let records: AccessRecords
+    private let sessionEnded: @Sendable (SessionID) -> Void
     private let state = Mutex(State())
 
     private struct State {
@@ -42,11 +46,18 @@ final class KeyRing: Component {
         let until: Timestamp
     }
 
-    init(_ context: ServiceContext, relay: Relay, verifier: TokenVerifier, tokenSeconds: Int64) {
+    /// - Parameter sessionEnded: told of a session whose tokens are refused from now on.
+    init(
+        _ context: ServiceContext, relay: Relay, verifier: TokenVerifier, root: RootSecret, roots: RootKeys,
+        tokenSeconds: Int64, sessionEnded: @escaping @Sendable (SessionID) -> Void
+    ) {
         self.context = context
         self.relay = relay
         self.verifier = verifier
+        self.root = root
         self.tokenSeconds = tokenSeconds
+        self.sessionEnded = sessionEnded
+        records = AccessRecords(verifier: verifier, roots: roots, now: context.now)
     }
 
     /// Whether a key signs now.
@@ -85,69 +96,90 @@ final class KeyRing: Component {
 
     /// One record of `keys`.
     func apply(_ key: ByteView, _ type: String, _ body: JSONValue?) throws(JSONError) {
-        let keyID = String(decoding: key, as: UTF8.self)
-        guard let body else {
-            return verifier.remove(keyID: keyID)
+        switch try records.apply(key, type, body) {
+        case .key(let keyID):
+            let waiting = state.withLock { state in
+                state.readBack.insert(keyID)
+                return state.waiting.removeValue(forKey: keyID) ?? []
+            }
+            for continuation in waiting { continuation.resume() }
+        case .endedSession(let session): sessionEnded(session)
+        case nil: break
         }
-        guard type == VerificationKey.type else { return }
-        let published = try VerificationKey(json: body)
-        guard published.keyId == keyID else { throw JSONError(path: "keyId", expected: "the record's key") }
-        learn(published)
-        let waiting = state.withLock { state in
-            state.readBack.insert(keyID)
-            return state.waiting.removeValue(forKey: keyID) ?? []
-        }
-        for continuation in waiting { continuation.resume() }
     }
 
-    private func learn(_ key: VerificationKey) {
+    /// Refuses the tokens of sessions that a step ends: here once it is committed, elsewhere when its events come.
+    func publish(_ ended: SessionStorage.Ended, in step: Step) {
+        for (session, until) in ended.refused {
+            step.publish(SessionEnded(sessionId: session, refusedUntil: until, provenBy: root.proof))
+        }
+    }
+
+    /// After the commit.
+    func refuse(_ ended: SessionStorage.Ended) {
+        for (session, until) in ended.refused {
+            verifier.refuse(session, until: until, now: context.now())
+            sessionEnded(session)
+        }
+    }
+
+    private func learn(_ key: KeyStorage.Key) {
         guard key.notAfter > context.now() else { return }
         do {
-            try verifier.update(keyID: key.keyId, jwk: key.jwk, notAfter: key.notAfter)
+            try verifier.update(keyID: key.keyID, jwk: key.jwk, notAfter: key.notAfter)
         } catch {
-            context.log.error("a public key cannot be used", ["key_id": key.keyId, "error": "\(error)"])
+            context.log.error("a public key cannot be used", ["key_id": key.keyID, "error": "\(error)"])
         }
     }
 
     /// Brings the keys up to date with the schema and the clock. Returns the ID of the key that signs.
     private func refresh(republishes: Bool) async throws -> String {
-        let tokenSeconds = tokenSeconds
+        let (tokenSeconds, root) = (tokenSeconds, root)
         let keys = try await relay.commit { step in
             let now = step.now
             try await KeyStorage.lock(in: step.transaction)
+            // The version before published them without a proof.
+            let plain = try await KeyStorage.sealPlain(by: root, in: step.transaction)
             for keyID in try await KeyStorage.removeExpired(at: now, in: step.transaction) {
                 step.publishTombstone(.keys, key: Array(keyID.utf8))
             }
             var keys = try await KeyStorage.all(in: step.transaction)
-            if republishes {
-                for key in keys { step.publish(key.published) }
+            for key in keys where republishes || plain.contains(where: { $0.keyID == key.keyID }) {
+                step.publish(key.published(provenBy: root))
             }
-            if keys.allSatisfy({ $0.signsUntil <= now.adding(seconds: Self.leadSeconds) }) {
-                let begins = max(keys.last?.signsUntil ?? now, now)
-                let key = try Self.makeKey(signsUntil: begins.adding(seconds: Self.signsSeconds), tokenSeconds)
+            let own = keys.filter { root.open($0.sealed) != nil }
+            if own.allSatisfy({ $0.signsUntil <= now.adding(seconds: Self.leadSeconds) }) {
+                let begins = max(own.last?.signsUntil ?? now, now)
+                let key = try Self.makeKey(
+                    signsUntil: begins.adding(seconds: Self.signsSeconds), tokenSeconds, sealedBy: root)
                 try await KeyStorage.insert(key, in: step.transaction)
-                step.publish(key.published)
+                step.publish(key.published(provenBy: root))
                 keys.append(key)
             }
             return keys
         }
         var signing: [Signing] = []
         for key in keys {
-            learn(key.published)
-            signing.append(Signing(key: try SigningKey(privateJWK: key.privateJWK), until: key.signsUntil))
+            learn(key)
+            guard let plain = root.open(key.sealed) else { continue }
+            signing.append(
+                Signing(
+                    key: try SigningKey(privateJWK: String(decoding: plain, as: UTF8.self)), until: key.signsUntil))
         }
         let now = context.now()
+        // There is one at least: the newest was made here or is another's of the same secret.
         let current = signing.first { now < $0.until } ?? signing[signing.count - 1]
         state.withLock { $0.keys = signing }
         return current.key.keyID
     }
 
-    private static func makeKey(signsUntil: Timestamp, _ tokenSeconds: Int64) throws -> KeyStorage.Key {
+    private static func makeKey(
+        signsUntil: Timestamp, _ tokenSeconds: Int64, sealedBy root: RootSecret
+    ) throws -> KeyStorage.Key {
         let key = try SigningKey.generate()
         return KeyStorage.Key(
-            published: VerificationKey(
-                keyId: key.keyID, jwk: key.publicJWK, notAfter: signsUntil.adding(seconds: tokenSeconds + 3600)),
-            privateJWK: try key.exportPrivateJWK(), signsUntil: signsUntil)
+            keyID: key.keyID, jwk: key.publicJWK, sealed: root.seal(try key.exportPrivateJWK().utf8),
+            signsUntil: signsUntil, notAfter: signsUntil.adding(seconds: tokenSeconds + 3600))
     }
 
     private func waitUntilReadBack(_ keyID: String) async throws {

@@ -1,4 +1,4 @@
-// Signing up and in, sessions, profiles.
+// Signing up and in, sessions, passwords, profiles, leaving.
 import EventPipeline
 import HTTP
 import JSON
@@ -6,7 +6,6 @@ import Models
 import Postgres
 import Security
 import ServiceKit
-import Synchronization
 
 /// Accounts and the sessions of their devices.
 struct AccountRoutes: Sendable {
@@ -14,41 +13,88 @@ struct AccountRoutes: Sendable {
     let door: Doorkeeper
     let relay: Relay
     let sessions: SessionDesk
+    let attempts: AttemptStorage
+    /// From one network.
+    let signUpsPerMinute: Int
     private let accounts: AccountStorage
 
-    init(_ context: ServiceContext, door: Doorkeeper, relay: Relay, sessions: SessionDesk) {
+    init(
+        _ context: ServiceContext, door: Doorkeeper, relay: Relay, sessions: SessionDesk, attempts: AttemptStorage,
+        signUpsPerMinute: Int
+    ) {
         self.context = context
         self.door = door
         self.relay = relay
         self.sessions = sessions
+        self.attempts = attempts
+        self.signUpsPerMinute = signUpsPerMinute
         accounts = AccountStorage(postgres: context.postgres)
     }
 
     var routes: [Route] {
         [
-            Route(.post, "/v1/accounts") { try await signUp($0, kind: .person) },
-            Route(.post, "/v1/operator/brands") { request in
-                _ = try door.operator(request)
-                return try await signUp(request, kind: .brand)
-            },
+            Route(.post, "/v1/accounts") { try await signUp($0) },
+            Route(.post, "/v1/operator/brands") { try await makeBrand($0) },
             Route(.post, "/v1/sessions") { try await signIn($0) },
             Route(.post, "/v1/sessions/refresh") { try await refresh($0) },
             Route(.get, "/v1/sessions") { try await list($0) },
+            Route(.delete, "/v1/sessions") { try await endAll($0) },
             Route(.delete, "/v1/sessions/{id}") { try await end($0) },
             Route(.get, "/v1/accounts/me") { try await me($0) },
+            Route(.delete, "/v1/accounts/me") { try await delete($0) },
+            Route(.put, "/v1/accounts/me/password") { try await changePassword($0) },
             Route(.get, "/v1/accounts/{id}") { try await profile($0) },
         ]
     }
 
-    private func signUp(_ request: HTTPRequest, kind: AccountKind) async throws -> HTTPResponse {
-        let (handle, password, displayName, locale) = try request.json { (json) throws(JSONError) in
-            try json.onlyMembers(["handle", "password", "displayName", "locale"])
-            return (try json.handle(), try json.newPassword(), try json.displayName(), try json.locale())
+    private struct SignUp: Sendable {
+        let handle: String
+        let password: String
+        let displayName: String
+        let locale: String
+
+        init(_ request: HTTPRequest) throws {
+            self = try request.json { (json) throws(JSONError) in try SignUp(json) }
         }
-        let hash = try await sessions.hash(password)
+
+        private init(_ json: JSONValue) throws(JSONError) {
+            try json.onlyMembers(["handle", "password", "displayName", "locale"])
+            handle = try json.handle()
+            password = try json.newPassword("password")
+            displayName = try json.displayName()
+            locale = try json.languageTag("locale")
+        }
+    }
+
+    private func signUp(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let wanted = try SignUp(request)
+        // Before anything that costs: whoever signs up by the thousand is told to wait.
+        let taken = try await attempts.take(.signUps(signUpsPerMinute, from: request.remoteNetwork))
+        guard !AccountRules.reservedHandles.contains(wanted.handle) else {
+            throw Problem.conflict(type: "handle-taken", "The handle \(wanted.handle) is reserved.")
+        }
+        do {
+            return try await open(wanted, kind: .person, request)
+        } catch let error as PasswordHash.Failure {
+            await attempts.giveBack([taken])
+            throw error
+        }
+    }
+
+    private func makeBrand(_ request: HTTPRequest) async throws -> HTTPResponse {
+        _ = try door.operator(request)
+        return try await open(try SignUp(request), kind: .brand, request)
+    }
+
+    private func open(_ wanted: SignUp, kind: AccountKind, _ request: HTTPRequest) async throws -> HTTPResponse {
+        let handle = wanted.handle
+        let isTaken = Problem.conflict(type: "handle-taken", "The handle \(handle) is taken.")
+        // Asked before the hash, which costs; the table's key decides afterwards.
+        guard try await accounts.account(handle: handle) == nil else { throw isTaken }
+        let hash = try await PasswordHash.make(wanted.password)
         let account = Account(
-            accountId: context.newID(), kind: kind, handle: handle, displayName: displayName, locale: locale,
-            createdAt: context.now())
+            accountId: context.newID(), kind: kind, handle: handle, displayName: wanted.displayName,
+            locale: wanted.locale, createdAt: context.now())
         let opening = sessions.open(account.accountId, device: sessions.device(of: request))
         do {
             try await relay.commit { step in
@@ -57,7 +103,7 @@ struct AccountRoutes: Sendable {
                 step.publish(account, cause: request.trace)
             }
         } catch let error as PostgresError where error.isUniqueViolation {
-            throw Problem.conflict(type: "handle-taken", "The handle \(handle) is taken.")
+            throw isTaken
         }
         return try sessions.answer(201, opening, account)
             .with("Location", "/v1/accounts/\(account.accountId)")
@@ -68,21 +114,36 @@ struct AccountRoutes: Sendable {
             try json.onlyMembers(["handle", "password"])
             return (
                 try json.string("handle", bytesMax: AccountRules.handleBytes.upperBound),
-                try json.string("password", bytesMax: AccountRules.passwordBytes.upperBound)
+                try json.password("password")
             )
         }
-        let name = "\(handle.lowercased()) \(request.remoteAddress)"
-        try sessions.admit(name)
+        let wrong = Problem.wrongCredentials("Handle or password is wrong")
+        let network = request.remoteNetwork
         // A handle that nobody has is answered like a wrong password, and costs the same.
-        let found = try await AccountRules.handle(handle).asyncFlatMap { try await accounts.account(handle: $0) }
-        guard try await sessions.verify(password, against: found?.passwordHash), let found else {
-            sessions.failed(name)
-            throw Problem.unauthorized("Handle or password is wrong.")
+        let name = AccountRules.handle(handle)
+        let found = try await attempts.attempt([.passwords(from: network), .password(handle, from: network)]) {
+            () -> (isFailure: Bool, found: (AccountStorage.SignIn, PasswordHash.Verdict)?) in
+            var found: AccountStorage.SignIn?
+            if let name { found = try await accounts.account(handle: name) }
+            let verdict = try await PasswordHash.verify(password, against: found?.passwordHash)
+            guard verdict.isRight, let found else { return (isFailure: true, found: nil) }
+            return (isFailure: false, found: (found, verdict))
         }
-        sessions.succeeded(name)
-        let opening = sessions.open(found.account.accountId, device: sessions.device(of: request))
-        try await context.postgres.transaction { try await opening.store(in: $0) }
-        return try sessions.answer(201, opening, found.account)
+        guard let (found, verdict) = found else { throw wrong }
+        let (account, old) = (found.account, found.passwordHash)
+        // At the next sign-in, if too many are at it now.
+        let new = verdict == .rightAndOutdated ? try? await PasswordHash.make(password) : nil
+        let opening = sessions.open(account.accountId, device: sessions.device(of: request))
+        do {
+            try await sessions.store(opening) { transaction in
+                guard let new else { return }
+                _ = try await AccountStorage.replacePasswordHash(old, by: new, of: account.accountId, in: transaction)
+            }
+        } catch let error as PostgresError where error.sqlState == PostgresError.foreignKeyViolation {
+            // The account was deleted meanwhile.
+            throw wrong
+        }
+        return try sessions.answer(201, opening, account)
     }
 
     private func refresh(_ request: HTTPRequest) async throws -> HTTPResponse {
@@ -112,8 +173,13 @@ struct AccountRoutes: Sendable {
     private func end(_ request: HTTPRequest) async throws -> HTTPResponse {
         let claims = try door.member(request)
         let id = try request.identifier("id", of: SessionID.self)
-        let storage = SessionStorage(postgres: context.postgres)
-        guard try await storage.end(id, of: claims.sub, at: context.now()) else { throw Problem.notFound() }
+        guard try await sessions.end(.one(id), of: claims.sub) > 0 else { throw Problem.notFound() }
+        return .empty()
+    }
+
+    private func endAll(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let claims = try door.member(request)
+        try await sessions.end(.all, of: claims.sub)
         return .empty()
     }
 
@@ -123,127 +189,61 @@ struct AccountRoutes: Sendable {
         return Representation.document { Representation.write(account, to: &$0) }
     }
 
+    private func changePassword(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let claims = try door.member(request)
+        let (current, wanted) = try request.json { (json) throws(JSONError) in
+            try json.onlyMembers(["currentPassword", "newPassword"])
+            return (try json.password("currentPassword"), try json.newPassword("newPassword"))
+        }
+        guard let old = try await check(current, of: claims.sub) else {
+            throw Problem.conflict(type: "no-password", "This account signs in by an identity provider.")
+        }
+        let new = try await PasswordHash.make(wanted)
+        try await sessions.end(.allBut(claims.sid), of: claims.sub) { step in
+            guard
+                try await AccountStorage.replacePasswordHash(old, by: new, of: claims.sub, in: step.transaction)
+            else { throw Problem.wrongPassword() }
+        }
+        return .empty()
+    }
+
+    private func delete(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let claims = try door.caller(request)
+        try claims.require(.person)
+        let password = try request.json { (json) throws(JSONError) -> String? in
+            try json.onlyMembers(["password"])
+            return json["password"] == nil ? nil : try json.password("password")
+        }
+        _ = try await check(password, of: claims.sub)
+        try await sessions.end(
+            .all, of: claims.sub,
+            last: { step in
+                // Another request may have been first: then it is as it should be.
+                let deleted = try await AccountStorage.delete(claims.sub, at: step.now, in: step.transaction)
+                if let deleted { step.publish(deleted, cause: request.trace) }
+            })
+        return .empty()
+    }
+
+    /// Asks for the account's password once more.
+    /// - Returns: its hash; nil where the account has none, and whatever was said is as good.
+    private func check(_ password: String?, of account: AccountID) async throws -> String? {
+        guard let stored = try await accounts.passwordHash(of: account).first else { throw Problem.notFound() }
+        guard let hash = stored else { return nil }
+        guard let password else {
+            throw Problem.badRequest(fields: [FieldProblem("password", expected: "the account's password")])
+        }
+        let isRight = try await attempts.attempt([.password(of: account)]) {
+            let isRight = try await PasswordHash.verify(password, against: hash).isRight
+            return (isFailure: !isRight, found: isRight)
+        }
+        guard isRight else { throw Problem.wrongPassword() }
+        return hash
+    }
+
     private func profile(_ request: HTTPRequest) async throws -> HTTPResponse {
         _ = try door.caller(request)
         guard let account = try await accounts.account(try request.identifier("id")) else { throw Problem.notFound() }
         return Representation.document { Representation.writeProfile(account, to: &$0) }
     }
-}
-
-extension Optional {
-    fileprivate func asyncFlatMap<Value>(_ body: (Wrapped) async throws -> Value?) async rethrows -> Value? {
-        guard let self else { return nil }
-        return try await body(self)
-    }
-}
-
-/// Opens, continues and ends sessions, and keeps guessers waiting.
-final class SessionDesk: Sendable {
-    /// A device that is not used for so long signs in again.
-    static let refreshSeconds: Int64 = 30 * 86_400
-
-    private let context: ServiceContext
-    private let keys: KeyRing
-    private let tokenSeconds: Int64
-    private let attempts = Mutex(AttemptLimiter(failuresMax: 10, windowSeconds: 60, namesMax: 10_000))
-
-    init(_ context: ServiceContext, keys: KeyRing, tokenSeconds: Int64) {
-        self.context = context
-        self.keys = keys
-        self.tokenSeconds = tokenSeconds
-    }
-
-    /// A session that is about to be stored, and the refresh token that nobody but its device will know.
-    struct Opening: Sendable {
-        let sessionID: SessionID
-        let account: AccountID
-        let device: String
-        let refreshToken: String
-        let now: Timestamp
-
-        func store(in transaction: Transaction) async throws(PostgresError) {
-            try await SessionStorage.insert(
-                sessionID, of: account, device: device, refreshDigest: Digest.sha256(Array(refreshToken.utf8)),
-                at: now, expiresAt: now.adding(seconds: SessionDesk.refreshSeconds), in: transaction)
-        }
-    }
-
-    func open(_ account: AccountID, device: String) -> Opening {
-        Opening(
-            sessionID: context.newID(), account: account, device: device, refreshToken: Random.token(),
-            now: context.now())
-    }
-
-    func answer(_ status: Int, _ opening: Opening, _ account: Account) throws -> HTTPResponse {
-        let token = try keys.issue(
-            account.accountId, kind: account.kind, session: opening.sessionID, at: opening.now)
-        return Representation.document(status) { writer in
-            writer.object {
-                $0.name("account")
-                Representation.write(account, to: &$0)
-                writeTokens(token, opening.refreshToken, to: &$0)
-            }
-        }
-    }
-
-    func refresh(_ token: String) async throws -> HTTPResponse {
-        let now = context.now()
-        let next = Random.token()
-        let digest = Digest.sha256(Array(token.utf8))
-        let nextDigest = Digest.sha256(Array(next.utf8))
-        let outcome = try await context.postgres.transaction { transaction in
-            try await SessionStorage.refresh(
-                digest: digest, with: nextDigest, at: now, expiresAt: now.adding(seconds: Self.refreshSeconds),
-                in: transaction)
-        }
-        switch outcome {
-        case .refreshed(let session, let account, let kind):
-            let access = try keys.issue(account, kind: kind, session: session, at: now)
-            return Representation.document { writer in
-                writer.object { writeTokens(access, next, to: &$0) }
-            }
-        case .reused(let session):
-            context.log.warning(
-                "a refresh token came a second time: its session was ended", ["session_id": "\(session)"])
-            throw Problem.unauthorized("The refresh token was used before. The session has been ended.")
-        case .unknown:
-            throw Problem.unauthorized("The refresh token is not valid.")
-        }
-    }
-
-    private func writeTokens(_ access: String, _ refresh: String, to writer: inout JSONWriter) {
-        writer.field("accessToken", access)
-        writer.field("refreshToken", refresh)
-        writer.field("expiresInSeconds", tokenSeconds)
-    }
-
-    /// What a list of sessions calls the device.
-    func device(of request: HTTPRequest) -> String {
-        let agent = request.header("User-Agent") ?? ""
-        let text = String(agent.unicodeScalars.filter { $0.value >= 32 }.prefix(AccountRules.deviceBytesMax / 4))
-        return text.isEmpty ? "unknown" : text
-    }
-
-    // MARK: Passwords
-
-    func hash(_ password: String) async throws -> String { try await PasswordHash.make(password) }
-
-    /// Against no hash it costs the same and is false.
-    func verify(_ password: String, against hash: String?) async throws -> Bool {
-        try await PasswordHash.verify(password, against: hash)
-    }
-
-    func admit(_ name: String) throws(Problem) {
-        let now = context.now()
-        if let seconds = attempts.withLock({ $0.waitSeconds(name, at: now) }) {
-            throw .tooManyRequests(retryAfterSeconds: seconds, "Too many failed attempts.")
-        }
-    }
-
-    func failed(_ name: String) {
-        let now = context.now()
-        attempts.withLock { $0.failed(name, at: now) }
-    }
-
-    func succeeded(_ name: String) { attempts.withLock { $0.succeeded(name) } }
 }

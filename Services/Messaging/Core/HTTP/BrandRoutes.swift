@@ -31,7 +31,8 @@ struct BrandRoutes: Sendable {
             Route(.put, "/v1/brands/{id}/follow") { try await follow($0) },
             Route(.delete, "/v1/brands/{id}/follow") { try await unfollow($0) },
             // A text in up to 32 languages.
-            Route(.post, "/v1/brands/{id}/posts", bodyBytesMax: 512 << 10) { try await post($0) },
+            Route(.post, "/v1/brands/{id}/posts", bodyBytesMax: 512 << 10) { try await post($0) }
+                .admitting { try door.caller($0).require(.brand) },
             Route(.get, "/v1/brands/{id}/posts") { try await posts($0) },
         ]
     }
@@ -78,8 +79,8 @@ struct BrandRoutes: Sendable {
             try json.onlyMembers(["clientMessageId", "kind", "text", "saleId"])
             let (kind, saleID) = try json.messageKind()
             return (
-                try json.string("clientMessageId", bytesMax: ConversationRoutes.clientMessageIDBytesMax),
-                kind, saleID, try json.localizedText("text", bytesMax: MessageSent.textBytesMax)
+                try json.string("clientMessageId", charactersMax: ConversationRoutes.clientMessageIDCharactersMax),
+                kind, saleID, try json.localizedText("text", charactersMax: MessageSent.textCharactersMax)
             )
         }
         let brand = try await brand(of: request)

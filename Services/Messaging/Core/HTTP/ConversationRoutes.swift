@@ -8,7 +8,7 @@ import Postgres
 import ServiceKit
 
 struct ConversationRoutes: Sendable {
-    static let clientMessageIDBytesMax = 64
+    static let clientMessageIDCharactersMax = 64
     private static let attemptsMax = 3
 
     private struct Sending: Sendable {
@@ -48,7 +48,8 @@ struct ConversationRoutes: Sendable {
             Route(.post, "/v1/conversations") { try await open($0) },
             Route(.get, "/v1/conversations") { try await list($0) },
             Route(.get, "/v1/conversations/{id}/messages") { try await messages($0) },
-            Route(.post, "/v1/conversations/{id}/messages") { try await send($0) },
+            // A text of the most characters, each of them escaped.
+            Route(.post, "/v1/conversations/{id}/messages", bodyBytesMax: 128 << 10) { try await send($0) },
         ]
     }
 
@@ -101,7 +102,7 @@ struct ConversationRoutes: Sendable {
         let (clientMessageID, content) = try request.json { (json) throws(JSONError) in
             try json.onlyMembers(["clientMessageId", "kind", "text", "saleId"])
             return (
-                try json.string("clientMessageId", bytesMax: Self.clientMessageIDBytesMax),
+                try json.string("clientMessageId", charactersMax: Self.clientMessageIDCharactersMax),
                 try MessageContent(json)
             )
         }
@@ -158,7 +159,9 @@ struct ConversationRoutes: Sendable {
             guard let message = stored[wanted.messageID] else {
                 return .failure(Problem.unavailable(retryAfterSeconds: 1))
             }
-            guard message.kind == wanted.kind, message.text == wanted.text, message.saleId == wanted.saleID else {
+            guard message.kind == wanted.kind, message.text.utf8.elementsEqual(wanted.text.utf8),
+                message.saleId == wanted.saleID
+            else {
                 return .failure(Problem.clientMessageIDReused)
             }
             return .success(Sent(message: message, isNew: isNew))
@@ -185,8 +188,8 @@ struct MessageContent: Sendable {
         (kind, saleID) = try json.messageKind()
         text =
             kind == .text
-            ? try json.string("text", bytesMax: MessageSent.textBytesMax)
-            : try json.optionalString("text", bytesMax: MessageSent.textBytesMax) ?? ""
+            ? try json.string("text", charactersMax: MessageSent.textCharactersMax)
+            : try json.optionalString("text", charactersMax: MessageSent.textCharactersMax) ?? ""
     }
 
     func requireKnownSale(_ tables: SaleTables) throws(Problem) { try tables.requireKnown(saleID) }

@@ -13,7 +13,7 @@ struct OperatorRoutes: Sendable {
     let context: ServiceContext
     let door: Doorkeeper
     let relay: Relay
-    let sessions: SessionDesk
+    let attempts: AttemptStorage
     let keys: KeyRing
     /// The digest of the operator's secret; nil where none is configured: then nobody is an operator.
     let secretDigest: [UInt8]?
@@ -21,26 +21,24 @@ struct OperatorRoutes: Sendable {
 
     var routes: [Route] {
         [
-            Route(.post, "/v1/operator/session") { try signIn($0) },
+            Route(.post, "/v1/operator/session") { try await signIn($0) },
             // A thousand accounts of ten authorisations each. Signs up to a thousand tokens, so not on the event loop.
             Route(.post, "/v1/operator/accounts", bodyBytesMax: 4 << 20, computes: true) {
                 try await importAccounts($0)
-            },
+            }.admitting { _ = try door.operator($0) },
         ]
     }
 
-    private func signIn(_ request: HTTPRequest) throws -> HTTPResponse {
+    private func signIn(_ request: HTTPRequest) async throws -> HTTPResponse {
         let secret = try request.json { (json) throws(JSONError) in
             try json.onlyMembers(["secret"])
             return try json.string("secret")
         }
-        let name = "operator \(request.remoteAddress)"
-        try sessions.admit(name)
-        guard let secretDigest, Digest.constantTimeEqual(secretDigest, Digest.sha256(Array(secret.utf8))) else {
-            sessions.failed(name)
-            throw Problem.unauthorized("The secret is wrong.")
+        let isRight = try await attempts.attempt([.operatorSecret(from: request.remoteNetwork)]) {
+            let isRight = secretDigest.map { Digest.constantTimeEqual($0, Digest.sha256(secret.utf8)) } ?? false
+            return (isFailure: !isRight, found: isRight)
         }
-        sessions.succeeded(name)
+        guard isRight else { throw Problem.wrongCredentials("The secret is wrong") }
         let token = try keys.issue(
             Self.operatorID, kind: .operator, session: context.newID(), at: context.now())
         return Representation.document(201) { writer in
@@ -101,8 +99,8 @@ struct OperatorRoutes: Sendable {
             (account) throws(JSONError) -> AccountStorage.Federated in
             try account.onlyMembers(["subject", "displayName", "locale", "authorisations"])
             return AccountStorage.Federated(
-                subject: try account.string("subject", bytesMax: AccountRules.subjectBytesMax),
-                displayName: try account.displayName(), locale: try account.locale(),
+                subject: try account.string("subject", charactersMax: AccountRules.subjectCharactersMax),
+                displayName: try account.displayName(), locale: try account.languageTag("locale"),
                 authorisations: try account.optionalList("authorisations", countMax: Account.authorisationsMax) {
                     (authorisation) throws(JSONError) in
                     try authorisation.onlyMembers(["payeeId", "limit", "publisher"])
@@ -115,7 +113,7 @@ struct OperatorRoutes: Sendable {
             throw JSONError(path: "accounts[\(index)].subject", expected: "a subject that was not listed before")
         }
         return Import(
-            issuer: try json.string("issuer", bytesMax: AccountRules.issuerBytesMax),
+            issuer: try json.string("issuer", charactersMax: AccountRules.issuerCharactersMax),
             wantsSessions: json["sessions"] == nil ? false : try json.boolean("sessions"), accounts: accounts)
     }
 }

@@ -9,7 +9,7 @@ import ServiceKit
 
 struct OrderRoutes: Sendable {
     private static let bodyBytesMax = 4 << 10
-    private static let clientOrderIDBytesMax = 64
+    private static let clientOrderIDCharactersMax = 64
 
     /// An order that one request wants placed.
     private struct Placing: Sendable {
@@ -61,10 +61,10 @@ struct OrderRoutes: Sendable {
         let (clientOrderID, saleID, batch, variant) = try request.json { (json) throws(JSONError) in
             try json.onlyMembers(["clientOrderId", "saleId", "batch", "variant"])
             return (
-                try json.string("clientOrderId", bytesMax: Self.clientOrderIDBytesMax),
+                try json.string("clientOrderId", charactersMax: Self.clientOrderIDCharactersMax),
                 try json.identifier("saleId", of: SaleID.self),
                 try json.optionalInteger("batch", in: 1...Int64(Sale.batchesMax)).map { Int($0) },
-                try json.string("variant", bytesMax: Product.variantCodeBytesMax)
+                try json.variantCode("variant")
             )
         }
         let id = DerivedIdentifiers.order(of: claims.sub, clientOrderID)

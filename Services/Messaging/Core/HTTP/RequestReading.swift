@@ -83,24 +83,29 @@ extension JSONValue {
         return handle
     }
 
-    /// A password that is to be set.
-    func newPassword() throws(JSONError) -> String {
-        let password = try string("password")
-        guard AccountRules.passwordBytes.contains(password.utf8.count) else {
-            throw JSONError(path: "password", expected: "8 to 256 bytes")
+    /// A password that is to be tried.
+    func password(_ name: StaticString) throws(JSONError) -> String {
+        let password = try string(name)
+        guard password.unicodeScalars.count <= AccountRules.passwordCharacters.upperBound else {
+            throw JSONError(
+                path: "\(name)", expected: "at most \(AccountRules.passwordCharacters.upperBound) characters")
         }
         return password
     }
 
-    func locale() throws(JSONError) -> String {
-        let locale = try string("locale", bytesMax: Account.localeBytesMax)
-        guard AccountRules.isLocale(locale) else {
-            throw JSONError(path: "locale", expected: "a language tag such as zh-CN")
+    /// A password that is to be set. Characters are Unicode's, as they are when it is composed.
+    func newPassword(_ name: StaticString) throws(JSONError) -> String {
+        let password = try string(name)
+        guard AccountRules.passwordCharacters.contains(PasswordHash.composed(password).unicodeScalars.count),
+            password.unicodeScalars.count <= AccountRules.passwordCharacters.upperBound
+        else {
+            let range = AccountRules.passwordCharacters
+            throw JSONError(path: "\(name)", expected: "\(range.lowerBound) to \(range.upperBound) characters")
         }
-        return locale
+        return password
     }
 
     func displayName() throws(JSONError) -> String {
-        try string("displayName", bytesMax: Account.displayNameBytesMax)
+        try string("displayName", charactersMax: Account.displayNameCharactersMax)
     }
 }

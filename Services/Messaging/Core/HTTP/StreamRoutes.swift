@@ -18,7 +18,8 @@ struct StreamRoutes: Sendable {
         let header = request.header("Last-Event-ID")
         let field = header == nil ? "after" : "Last-Event-ID"
         var since: StreamPosition?
-        if let text = header ?? request.query["after"] {
+        // Empty is from now on: so a client says that it has seen no event yet.
+        if let text = header ?? request.query["after"], !text.isEmpty {
             since = StreamPosition(text)
             // A position of another database would skip what happens until this one has come as far.
             guard let since, try await changes.currentPosition().xmax >= since.xmax else {
@@ -27,7 +28,8 @@ struct StreamRoutes: Sendable {
                     fields: [FieldProblem(field, expected: "the ID of an event of this stream")])
             }
         }
-        let stream = hub.open(claims.sub, since: since, expiresAt: Timestamp(seconds: claims.exp))
+        let stream = hub.open(
+            claims.sub, session: claims.sid, since: since, expiresAt: Timestamp(seconds: claims.exp))
         return .events(stream).with("Cache-Control", "no-store")
     }
 }

@@ -32,12 +32,17 @@ final class LiveHub: Component {
 
     private final class Reader: Sendable {
         let account: AccountID
+        let session: SessionID
         let stream: EventStream
         let since: StreamPosition?
         let expiresAt: Timestamp
 
-        init(_ account: AccountID, _ stream: EventStream, since: StreamPosition?, expiresAt: Timestamp) {
+        init(
+            _ account: AccountID, _ session: SessionID, _ stream: EventStream, since: StreamPosition?,
+            expiresAt: Timestamp
+        ) {
             self.account = account
+            self.session = session
             self.stream = stream
             self.since = since
             self.expiresAt = expiresAt
@@ -108,9 +113,11 @@ final class LiveHub: Component {
     /// - Parameters:
     ///   - since: where an earlier stream stood; nil for what happens from now on.
     ///   - expiresAt: when the token that opened it does: then the stream is closed.
-    func open(_ account: AccountID, since: StreamPosition?, expiresAt: Timestamp) -> EventStream {
+    func open(
+        _ account: AccountID, session: SessionID, since: StreamPosition?, expiresAt: Timestamp
+    ) -> EventStream {
         let stream = EventStream(bufferBytesMax: 1 << 20)
-        let reader = Reader(account, stream, since: since, expiresAt: expiresAt)
+        let reader = Reader(account, session, stream, since: since, expiresAt: expiresAt)
         let isStopping = state.withLock { state in
             if !state.isStopping { state.joining.append(reader) }
             return state.isStopping
@@ -123,6 +130,14 @@ final class LiveHub: Component {
         stream.onClose { [weak self] in self?.left(reader) }
         wake()
         return stream
+    }
+
+    /// A session has ended, and its streams with it.
+    func close(_ session: SessionID) {
+        let readers = state.withLock { state in
+            (state.joining + state.connected.values.joined()).filter { $0.session == session }
+        }
+        for reader in readers { reader.stream.close() }
     }
 
     private func left(_ reader: Reader) {

@@ -100,7 +100,13 @@ struct AccountStorage: Sendable {
         ).first.map(Self.account)
     }
 
-    func account(handle: String) async throws(PostgresError) -> (account: Account, passwordHash: String)? {
+    /// Whoever signs in by a handle.
+    struct SignIn: Sendable, Equatable {
+        let account: Account
+        let passwordHash: String
+    }
+
+    func account(handle: String) async throws(PostgresError) -> SignIn? {
         guard
             let row = try await postgres.query(
                 """
@@ -109,7 +115,7 @@ struct AccountStorage: Sendable {
                 """
             ).first
         else { return nil }
-        return (try Self.account(row), try row.get(6))
+        return SignIn(account: try Self.account(row), passwordHash: try row.get(6))
     }
 
     func exists(_ id: AccountID) async throws(PostgresError) -> Bool {
@@ -117,9 +123,67 @@ struct AccountStorage: Sendable {
     }
 
     static func account(_ row: Row) throws(PostgresError) -> Account {
-        let kind: String = try row.get(1)
-        return Account(
-            accountId: try row.get(0), kind: kind == AccountKind.brand.rawValue ? .brand : .person,
-            handle: try row.get(2), displayName: try row.get(3), locale: try row.get(4), createdAt: try row.get(5))
+        Account(
+            accountId: try row.get(0), kind: try row.accountKind(1), handle: try row.get(2),
+            displayName: try row.get(3), locale: try row.get(4), createdAt: try row.get(5))
+    }
+
+    // MARK: Passwords
+
+    /// The hash of an account's password, nil for one that has none.
+    /// - Returns: nothing where there is no such account.
+    func passwordHash(of id: AccountID) async throws(PostgresError) -> [String?] {
+        try await postgres.query("SELECT password_hash FROM accounts WHERE account_id = \(id)").column(0)
+    }
+
+    /// Replaces a password's hash, unless somebody else has replaced it meanwhile. Whether it did.
+    static func replacePasswordHash(
+        _ old: String, by new: String, of id: AccountID, in transaction: Transaction
+    ) async throws(PostgresError) -> Bool {
+        try await transaction.execute(
+            """
+            UPDATE accounts SET password_hash = \(new) WHERE account_id = \(id) AND password_hash = \(old)
+            """) > 0
+    }
+
+    // MARK: Deletion
+
+    /// Removes a person and what is theirs alone. Sessions have to be gone already. What they said to others and what they
+    /// ordered stays, under an ID that is nobody's name any more.
+    /// - Returns: nil where there is no such account.
+    static func delete(
+        _ id: AccountID, at now: Timestamp, in transaction: Transaction
+    ) async throws(PostgresError) -> AccountDeleted? {
+        let rows = try await transaction.pipeline([
+            "DELETE FROM follows WHERE account_id = \(id)",
+            """
+            WITH gone AS (DELETE FROM accounts WHERE account_id = \(id) RETURNING account_id, revision)
+            INSERT INTO deleted_accounts (account_id, revision, deleted_at)
+            SELECT account_id, revision + 1, \(now) FROM gone RETURNING revision
+            """,
+        ])
+        guard let row = rows[1].first else { return nil }
+        return AccountDeleted(accountId: id, deletedAt: now, revision: try row.get(0))
+    }
+
+    /// Those of the accounts that were deleted.
+    static func deleted(_ ids: [AccountID], in transaction: Transaction) async throws(PostgresError) -> [AccountDeleted]
+    {
+        try await transaction.query(
+            "SELECT account_id, deleted_at, revision FROM deleted_accounts WHERE account_id = ANY(\(ids))"
+        ).mapped { (row) throws(PostgresError) in
+            AccountDeleted(accountId: try row.get(0), deletedAt: try row.get(1), revision: try row.get(2))
+        }
+    }
+}
+
+extension Row {
+    /// A column `kind` of `accounts`.
+    func accountKind(_ column: Int) throws(PostgresError) -> AccountKind {
+        let text: String = try get(column)
+        guard let kind = AccountKind(rawValue: text) else {
+            throw PostgresError(sqlState: "22P02", message: "expected a kind of account, the column has \(text)")
+        }
+        return kind
     }
 }

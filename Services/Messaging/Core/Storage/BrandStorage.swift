@@ -130,20 +130,22 @@ struct BrandStorage: Sendable {
     static func post(_ row: Row) throws(PostgresError) -> BrandPosted { try post(row, from: 0) }
 
     static func post(_ row: Row, from first: Int) throws(PostgresError) -> BrandPosted {
-        let kind: String = try row.get(first + 3)
         let body: String = try row.get(first + 4)
         return BrandPosted(
             messageId: try row.get(first), brandId: try row.get(first + 1), sequence: try row.get(first + 2),
-            kind: MessageSent.Kind(rawValue: kind) ?? .text, text: try text(body), saleId: try row.get(first + 5),
+            kind: try row.choice(first + 3), text: try text(body), saleId: try row.get(first + 5),
             sentAt: try row.get(first + 6))
     }
 
     /// What `store` wrote: always an object of texts.
     private static func text(_ body: String) throws(PostgresError) -> LocalizedText {
         let texts = try? JSONParser.parse(body.utf8) { (json) throws(JSONError) in
-            try json.members(countMax: LocalizedText.localesMax) { ($0, $1.stringValue ?? "") }
+            try json.members(countMax: LocalizedText.localesMax) { (tag, text) throws(JSONError) in
+                guard let text = text.stringValue else { throw JSONError(path: "", expected: "a string") }
+                return (tag, text)
+            }
         }
-        guard let text = LocalizedText(Dictionary(texts ?? [], uniquingKeysWith: { first, _ in first })) else {
+        guard let texts, let text = LocalizedText(Dictionary(texts, uniquingKeysWith: { first, _ in first })) else {
             throw PostgresError(sqlState: "22P02", message: "the body of a post is no text by language")
         }
         return text

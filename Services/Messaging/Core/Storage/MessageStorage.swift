@@ -251,11 +251,10 @@ struct MessageStorage: Sendable {
 
     /// - Parameter first: the column of the message's ID; the others follow in the order of the statements above.
     static func message(_ row: Row, from first: Int) throws(PostgresError) -> MessageSent {
-        let kind: String = try row.get(first + 5)
-        return MessageSent(
+        MessageSent(
             messageId: try row.get(first), conversationId: try row.get(first + 1), sequence: try row.get(first + 2),
             senderId: try row.get(first + 3), recipientId: try row.get(first + 4),
-            kind: MessageSent.Kind(rawValue: kind) ?? .text, text: try row.get(first + 6),
+            kind: try row.choice(first + 5), text: try row.get(first + 6),
             saleId: try row.get(first + 7), orderId: try row.get(first + 8), sentAt: try row.get(first + 9))
     }
 }

@@ -4,7 +4,7 @@ import Models
 extension Money {
     /// `CN¥1,999.00` in English, `¥1,999.00` in Chinese.
     func text(in language: Language) -> String {
-        let digits = Self.fractionDigits[currency.code] ?? 2
+        let digits = currency.minorDigits
         var (whole, fraction) = (amount.magnitude, UInt64(0))
         var scale: UInt64 = 1
         for _ in 0..<digits { scale *= 10 }
@@ -33,13 +33,6 @@ extension Money {
         }
         return digits
     }
-
-    /// Currencies whose minor unit is not a hundredth (ISO 4217).
-    private static let fractionDigits = [
-        "BHD": 3, "BIF": 0, "CLP": 0, "DJF": 0, "GNF": 0, "IQD": 3, "ISK": 0, "JOD": 3, "JPY": 0, "KMF": 0, "KRW": 0,
-        "KWD": 3, "LYD": 3, "OMR": 3, "PYG": 0, "RWF": 0, "TND": 3, "UGX": 0, "VND": 0, "VUV": 0, "XAF": 0, "XOF": 0,
-        "XPF": 0,
-    ]
 
     /// Signs that readers of a language know.
     private static let symbols: [String: (english: String, chinese: String)] = [

@@ -13,6 +13,13 @@ struct Occasion: Hashable, Sendable {
     let variant: String?
     /// The event's place in the order's life.
     let orderRevision: Int?
+    /// Of what sold out: how many units of which line were offered by then.
+    private(set) var soldOut: SoldOut?
+
+    struct SoldOut: Hashable, Sendable {
+        let batch: Int
+        let units: Int64
+    }
 
     enum What: Hashable, Sendable {
         case reserved(price: Money, holdUntil: Timestamp, promoted: Bool)
@@ -51,6 +58,7 @@ struct Occasion: Hashable, Sendable {
         self.init(
             .soldOut, brandId: event.brandId, accountId: nil, saleId: event.saleId, orderId: nil,
             variant: event.variant, orderRevision: nil)
+        soldOut = event.units.map { SoldOut(batch: event.batch, units: $0) }
     }
 
     init(_ event: PaymentCaptured) {

@@ -6,12 +6,20 @@ extension NotificationID {
     ///
     /// A UUID of version 8: the first 48 bits are those of the order (or sale) that it is about, so that identifiers
     /// that are made together lie together in an index; 74 bits are of SHA-256 over kind, event and reader.
+    ///
+    /// That a line sold out is told once for all that was offered by then, whichever event says it: a phone that comes back
+    /// and is gone again is no news to everybody; supply that was added and is gone is.
     static func derived(_ occasion: Occasion, eventID: String) -> NotificationID {
         var input: [UInt8] = []
         input.reserveCapacity(160)
         input.append(contentsOf: occasion.kind.rawValue.utf8)
         input.append(0)
-        input.append(contentsOf: eventID.utf8)
+        if let soldOut = occasion.soldOut {
+            let line = "\(occasion.saleId)/\(soldOut.batch)/\(occasion.variant ?? "")/soldout"
+            input.append(contentsOf: "\(line)/\(soldOut.units) units".utf8)
+        } else {
+            input.append(contentsOf: eventID.utf8)
+        }
         input.append(0)
         if let accountId = occasion.accountId { input.append(contentsOf: accountId.textBytes) }
         let digest = Digest.sha256(input)

@@ -2,21 +2,35 @@ import EventPipeline
 import JSON
 import Models
 
-/// Keeps each reader's language, as the topic `accounts` says it is now.
+/// Keeps each reader's language, as the topic `accounts` says it is now, and forgets it with the account.
 struct ReaderHandler: EventHandler {
+    /// What a record says of an account: nil once it is deleted.
+    private struct Said: Sendable {
+        let account: AccountID
+        let revision: Int64
+        let locale: String?
+    }
+
     func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let events: [Incoming<Account>] = batch.read(step, only: [Account.type]) { (_, json) throws(JSONError) in
-            try Account(json: json)
+        let events = batch.read(step, only: [Account.type, AccountDeleted.type]) {
+            (type, json) throws(JSONError) -> Said in
+            if type == AccountDeleted.type {
+                let deleted = try AccountDeleted(json: json)
+                return Said(account: deleted.accountId, revision: deleted.revision, locale: nil)
+            }
+            let account = try Account(json: json)
+            return Said(account: account.accountId, revision: account.revision ?? 0, locale: account.locale)
         }
         // The greatest revision that a batch has of an account holds, of equal ones the last.
-        var readers: [AccountID: Reader] = [:]
-        for event in events {
-            let reader = Reader(locale: event.value.locale, revision: event.value.revision ?? 0)
-            if reader.revision >= readers[event.value.accountId]?.revision ?? 0 {
-                readers[event.value.accountId] = reader
-            }
+        var last: [AccountID: Said] = [:]
+        for event in events where event.value.revision >= last[event.value.account]?.revision ?? 0 {
+            last[event.value.account] = event.value
         }
-        if readers.isEmpty { return }
-        _ = try await step.transaction.pipeline(ReaderStatements.keep(readers))
+        let readers = last.compactMapValues { said in
+            said.locale.map { Reader(locale: $0, revision: said.revision) }
+        }
+        let gone = last.values.filter { $0.locale == nil }.map(\.account)
+        let statements = ReaderStatements.keep(readers) + (gone.isEmpty ? [] : [ReaderStatements.forget(gone)])
+        if !statements.isEmpty { _ = try await step.transaction.pipeline(statements) }
     }
 }

@@ -8,7 +8,8 @@ import Security
 
 /// Applies batches of `reservations` or `payments`: each event tells each reader once.
 struct Teller: EventHandler {
-    /// Of rejected orders nothing is told here: the order's card and the post that it is sold out say it.
+    /// Of rejected orders nothing is told here: the order's card and the post that it is sold out say it. Nor of what is to
+    /// be had again: the sale itself shows it, and one phone is no news to everybody.
     static let reservationTypes = [OrderReserved.type, OrderWaitlisted.type, OrderReleased.type, SaleSoldOut.type]
     static let paymentTypes = [PaymentCaptured.type, PaymentRefunded.type]
 

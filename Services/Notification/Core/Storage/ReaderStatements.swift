@@ -40,6 +40,11 @@ enum ReaderStatements {
         return statements
     }
 
+    /// Accounts that were deleted.
+    static func forget(_ accounts: [AccountID]) -> SQL {
+        "DELETE FROM readers WHERE account_id = ANY(\(accounts.sorted()))"
+    }
+
     static func locales(of accounts: [AccountID]) -> SQL {
         "SELECT account_id, locale FROM readers WHERE account_id = ANY(\(accounts))"
     }

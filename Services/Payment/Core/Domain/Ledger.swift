@@ -61,7 +61,7 @@ enum LedgerError: Error, Equatable, Sendable {
     case insufficientFunds(available: Int64)
     /// The two accounts keep different currencies, are the same one, or the amount is negative.
     case impossible
-    /// The balance would not fit 64 bits.
+    /// The balance would be more than `Money.sumMax`, or as much less than nothing.
     case overflow
 }
 
@@ -102,7 +102,8 @@ struct Ledger: Sendable {
         }
         let (left, isTooLow) = payer.balance.subtractingReportingOverflow(amount)
         let (reached, isTooHigh) = payee.balance.addingReportingOverflow(amount)
-        guard !isTooLow, !isTooHigh else { throw .overflow }
+        // The bank owes what all others of its currency hold: where it keeps to the bound, so does every sum of theirs.
+        guard !isTooLow, !isTooHigh, left >= -Money.sumMax, reached <= Money.sumMax else { throw .overflow }
         accounts[debit]?.balance = left
         accounts[credit]?.balance = reached
         transfers.append(

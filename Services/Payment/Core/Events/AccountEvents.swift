@@ -1,22 +1,39 @@
-// Topic `accounts`: a wallet opens when an account does.
+// Topic `accounts`: a wallet opens when an account does, and obeys nobody once the account is gone.
 import EventPipeline
 import JSON
 import Models
 
-/// Opens the wallets of new accounts. What changes in an account later does not concern its wallet.
+/// Opens the wallets of new accounts. What changes in an account later does not concern its wallet, until it is deleted:
+/// then nobody may take from the wallet any more. What is in it, and what came and went, stays in the books.
 struct AccountEvents: EventHandler {
     /// The currency of a new wallet.
     let opening: Currency
 
+    private enum Said: Sendable {
+        case account(Account), deleted(AccountID)
+    }
+
     func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let accounts = batch.read(step, only: [Account.type]) { (_, json) throws(JSONError) -> Account? in
+        let events = batch.read(step, only: [Account.type, AccountDeleted.type]) {
+            (type, json) throws(JSONError) -> Said? in
+            if type == AccountDeleted.type { return .deleted(try AccountDeleted(json: json).accountId) }
             let account = try Account(json: json)
-            return account.kind == .operator ? nil : account
+            return account.kind == .operator ? nil : .account(account)
         }
         // Of an account that comes twice the first counts: its wallet opens with what that one brings along.
         var seen: Set<AccountID> = []
-        let new = accounts.map(\.value).filter { seen.insert($0.accountId).inserted }
-        guard !new.isEmpty else { return }
-        step.transaction.finish([LedgerStatements.planOnce, WalletStatements.open(new, opening: opening)])
+        var new: [Account] = []
+        var deleted: Set<AccountID> = []
+        for event in events {
+            switch event.value {
+            case .account(let account): if seen.insert(account.accountId).inserted { new.append(account) }
+            case .deleted(let id): deleted.insert(id)
+            }
+        }
+        if !new.isEmpty {
+            step.transaction.finish([LedgerStatements.planOnce, WalletStatements.open(new, opening: opening)])
+        }
+        // Behind the openings: an account may come and go within a batch.
+        if !deleted.isEmpty { step.transaction.finish(WalletStatements.withdrawAll(deleted.sorted())) }
     }
 }

@@ -17,7 +17,8 @@ struct PaymentRoutes: Sendable {
         [
             Route(.post, "/v1/payments", bodyBytesMax: 4096, pay),
             Route(.get, "/v1/payments/{id}", payment),
-            Route(.post, "/v1/operator/topups", bodyBytesMax: TopUpDesk.bodyBytesMax, topUp),
+            Route(.post, "/v1/operator/topups", bodyBytesMax: TopUpDesk.bodyBytesMax, topUp)
+                .admitting { try $0.claims(using: verifier, now: now()).require(.operator) },
         ]
     }
 

@@ -96,7 +96,11 @@ struct TopUpDesk: Sendable {
         } catch {
             switch error {
             case .noAccount: return FieldProblem("\(name).accountId", expected: "an account that has a wallet")
-            case .overflow: return FieldProblem("\(name).amount", expected: "a sum that the wallet can hold")
+            case .overflow:
+                return FieldProblem(
+                    "\(name).amount",
+                    expected: "no more than all accounts of the currency may hold together, \(Money.sumMax) minor units"
+                )
             case .insufficientFunds, .impossible: throw error
             }
         }

@@ -84,28 +84,3 @@ enum LedgerStatements {
             """
     }
 }
-
-extension Row {
-    /// A column of one of the schema's enumerations.
-    func choice<Choice: RawRepresentable<String>>(_ column: Int) throws(PostgresError) -> Choice {
-        let text: String = try get(column)
-        guard let choice = Choice(rawValue: text) else { throw unknown(text, "a \(Choice.self)") }
-        return choice
-    }
-
-    func currency(_ column: Int) throws(PostgresError) -> Currency {
-        let text: String = try get(column)
-        guard let currency = Currency(text) else { throw unknown(text, "a currency") }
-        return currency
-    }
-
-    func publisher(_ column: Int) throws(PostgresError) -> PublisherName? {
-        guard let text: String = try get(column, as: String?.self) else { return nil }
-        guard let publisher = PublisherName(text) else { throw unknown(text, "a publisher") }
-        return publisher
-    }
-
-    private func unknown(_ text: String, _ expected: String) -> PostgresError {
-        PostgresError(sqlState: "22P02", message: "expected \(expected), the column has \(text)")
-    }
-}

@@ -169,6 +169,11 @@ enum WalletStatements {
         """
     }
 
+    /// All that these owners have authorised.
+    static func withdrawAll(_ owners: [AccountID]) -> SQL {
+        "DELETE FROM authorisations WHERE owner_id = ANY(\(owners))"
+    }
+
     static func withdraw(_ owner: AccountID, payee: AccountID) -> SQL {
         "DELETE FROM authorisations WHERE owner_id = \(owner) AND payee_id = \(payee)"
     }

@@ -13,8 +13,15 @@ struct Terms: Sendable, Equatable {
     let brandId: BrandID
     let price: Money
     let holdSeconds: Int64
-    let opensAt: Timestamp
-    let closesAt: Timestamp?
+    var opensAt: Timestamp
+    var closesAt: Timestamp?
+
+    /// The same for a sale that was withdrawn: whenever an order came, it comes too late.
+    var ended: Terms {
+        var ended = self
+        (ended.opensAt, ended.closesAt) = (.distantPast, .distantPast)
+        return ended
+    }
 }
 
 extension Sale {

@@ -32,7 +32,7 @@ struct OrderDecisions: EventHandler {
     let refused: RefusedOrders
     let publishers: PublisherKeys
     let storage = DecisionStorage()
-    let settlement = SettlementStorage()
+    let early = EarlyCancellations()
     let decided: DecisionCounters
 
     private enum Input: Sendable {
@@ -53,18 +53,25 @@ struct OrderDecisions: EventHandler {
             type == OrderPlaced.type ? .placed(try OrderPlaced(json: json)) : .cancelled(try OrderCancelled(json: json))
         }
         batch.keep(inputs)
-        var plan = try plan(inputs, batch, step)
+        var plan = try plan(inputs, batch)
+        if !plan.unknown.isEmpty {
+            // Asked for in the transaction, so that whoever makes sales up costs one statement a batch.
+            let former = try await storage.formerTerms(Array(plan.unknown), step.transaction)
+            plan = try self.plan(inputs, batch, former: former)
+        }
+        for (input, reason) in plan.dead { step.dead(input, reason: reason) }
         if plan.orders.isEmpty && plan.cancellations.isEmpty { return }
         let partition = batch.partition
         let ids = plan.orders.map(\.order.orderId)
         let situation = try await storage.begin(
             plan.keys, partition: partition, orders: ids, cancellations: plan.cancellations, step.transaction)
         for (index, key) in plan.keys.enumerated() {
-            guard let stock = situation.stocks[key], stock.revision >= plan.revisions[index] else {
+            let stock = situation.stocks[key]
+            if let revision = plan.revisions[index], stock.map({ $0.revision < revision }) ?? true {
                 let sale = sales[key.saleId]
                 throw TryAgain { if let sale { try await keeper.take(sale) } }
             }
-            plan.stocks[index] = stock.view
+            if let stock { plan.stocks[index] = stock.view }
         }
         try await refused.follow(partition, situation.refused, storage, step)
         var history = History(
@@ -89,7 +96,7 @@ struct OrderDecisions: EventHandler {
         try await end(decisions.ended, of: situation.live, inputs, step)
         let came = zip(plan.orders, decisions.outcomes).filter { $1 == .cancelled }.map(\.0.order.orderId)
         step.transaction.finish(
-            storage.keepEarly(decisions.early, came: situation.cancelled.isEmpty ? [] : came, now: step.now))
+            early.keep(decisions.early, came: situation.cancelled.isEmpty ? [] : came))
         try keep(decisions.outcomes, plan, inputs, before: before, batch, step)
     }
 
@@ -100,17 +107,24 @@ struct OrderDecisions: EventHandler {
         var lines: [Int] = []
         var keys: [StockKey] = []
         var terms: [Terms] = []
-        var revisions: [Int64] = []
+        /// Of the sale that the terms are from; nil where it was withdrawn: then its stocks need not be there.
+        var revisions: [Int64?] = []
         var stocks: [StockView] = []
+        /// Stocks of sales that are not published, and were not withdrawn since the program began.
+        var unknown: Set<StockKey> = []
+        var dead: [(Incoming<Input>, reason: String)] = []
     }
 
-    private func plan(_ inputs: [Incoming<Input>], _ batch: EventBatch, _ step: Step) throws -> Plan {
+    /// - Parameter former: the terms of what was unknown, where it was for sale once; nil before that was asked for.
+    private func plan(
+        _ inputs: [Incoming<Input>], _ batch: EventBatch, former: [StockKey: Terms]? = nil
+    ) throws -> Plan {
         var plan = Plan()
         plan.orders.reserveCapacity(inputs.count)
         var indexes: [StockKey: Int] = [:]
         for input in inputs {
             guard input.key.flatMap(AccountID.init(text:)) == input.value.buyerId else {
-                step.dead(input, reason: "expected the buyer's ID as the key")
+                plan.dead.append((input, "expected the buyer's ID as the key"))
                 continue
             }
             let publisher: PublisherName?
@@ -118,9 +132,8 @@ struct OrderDecisions: EventHandler {
             case .unsigned: publisher = nil
             case .proven(let name): publisher = name
             case .forged:
-                step.dead(
-                    input,
-                    reason: "\(PublisherKey.header): expected a publisher's proof for this record, or no such header")
+                plan.dead.append(
+                    (input, "\(PublisherKey.header): expected a publisher's proof for this record, or no such header"))
                 continue
             }
             let order: OrderPlaced
@@ -140,24 +153,33 @@ struct OrderDecisions: EventHandler {
             } else if let index = indexes[key] {
                 plan.lines.append(index)
             } else {
-                guard let sale = sales[key.saleId] else {
+                let published = sales[key.saleId]
+                if let sale = published ?? sales.withdrawn(key.saleId) {
+                    guard let terms = sale.terms(batch: key.batch, variant: key.variant) else {
+                        plan.dead.append((input, "expected a batch and a variant that the sale offers"))
+                        continue
+                    }
+                    plan.terms.append(published == nil ? terms.ended : terms)
+                } else {
                     // It may have been published just now: its record is older than this order.
                     guard search.isComplete(for: input.offset, of: batch.partition, at: input.time) else {
                         let (partition, next) = (batch.partition, batch.nextOffset)
                         throw TryAgain { try await search.complete(before: next, of: partition) }
                     }
-                    step.dead(input, reason: "saleId: expected a published sale")
-                    continue
-                }
-                guard let terms = sale.terms(batch: key.batch, variant: key.variant) else {
-                    step.dead(input, reason: "expected a batch and a variant that the sale offers")
-                    continue
+                    guard let former else {
+                        plan.unknown.insert(key)
+                        continue
+                    }
+                    guard let terms = former[key] else {
+                        plan.dead.append((input, "saleId: expected a published sale"))
+                        continue
+                    }
+                    plan.terms.append(terms.ended)
                 }
                 indexes[key] = plan.keys.count
                 plan.lines.append(plan.keys.count)
                 plan.keys.append(key)
-                plan.terms.append(terms)
-                plan.revisions.append(sale.revision)
+                plan.revisions.append(published?.revision)
                 plan.stocks.append(StockView(units: 0, places: 0, unitsElsewhere: 0, placesElsewhere: 0))
             }
             plan.orders.append(
@@ -261,14 +283,11 @@ struct OrderDecisions: EventHandler {
         _ ids: [OrderID], of live: [OrderID: LiveOrder], _ inputs: [Incoming<Input>], _ step: Step
     ) async throws {
         if ids.isEmpty { return }
-        let ended = try await settlement.cancel(ids, step.transaction)
         var causes: [OrderID: TraceContext] = [:]
         for input in inputs {
             if case .cancelled(let order) = input.value, let trace = input.trace { causes[order.orderId] = trace }
         }
-        keeper.publishReleased(ended, reason: .cancelled, causes: causes, step)
-        keeper.giveBack(
-            ended.filter { live[$0.line.orderId]?.hasUnit == true },
-            waiting: ended.filter { live[$0.line.orderId]?.hasUnit == false }, step)
+        let holding = Dictionary(uniqueKeysWithValues: ids.map { ($0, live[$0]?.hasUnit == true) })
+        try await keeper.cancel(holding, causes: causes, step)
     }
 }

@@ -32,38 +32,41 @@ struct PaymentSettlement: EventHandler {
                 traces[payment.orderId] = input.trace
             }
         }
-        if !paid.isEmpty {
-            let confirmed = try await settlement.confirm(paid, step.transaction)
-            for order in confirmed {
+        if inputs.isEmpty { return }
+        let found = try await settlement.lock(paid + failed, step.transaction)
+        let held = paid.filter { found[$0]?.state == OrderState.reserved }
+        if !held.isEmpty {
+            for order in try await settlement.confirm(held, step.transaction) {
                 step.publish(
                     .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/confirmed",
                     OrderConfirmed(line: order.line), cause: traces[order.line.orderId])
             }
-            if confirmed.count < paid.count {
-                try await buryUnknown(inputs, step)
-                // Held no more: the money has to go back. Confirmed or told before: the event came twice.
-                for order in try await settlement.paidTooLate(paid, step.transaction) {
-                    step.publish(
-                        .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/paid-too-late",
-                        OrderReleased(line: order.line, reason: .paidTooLate), cause: traces[order.line.orderId])
-                }
+        }
+        // Held no more: the money has to go back. Confirmed or told before: the event came twice.
+        let ended = paid.filter { found[$0]?.state == OrderState.released && found[$0]?.isRefunded == false }
+        if !ended.isEmpty {
+            for order in try await settlement.refund(ended, step.transaction) {
+                step.publish(
+                    .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/paid-too-late",
+                    OrderReleased(line: order.line, reason: .paidTooLate), cause: traces[order.line.orderId])
             }
         }
-        if !failed.isEmpty {
-            let released = try await settlement.release(failed, step.transaction)
-            keeper.publishReleased(released, reason: .paymentFailed, causes: traces, step)
-            keeper.giveBack(released, step)
-        }
+        buryUnknown(inputs, found, step)
+        let isPaid = Set(held)
+        let unpaid = failed.filter { found[$0]?.state == OrderState.reserved && !isPaid.contains($0) }
+        let released = try await settlement.end(unpaid, step.transaction)
+        keeper.publishReleased(released, reason: .paymentFailed, causes: traces, step)
+        keeper.giveBack(released, step)
     }
 
     /// Money that was taken for an order that nobody here knows: no later record can make sense of it, somebody has to look.
-    private func buryUnknown(_ inputs: [Incoming<Input>], _ step: Step) async throws {
-        let paid = inputs.compactMap { input -> (order: OrderID, input: Incoming<Input>)? in
-            if case .captured(let payment) = input.value { (payment.orderId, input) } else { nil }
-        }
-        let known = try await settlement.known(paid.map(\.order), step.transaction)
-        for (order, input) in paid where !known.contains(order) {
-            step.dead(input, reason: "orderId: expected an order that got a unit")
+    private func buryUnknown(
+        _ inputs: [Incoming<Input>], _ found: [OrderID: SettlementStorage.Standing], _ step: Step
+    ) {
+        for input in inputs {
+            if case .captured(let payment) = input.value, found[payment.orderId] == nil {
+                step.dead(input, reason: "orderId: expected an order that got a unit")
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ final class StockKeeper: Component {
     private let sales: SaleTable
     private let stocks = StockStorage()
     private let settlement = SettlementStorage()
+    private let early = EarlyCancellations()
     private let taking = Mutex<Task<Void, Never>?>(nil)
     private let rounds = Mutex<Periodic?>(nil)
     /// The traces of the orders that took the last units here, until that is said.
@@ -30,6 +31,8 @@ final class StockKeeper: Component {
     private static let lastOrdersMax = 1000
     /// Sales that could not be taken over when they changed.
     private let untaken = Mutex<Set<SaleID>>([])
+    /// What came back while an older version ran was looked for.
+    private let hasLookedBack = Atomic(false)
 
     init(_ context: ServiceContext, relay: Relay, sales: SaleTable) {
         self.context = context
@@ -78,14 +81,23 @@ final class StockKeeper: Component {
 
     /// Takes a sale's supply over; a revision that was taken over before changes nothing.
     func take(_ sale: Sale) async throws {
-        try await relay.commit { step in try await self.stocks.take(sale, step.transaction) }
+        try await relay.commit { step in try await self.take(sale, step) }
         look()
+    }
+
+    private func take(_ sale: Sale, _ step: Step) async throws {
+        for availability in try await stocks.take(sale, at: step.now, step.transaction) { publish(availability, step) }
     }
 
     /// Takes over what the table says of a sale now; where it says nothing, the sale was withdrawn: its batches end.
     private func take(_ saleId: SaleID) async throws {
         if let sale = sales[saleId] { return try await take(sale) }
-        try await relay.commit { step in try await self.stocks.close(saleId, at: step.now, step.transaction) }
+        let withdrawn = sales.withdrawn(saleId)
+        try await relay.commit { step in
+            // Orders that come later are answered by what is in the table of stocks, after a restart too.
+            if let withdrawn { try await self.take(withdrawn, step) }
+            try await self.stocks.close(saleId, at: step.now, step.transaction)
+        }
         look()
     }
 
@@ -143,6 +155,29 @@ final class StockKeeper: Component {
         if !orders.isEmpty { look() }
     }
 
+    /// Ends orders that their buyers took back; the transaction holds them locked. Their units go to the pool.
+    /// - Parameter orders: with each whether it holds a unit; it waits otherwise.
+    func cancel(_ orders: [OrderID: Bool], causes: [OrderID: TraceContext] = [:], _ step: Step) async throws {
+        let ended = try await settlement.end(orders.keys.sorted(), step.transaction)
+        publishReleased(ended, reason: .cancelled, causes: causes, step)
+        giveBack(
+            ended.filter { orders[$0.line.orderId] == true },
+            waiting: ended.filter { orders[$0.line.orderId] == false }, step)
+    }
+
+    private func publish(_ availability: Availability, cause: TraceContext? = nil, _ step: Step) {
+        switch availability {
+        case .soldOut(let event, let number):
+            step.publish(
+                .reservations, key: event.saleId,
+                id: "\(event.saleId)/\(event.batch)/\(event.variant)/soldout/\(number)", event, cause: cause)
+        case .available(let event, let number):
+            step.publish(
+                .reservations, key: event.saleId,
+                id: "\(event.saleId)/\(event.batch)/\(event.variant)/available/\(number)", event, cause: cause)
+        }
+    }
+
     // MARK: What the keeper does by itself
 
     /// Everything once. Each stock by itself: one that fails does not keep the others waiting, nor does one with a lot
@@ -156,6 +191,7 @@ final class StockKeeper: Component {
             }
         }
         var hasMore = false
+        await failures.attempt("end orders whose cancellations came first") { hasMore = try await endMissed() }
         var keys: [StockKey] = []
         await failures.attempt("look for holds that ran out") {
             keys = try await settlement.overdue(before: overdue(at: context.now()), context.postgres)
@@ -168,6 +204,10 @@ final class StockKeeper: Component {
         keys = []
         await failures.attempt("look for stocks to attend to") {
             keys = try await stocks.unattended(at: context.now(), context.postgres)
+            if !hasLookedBack.load(ordering: .relaxed) {
+                keys += try await stocks.returnedUnnoted(at: context.now(), context.postgres)
+                hasLookedBack.store(true, ordering: .relaxed)
+            }
         }
         for key in keys {
             await failures.attempt("promote the waitlist", "\(key)") { if try await attend(key) { hasMore = true } }
@@ -183,36 +223,50 @@ final class StockKeeper: Component {
     /// Releases holds that ran out; true when there may be more.
     private func expire(_ key: StockKey) async throws -> Bool {
         try await relay.commit { step in
-            let expired = try await self.settlement.expire(key, before: self.overdue(at: step.now), step.transaction)
+            let overdue = try await self.settlement.lockOverdue(
+                key, before: self.overdue(at: step.now), step.transaction)
+            let expired = try await self.settlement.end(overdue, step.transaction)
             self.publishReleased(expired, reason: .expired, step)
             self.giveBack(expired, step)
             return expired.count == SettlementStorage.expiredMax
         }
     }
 
-    /// Gives what is free to whoever waits, ends the waiting with the batch, and says that a stock is sold out. True
-    /// when there may be more.
+    /// Ends orders that were decided in the same moment in which their cancellations were put down; true when there may be
+    /// more.
+    private func endMissed() async throws -> Bool {
+        guard try await early.isAnyOpen(context.postgres) else { return false }
+        return try await relay.commit { step in
+            try await self.cancel(try await self.early.lockMissed(step.transaction), step)
+            return try await self.early.settle(step.transaction)
+        }
+    }
+
+    /// Gives what is free to whoever waits, ends the waiting with the batch, and says that a stock is sold out, or is not
+    /// any more. True when there may be more.
     private func attend(_ key: StockKey) async throws -> Bool {
         let (hasMore, isSoldOut) = try await relay.commit { step in
             guard let locked = try await self.stocks.lock(key, at: step.now, step.transaction) else {
                 return (false, false)
             }
-            let changed: Int64
+            var (changed, waiting): (Int64, Int64) = (0, 0)
             if locked.isClosed {
                 changed = try await self.endWaiting(key, step)
             } else {
                 var stock = locked.stock
-                changed = try await self.promote(key, &stock, step).promoted
+                (changed, waiting) = try await self.promote(key, &stock, step)
                 if stock != locked.stock { _ = try await step.transaction.pipeline(self.stocks.save(stock, key)) }
             }
-            let soldOut = try await self.stocks.markSoldOut(key, at: step.now, step.transaction)
-            if let soldOut {
-                step.publish(
-                    .reservations, key: key.saleId,
-                    id: "\(key.saleId)/\(key.batch)/\(key.variant)/soldout/\(soldOut.number)", soldOut.event,
-                    cause: self.lastOrders.withLock { $0[key] })
+            let hasMore = changed == StockStorage.changedMax
+            // What is free is theirs who wait.
+            if waiting > 0 { return (hasMore, false) }
+            guard let news = try await self.stocks.settleAvailability(key, at: step.now, step.transaction) else {
+                return (hasMore, false)
             }
-            return (changed == StockStorage.changedMax, soldOut != nil)
+            var (isSoldOut, cause): (Bool, TraceContext?) = (false, nil)
+            if case .soldOut = news { (isSoldOut, cause) = (true, self.lastOrders.withLock { $0[key] }) }
+            self.publish(news, cause: cause, step)
+            return (hasMore, isSoldOut)
         }
         if isSoldOut { lastOrders.withLock { _ = $0.removeValue(forKey: key) } }
         return hasMore
@@ -243,7 +297,8 @@ final class StockKeeper: Component {
     }
 
     private func endWaiting(_ key: StockKey, _ step: Step) async throws -> Int64 {
-        let ended = try await stocks.endWaiting(key, step.transaction)
+        let waiting = try await settlement.lockWaiting(key, step.transaction)
+        let ended = try await settlement.end(waiting, step.transaction)
         for order in ended {
             step.publish(
                 .reservations, key: order.line.buyerId, id: "\(order.line.orderId)/rejected",

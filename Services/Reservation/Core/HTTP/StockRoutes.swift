@@ -16,9 +16,11 @@ struct StockRoutes: Sendable {
 
     private func show(_ request: HTTPRequest) async throws -> HTTPResponse {
         _ = try request.claims(using: verifier, now: now())
-        guard let saleId = request.pathParameters["saleId"].flatMap(SaleID.init) else { throw Problem.notFound("sale") }
+        guard let saleId = request.pathParameters["saleId"].flatMap(SaleID.init) else {
+            throw Problem.badRequest(fields: [FieldProblem("saleId", expected: "a UUID")])
+        }
         let lines = try await counts.of(saleId)
-        if lines.isEmpty { throw Problem.notFound("sale") }
+        if lines.isEmpty { throw Problem.notFound("There is no such sale.") }
         return .json(
             200,
             JSONWriter.document(StockReport(saleId: saleId, lines: lines)))

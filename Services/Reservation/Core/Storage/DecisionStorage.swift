@@ -32,13 +32,17 @@ struct DecisionStorage: Sendable {
     ) async throws -> Situation {
         var situation = Situation()
         var pools: Set<StockKey> = []
+        var opening = [EarlyCancellations.beginDecision]
         if !cancellations.isEmpty {
-            let rows = try await transaction.query(
-                """
-                SELECT order_id, buyer_id, sale_id, batch, variant, state, publisher FROM orders
-                WHERE order_id = ANY(\(cancellations.map(\.order.orderId))) ORDER BY order_id FOR UPDATE
-                """)
-            for row in rows {
+            let results = try await transaction.pipeline(
+                opening + [
+                    """
+                    SELECT order_id, buyer_id, sale_id, batch, variant, state, publisher FROM orders
+                    WHERE order_id = ANY(\(cancellations.map(\.order.orderId))) ORDER BY order_id FOR UPDATE
+                    """
+                ])
+            opening = []
+            for row in results[1] {
                 let (id, state): (OrderID, Int16) = (try row.get(0), try row.get(5))
                 situation.decided.insert(id)
                 guard state != OrderState.released else { continue }
@@ -54,7 +58,7 @@ struct DecisionStorage: Sendable {
         let batches = keys.map { Int32($0.batch) }
         let variants = keys.map(\.variant)
         // Most batches cancel nothing that holds something.
-        let locks = pools.isEmpty ? [] : [StockStorage.lockPools(of: Array(pools))]
+        if !pools.isEmpty { opening.append(StockStorage.lockPools(of: Array(pools))) }
         let statements: [SQL] = [
             """
             SELECT l.sale_id FROM leases l
@@ -78,7 +82,7 @@ struct DecisionStorage: Sendable {
             "SELECT order_id, buyer_id, publisher FROM early_cancellations WHERE order_id = ANY(\(orders))",
             "SELECT holder, through FROM refused_memory WHERE log_partition = \(partition)",
         ]
-        let results = Array(try await transaction.pipeline(locks + statements).dropFirst(locks.count))
+        let results = Array(try await transaction.pipeline(opening + statements).dropFirst(opening.count))
         for row in results[1] {
             let key = StockKey(
                 saleId: try row.get(0), batch: Int(try row.get(1, as: Int32.self)), variant: try row.get(2))
@@ -95,6 +99,23 @@ struct DecisionStorage: Sendable {
         }
         if let row = results[4].first { situation.refused = (try row.get(0), try row.get(1)) }
         return situation
+    }
+
+    /// The terms of stocks whose sales are not published any more, as they were taken over last.
+    func formerTerms(_ keys: [StockKey], _ transaction: Transaction) async throws -> [StockKey: Terms] {
+        let rows = try await transaction.query(
+            """
+            SELECT s.sale_id, s.batch, s.variant, s.brand_id, s.price, s.currency, s.hold_seconds FROM stock s
+            JOIN unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
+                AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
+            """)
+        var terms: [StockKey: Terms] = [:]
+        for row in rows {
+            terms[try StockKey(row: row)] = Terms(
+                brandId: try row.get(3), price: try row.money(4, 5), holdSeconds: try row.get(6),
+                opensAt: .distantPast, closesAt: .distantPast)
+        }
+        return terms
     }
 
     /// Buyers who are served already: asked only while there is something to give.
@@ -134,52 +155,6 @@ struct DecisionStorage: Sendable {
         """
     }
 
-    /// Cancellations of orders that are not there yet are remembered for as long as the topic may still hold the order, and
-    /// so many of one buyer from one publisher. Whose order has come is forgotten.
-    func keepEarly(
-        _ early: [CancellationInLog], came orders: [OrderID], now: Timestamp
-    ) -> [SQL] {
-        var statements: [SQL] = []
-        if !orders.isEmpty {
-            statements.append("DELETE FROM early_cancellations WHERE order_id = ANY(\(orders))")
-        }
-        if early.isEmpty { return statements }
-        let buyers = Array(Set(early.map(\.order.buyerId)))
-        let publishers = early.map { $0.order.publisher?.text ?? "" }
-        let oldest = now.adding(seconds: -Self.earlySeconds)
-        return statements + [
-            """
-            DELETE FROM early_cancellations WHERE ctid = ANY(ARRAY(
-                SELECT ctid FROM early_cancellations WHERE cancelled_at < \(oldest)
-                ORDER BY cancelled_at LIMIT \(Int64(Self.forgottenMax)) FOR UPDATE SKIP LOCKED))
-            """,
-            """
-            INSERT INTO early_cancellations (order_id, buyer_id, publisher, cancelled_at)
-            SELECT DISTINCT ON (order_id, buyer_id, publisher) *
-            FROM unnest(\(early.map(\.order.orderId)), \(early.map(\.order.buyerId)), \(publishers), \(early.map(\.time)))
-                AS new(order_id, buyer_id, publisher, cancelled_at)
-            WHERE NOT EXISTS (SELECT FROM early_cancellations e
-                WHERE (e.order_id, e.buyer_id, e.publisher) = (new.order_id, new.buyer_id, new.publisher))
-            """,
-            """
-            DELETE FROM early_cancellations e USING (
-                SELECT order_id, buyer_id, publisher, row_number() OVER (
-                    PARTITION BY buyer_id, publisher ORDER BY cancelled_at DESC, order_id DESC) AS place
-                FROM early_cancellations WHERE buyer_id = ANY(\(buyers))
-            ) AS counted
-            WHERE (e.order_id, e.buyer_id, e.publisher) = (counted.order_id, counted.buyer_id, counted.publisher)
-                AND counted.place > \(Self.earlyMax)
-            """,
-        ]
-    }
-
-    /// As long as the topic `orders` keeps its records.
-    static let earlySeconds: Int64 = 7 * 86_400
-    /// Of one buyer from one publisher; beyond it the oldest are forgotten.
-    static let earlyMax: Int64 = 100
-    /// Taken out at once, of those that are too old.
-    private static let forgottenMax = 10_000
-
     /// The statements that keep a batch's decisions; they go out with the commit.
     func keep(
         _ orders: [OrderInLog], outcomes: [Outcome], holdUntil: [Timestamp?], partition: Int32,
@@ -213,6 +188,8 @@ struct DecisionStorage: Sendable {
                     \(kept.map { orders[$0].offset }), \(kept.map { orders[$0].time }), \(kept.map { holdUntil[$0] }),
                     \(kept.map { orders[$0].publisher?.text }))
                     AS k(order_id, sale_id, buyer_id, batch, variant, state, log_offset, ordered_at, hold_until, publisher)
+                -- A buyer's orders on two partitions meet in the index: two transactions meet them in one order.
+                ORDER BY sale_id, buyer_id
                 """)
         }
         if !refusals.isEmpty {
@@ -229,13 +206,6 @@ struct DecisionStorage: Sendable {
                 """)
         }
         return statements
-    }
-}
-
-extension Row {
-    /// A publisher's name; nobody where it is null or empty.
-    func publisher(_ column: Int) throws(PostgresError) -> PublisherName? {
-        try get(column, as: String?.self).flatMap(PublisherName.init)
     }
 }
 

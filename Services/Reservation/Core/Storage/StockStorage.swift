@@ -26,9 +26,10 @@ struct StockStorage: Sendable {
     private static let lateSeconds: Int64 = 86_400
 
     /// Takes a sale's supply over: new stocks get all of it, known ones what was added since. A revision that was taken
-    /// over before changes nothing. What was sold out is not where supply was added. A supply that shrank takes what is
-    /// left in the pool, no more.
-    func take(_ sale: Sale, _ transaction: Transaction) async throws {
+    /// over before changes nothing but the end of a batch, for a sale that was withdrawn may be published again as it was.
+    /// A supply that shrank takes what is left in the pool, no more, and so does a waitlist.
+    /// - Returns: what had sold out and has supply again.
+    func take(_ sale: Sale, at now: Timestamp, _ transaction: Transaction) async throws -> [Availability] {
         var batches: [Int32] = []
         var variants: [String] = []
         var units: [Int64] = []
@@ -45,7 +46,11 @@ struct StockStorage: Sendable {
                 ends.append(batch.closesAt)
             }
         }
-        _ = try await transaction.execute(
+        let before = try await transaction.pipeline([
+            """
+            SELECT batch, variant, supply, sold_out_at IS NOT NULL AND revision < \(sale.revision), sold_out_count
+            FROM stock WHERE sale_id = \(sale.saleId) ORDER BY sale_id, batch, variant FOR UPDATE
+            """,
             """
             INSERT INTO stock AS s (sale_id, batch, variant, brand_id, price, currency, hold_seconds, revision, supply,
                 pool, places, places_max, closes_at)
@@ -60,13 +65,22 @@ struct StockStorage: Sendable {
                 hold_seconds = excluded.hold_seconds, revision = excluded.revision,
                 supply = s.supply + greatest(excluded.supply - s.supply, -s.pool),
                 pool = s.pool + greatest(excluded.supply - s.supply, -s.pool),
-                places = s.places + greatest(excluded.places_max - s.places_max, 0),
-                places_max = greatest(excluded.places_max, s.places_max), closes_at = excluded.closes_at,
-                sold_out_at = CASE WHEN excluded.supply > s.supply THEN NULL ELSE s.sold_out_at END
+                places = greatest(s.places + excluded.places_max - s.places_max, 0),
+                places_max = excluded.places_max, closes_at = excluded.closes_at,
+                sold_out_at = CASE WHEN excluded.supply > s.supply THEN NULL ELSE s.sold_out_at END,
+                returned = excluded.supply <= s.supply AND s.sold_out_at IS NOT NULL
             WHERE s.revision < excluded.revision
-                -- Taken over by a version that did not keep the end.
-                OR (s.revision = excluded.revision AND s.closes_at = 'infinity' AND excluded.closes_at < 'infinity')
-            """)
+                OR (s.revision = excluded.revision AND s.closes_at <> excluded.closes_at)
+            """,
+        ])[0]
+        return try before.compactMap { row in
+            let key = StockKey(
+                saleId: sale.saleId, batch: Int(try row.get(0, as: Int32.self)), variant: try row.get(1))
+            guard try row.get(3, as: Bool.self), let line = sale.batch(key.batch)?.line(key.variant),
+                line.units > (try row.get(2, as: Int64.self))
+            else { return nil }
+            return .available(key, brandId: sale.brandId, at: now, after: try row.get(4))
+        }
     }
 
     /// Ends the batches of a sale that have not ended.
@@ -116,25 +130,39 @@ struct StockStorage: Sendable {
         ]
     }
 
-    /// Marks a stock as sold out if it was not yet and nothing is free anywhere; the caller holds it locked. The number
-    /// says how many times that was said by now.
-    func markSoldOut(
+    /// Marks a stock as sold out if it was not yet and nothing is free anywhere, as not sold out if it was and something
+    /// is; the caller holds it locked, and nobody waits for what is free. What comes back after the end is not to be had.
+    /// - Returns: what is to be said of that.
+    func settleAvailability(
         _ key: StockKey, at now: Timestamp, _ transaction: Transaction
-    ) async throws -> (event: SaleSoldOut, number: Int32)? {
-        let rows = try await transaction.query(
+    ) async throws -> Availability? {
+        let results = try await transaction.pipeline([
             """
             UPDATE stock s SET sold_out_at = \(now), sold_out_count = sold_out_count + 1
             WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant)
                 AND sold_out_at IS NULL AND supply > 0 AND pool = 0
-                AND NOT EXISTS (SELECT 1 FROM leases l WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant)
+                AND NOT EXISTS (SELECT FROM leases l WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant)
                     AND l.units > 0)
-            RETURNING brand_id, sold_out_at, sold_out_count
-            """)
-        guard let row = rows.first else { return nil }
-        let event = SaleSoldOut(
-            saleId: key.saleId, batch: key.batch, variant: key.variant, brandId: try row.get(0),
-            soldOutAt: try row.get(1))
-        return (event, try row.get(2))
+            RETURNING brand_id, sold_out_count, supply
+            """,
+            """
+            UPDATE stock s SET sold_out_at = NULL
+            WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant)
+                AND sold_out_at IS NOT NULL AND closes_at > \(now)
+                AND (pool > 0 OR EXISTS (SELECT FROM leases l
+                    WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0))
+            RETURNING brand_id, sold_out_count
+            """,
+            """
+            UPDATE stock SET returned = false
+            WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant) AND returned
+            """,
+        ])
+        if let row = results[0].first {
+            return .soldOut(key, brandId: try row.get(0), at: now, number: try row.get(1), units: try row.get(2))
+        }
+        guard let row = results[1].first else { return nil }
+        return .available(key, brandId: try row.get(0), at: now, after: try row.get(1))
     }
 
     /// Gives up to `units` to the orders that have waited longest, and says how many wait on, up to the units that are
@@ -178,30 +206,6 @@ struct StockStorage: Sendable {
         return (orders, min(waiting, units - Int64(orders.count)))
     }
 
-    /// Ends the waiting of a stock's orders, those that came first before the others; an order whose decision may not
-    /// have left keeps waiting, see `promote`.
-    func endWaiting(_ key: StockKey, _ transaction: Transaction) async throws -> [ChangedOrder] {
-        try await transaction.query(
-            """
-            WITH chosen AS (
-                SELECT order_id FROM orders
-                WHERE order_id = ANY(ARRAY(
-                    SELECT o.order_id FROM orders o
-                    LEFT JOIN outbox b
-                        ON b.stream = \(Self.decisionStreams)::text || o.log_partition AND b.sequence <= o.log_offset
-                    WHERE o.sale_id = \(key.saleId) AND o.batch = \(Int32(key.batch)) AND o.variant = \(key.variant)
-                        AND o.state = 2 AND b.stream IS NULL
-                    ORDER BY o.ordered_at, o.log_partition, o.log_offset LIMIT \(Self.changedMax))) AND state = 2
-                ORDER BY order_id FOR UPDATE SKIP LOCKED
-            )
-            UPDATE orders o SET state = 4, revision = o.revision + 1 FROM chosen, stock s
-            WHERE o.order_id = chosen.order_id AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
-            RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
-                o.revision, o.publisher
-            """
-        ).map(ChangedOrder.init(row:))
-    }
-
     /// Locks stocks without their leases, in one order whoever asks.
     static func lockPools(of keys: [StockKey]) -> SQL {
         """
@@ -221,7 +225,9 @@ struct StockStorage: Sendable {
         return [
             Self.lockPools(of: keys),
             """
-            UPDATE stock s SET pool = s.pool + k.units, places = greatest(s.places, least(s.places + k.places, s.places_max))
+            UPDATE stock s SET pool = s.pool + k.units,
+                places = greatest(s.places, least(s.places + k.places, s.places_max)),
+                returned = s.returned OR (k.units > 0 AND s.sold_out_at IS NOT NULL)
             FROM unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)),
                 \(keys.map { units[$0] ?? 0 }), \(keys.map { places[$0] ?? 0 }))
                 AS k(sale_id, batch, variant, units, places)
@@ -230,9 +236,9 @@ struct StockStorage: Sendable {
         ]
     }
 
-    /// Stocks that the keeper has something to do for: somebody waits while units are free or after the end, or the
-    /// last unit is gone and that was not said. Costs what is open: the first looks at the first waiting order of each
-    /// stock, the second at what has not ended and not sold out.
+    /// Stocks that the keeper has something to do for: somebody waits while units are free or after the end, the last unit
+    /// is gone and that was not said, or something came back. Costs what is open: the first looks at the first waiting
+    /// order of each stock, the second at what has not ended and not sold out, the third at what was noted.
     static func unattended(at now: Timestamp) -> SQL {
         """
         WITH RECURSIVE waiting AS (
@@ -255,13 +261,65 @@ struct StockStorage: Sendable {
         WHERE s.sold_out_at IS NULL AND s.closes_at > \(now.adding(seconds: -lateSeconds))
             AND s.pool = 0 AND s.supply > 0 AND NOT EXISTS (SELECT FROM leases l
                 WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0)
+        UNION
+        SELECT sale_id, batch, variant FROM stock WHERE returned
         """
     }
 
     func unattended(at now: Timestamp, _ postgres: PostgresPool) async throws -> [StockKey] {
-        try await postgres.query(Self.unattended(at: now)).map {
-            StockKey(saleId: try $0.get(0), batch: Int(try $0.get(1, as: Int32.self)), variant: try $0.get(2))
-        }
+        try await postgres.query(Self.unattended(at: now)).map(StockKey.init(row:))
+    }
+
+    /// Stocks that are marked as sold out and have something: a version that did not note what came back ran meanwhile.
+    func returnedUnnoted(at now: Timestamp, _ postgres: PostgresPool) async throws -> [StockKey] {
+        try await postgres.query(
+            """
+            SELECT s.sale_id, s.batch, s.variant FROM stock s
+            WHERE s.sold_out_at IS NOT NULL AND s.closes_at > \(now) AND (s.pool > 0 OR EXISTS (SELECT FROM leases l
+                WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0))
+            """
+        ).map(StockKey.init(row:))
+    }
+}
+
+/// What is to be said of a stock.
+enum Availability: Sendable {
+    case soldOut(SaleSoldOut, number: Int32)
+    case available(SaleAvailable, number: Int32)
+
+    /// - Parameter number: how many times it was said by now. News of a line alternate: the odd revisions say that it sold
+    ///   out, the even ones that it is to be had again.
+    static func soldOut(
+        _ key: StockKey, brandId: BrandID, at time: Timestamp, number: Int32, units: Int64
+    ) -> Availability {
+        .soldOut(
+            SaleSoldOut(
+                saleId: key.saleId, batch: key.batch, variant: key.variant, brandId: brandId, soldOutAt: time,
+                units: units, lineRevision: 2 * Int(number) - 1), number: number)
+    }
+
+    /// - Parameter number: how many times it was said to be sold out.
+    static func available(
+        _ key: StockKey, brandId: BrandID, at time: Timestamp, after number: Int32
+    ) -> Availability {
+        .available(
+            SaleAvailable(
+                saleId: key.saleId, batch: key.batch, variant: key.variant, brandId: brandId, availableAt: time,
+                lineRevision: 2 * Int(number)), number: number)
+    }
+}
+
+extension Row {
+    /// From an amount and its currency's code.
+    func money(_ amount: Int, _ currency: Int) throws(PostgresError) -> Money {
+        Money(try get(amount), try self.currency(currency))
+    }
+}
+
+extension StockKey {
+    /// From `sale_id, batch, variant`.
+    init(row: Row) throws {
+        self.init(saleId: try row.get(0), batch: Int(try row.get(1, as: Int32.self)), variant: try row.get(2))
     }
 }
 
@@ -273,7 +331,7 @@ extension ChangedOrder {
             variant: try row.get(3), buyerId: try row.get(4), brandId: try row.get(5),
             orderRevision: Int(try row.get(9, as: Int32.self)), publisher: try row.publisher(10))
         holdUntil = try row.get(6)
-        price = Money(try row.get(7), Currency(try row.get(8, as: String.self)) ?? .cny)
+        price = try row.money(7, 8)
     }
 
     var key: StockKey { StockKey(saleId: line.saleId, batch: line.batch, variant: line.variant) }

@@ -46,7 +46,7 @@ enum Checks {
         var examined = 0
         var wrongs = 0
         var examples: [String] = []
-        for (number, facts) in evidence.orders.facts.enumerated() where concerned(facts) {
+        for (number, facts) in evidence.orders.facts.enumerated() where !facts.contains(.past) && concerned(facts) {
             examined += 1
             guard wrong(facts) else { continue }
             wrongs += 1
@@ -179,17 +179,21 @@ enum Checks {
 
     private static func soldOut(_ evidence: Evidence) -> Finding {
         var wrong: [String] = []
-        if evidence.reservationsLog.isWhole {
-            for stock in evidence.stock {
-                let said = evidence.soldOutSaid[stock.line] ?? 0
-                if stock.soldOutCount != said {
-                    wrong.append("\(describe(stock.line)): sold out \(stock.soldOutCount) times, said \(said) times")
-                }
+        for stock in evidence.stock {
+            let said = evidence.soldOutSaid[stock.line] ?? 0
+            if evidence.reservationsLog.isWhole, stock.soldOutCount != said {
+                wrong.append("\(describe(stock.line)): sold out \(stock.soldOutCount) times, said \(said) times")
+            } else if let news = evidence.lastNews[stock.line], news.isSoldOut != stock.isSoldOut {
+                wrong.append("\(describe(stock.line)): its last news, \(news.revision), is not so any more")
+            } else if stock.isSoldOut != evidence.shownSoldOut.contains(stock.line) {
+                wrong.append("\(describe(stock.line)): shown otherwise")
+            } else if stock.isSoldOut, !stock.isClosed, stock.waiting == 0, stock.pool + stock.leased > 0 {
+                wrong.append("\(describe(stock.line)): \((stock.pool + stock.leased).grouped) free")
             }
         }
         return Finding(
-            "sold out", "said as often as it was so", examined: evidence.stock.count, wrong: wrong.count,
-            examples: Array(wrong.prefix(5)))
+            "sold out", "said as often as it was so, and shown while it is so", examined: evidence.stock.count,
+            wrong: wrong.count, examples: Array(wrong.prefix(5)))
     }
 
     private static func limit(_ evidence: Evidence) -> Finding {

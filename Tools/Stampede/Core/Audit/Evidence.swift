@@ -28,6 +28,9 @@ struct Evidence: Sendable {
         let confirmed: Int64
         /// Raised supply sells out again.
         let soldOutCount: Int
+        let isSoldOut: Bool
+        /// The batch has ended: what comes back is not to be had.
+        let isClosed: Bool
         let holdSeconds: Int64
     }
     struct StockLine: Sendable, Hashable {
@@ -40,6 +43,15 @@ struct Evidence: Sendable {
     var offered: [StockLine: Int64] = [:]
     /// How often each line was said to be sold out.
     var soldOutSaid: [StockLine: Int] = [:]
+    /// The newest that was said of each line: its revision, and whether it sold out.
+    var lastNews: [StockLine: LineNews] = [:]
+    /// Lines that catalog shows as sold out.
+    var shownSoldOut: Set<StockLine> = []
+
+    struct LineNews: Sendable, Equatable {
+        let revision: Int
+        let isSoldOut: Bool
+    }
 
     /// What the log says of each order, by the numbers of its events.
     var lives = OrderLives()

@@ -13,6 +13,8 @@ struct Gathering: Sendable {
 
     /// An order that is reserved this long after its hold ended is overdue.
     private static let holdGraceSeconds = 30
+    /// What is older than this may be forgotten in part; a day less than services keep it.
+    private static let keptDays = Int32(Retention.endedOrderDays - 1)
     private static let pageRows = 20_000
     /// Of rows that hold many orders each.
     private static let widePageRows = 50
@@ -177,11 +179,16 @@ struct Gathering: Sendable {
     private func readAnswers(_ evidence: inout Evidence) async throws {
         evidence.reservationsLog = try await extent(.reservations)
         let parser = JSONParser()
-        let soldOut = Array(SaleSoldOut.type.utf8)
+        let (soldOut, available) = (Array(SaleSoldOut.type.utf8), Array(SaleAvailable.type.utf8))
         // Written back at the end: the closure must not hold `evidence` while `self` is awaited.
         var orders = evidence.orders
         evidence.orders = OrderTable()
         var soldOutSaid: [Evidence.StockLine: Set<String>] = [:]
+        var lastNews: [Evidence.StockLine: Evidence.LineNews] = [:]
+        func hear(_ line: Evidence.StockLine, _ revision: Int?, isSoldOut: Bool) {
+            guard let revision, revision > lastNews[line]?.revision ?? 0 else { return }
+            lastNews[line] = Evidence.LineNews(revision: revision, isSoldOut: isSoldOut)
+        }
         var lives = OrderLives()
         var shortestHolds: [Evidence.StockLine: Int64] = [:]
         try await scan(Topic.reservations.name) { record in
@@ -192,6 +199,13 @@ struct Gathering: Sendable {
                 // A record that was published twice has one ID.
                 let id = record.header("ce_id").map { String(decoding: $0, as: UTF8.self) } ?? ""
                 soldOutSaid[line, default: []].insert(id)
+                hear(line, event.lineRevision, isSoldOut: true)
+                return
+            }
+            if type.elementsEqual(available) {
+                let event = try parser.parse(body) { (json) throws(JSONError) in try SaleAvailable(json: json) }
+                let line = Evidence.StockLine(sale: event.saleId, batch: event.batch, variant: event.variant)
+                hear(line, event.lineRevision, isSoldOut: false)
                 return
             }
             let answer = try parser.parse(body) { (json) throws(JSONError) in try Answer(type, json) }
@@ -210,6 +224,7 @@ struct Gathering: Sendable {
         evidence.lives = lives
         evidence.shortestHoldMicroseconds = shortestHolds
         evidence.soldOutSaid = soldOutSaid.mapValues(\.count)
+        evidence.lastNews = lastNews
     }
 
     private static let types: [(bytes: [UInt8], fact: OrderFacts)] = [
@@ -264,7 +279,8 @@ struct Gathering: Sendable {
             SELECT s.sale_id, s.batch, s.variant, s.supply, s.pool, s.sold_out_count,
                 coalesce((SELECT sum(units) FROM leases l
                     WHERE l.sale_id = s.sale_id AND l.batch = s.batch AND l.variant = s.variant), 0)::bigint,
-                coalesce(o.held, 0), coalesce(o.waiting, 0), coalesce(o.confirmed, 0), s.hold_seconds
+                coalesce(o.held, 0), coalesce(o.waiting, 0), coalesce(o.confirmed, 0), s.hold_seconds,
+                s.sold_out_at IS NOT NULL, s.closes_at <= now()
             FROM stock s
             LEFT JOIN (
                 SELECT sale_id, batch, variant, count(*) FILTER (WHERE state = 1) AS held,
@@ -280,7 +296,7 @@ struct Gathering: Sendable {
                     supply: try row.get(3),
                     pool: try row.get(4), leased: try row.get(6), held: try row.get(7), waiting: try row.get(8),
                     confirmed: try row.get(9), soldOutCount: Int(try row.get(5, as: Int32.self)),
-                    holdSeconds: try row.get(10)))
+                    isSoldOut: try row.get(11), isClosed: try row.get(12), holdSeconds: try row.get(10)))
         }
         let limits = try await query(
             .reservation,
@@ -310,12 +326,14 @@ struct Gathering: Sendable {
             let rows = try await query(
                 .reservation,
                 """
-                SELECT o.order_id, o.state, s.price FROM orders o JOIN stock s USING (sale_id, batch, variant)
+                SELECT o.order_id, o.state, s.price, o.ordered_at < now() - make_interval(days => \(Self.keptDays))
+                FROM orders o JOIN stock s USING (sale_id, batch, variant)
                 WHERE o.order_id >= \(next) ORDER BY o.order_id LIMIT \(Int64(Self.pageRows))
                 """)
             for row in rows {
                 let last: OrderID = try row.get(0)
                 next = last.successor
+                if try row.get(3) { evidence.orders.add(.past, to: last) }
                 let state: Int16 = try row.get(1)
                 switch state {
                 case 1: evidence.orders.addDecision(.held, to: last)
@@ -340,7 +358,9 @@ struct Gathering: Sendable {
             let rows = try await query(
                 .reservation,
                 """
-                SELECT sale_id, batch, variant, log_partition, first_offset, order_ids FROM refusals
+                SELECT sale_id, batch, variant, log_partition, first_offset, order_ids,
+                    refused_at < now() - make_interval(days => \(Self.keptDays))
+                FROM refusals
                 WHERE (sale_id, batch, variant, log_partition, first_offset)
                     > (\(last.sale), \(last.batch), \(last.variant), \(last.partition), \(last.offset))
                 ORDER BY sale_id, batch, variant, log_partition, first_offset LIMIT \(Int64(Self.widePageRows))
@@ -348,10 +368,12 @@ struct Gathering: Sendable {
             for row in rows {
                 last = (try row.get(0), try row.get(1), try row.get(2), try row.get(3), try row.get(4))
                 let bytes: [UInt8] = try row.get(5)
+                let isPast: Bool = try row.get(6)
                 for start in stride(from: 0, to: bytes.count - 15, by: 16) {
                     let high = bytes[start..<(start + 8)].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
                     let low = bytes[(start + 8)..<(start + 16)].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
                     evidence.orders.addDecision(.refused, to: OrderID(high: high, low: low))
+                    if isPast { evidence.orders.add(.past, to: OrderID(high: high, low: low)) }
                 }
             }
             if rows.count < Self.widePageRows { return }
@@ -370,8 +392,9 @@ struct Gathering: Sendable {
             rows = try await query(
                 .messaging,
                 """
-                SELECT order_id, status, client_order_id IS NOT NULL FROM orders
-                WHERE order_id >= \(next) ORDER BY order_id LIMIT \(Int64(Self.pageRows))
+                SELECT order_id, status, client_order_id IS NOT NULL,
+                    accepted_at < now() - make_interval(days => \(Self.keptDays))
+                FROM orders WHERE order_id >= \(next) ORDER BY order_id LIMIT \(Int64(Self.pageRows))
                 """)
             for row in rows {
                 let last: OrderID = try row.get(0)
@@ -380,12 +403,14 @@ struct Gathering: Sendable {
                 let wasPlacedHere: Bool = try row.get(2)
                 let facts = shown[status] ?? []
                 evidence.orders.add(wasPlacedHere ? facts.union(.accepted) : facts, to: last)
+                if try row.get(3) { evidence.orders.add(.past, to: last) }
             }
         } while rows.count == Self.pageRows
         evidence.messages = try await sum(.messaging) { from in
             """
             SELECT message_id FROM messages
-            WHERE message_id >= \(from) AND notification_id IS NOT NULL ORDER BY message_id LIMIT \(Int64(Self.pageRows))
+            WHERE message_id >= \(from) AND notification_id IS NOT NULL
+                AND sent_at >= now() - make_interval(days => \(Self.keptDays)) ORDER BY message_id LIMIT \(Int64(Self.pageRows))
             """
         }
         let older = try await query(
@@ -542,8 +567,9 @@ struct Gathering: Sendable {
             let rows = try await query(
                 .notification,
                 """
-                SELECT notification_id, kind::text, order_id, account_id IS NULL, order_revision FROM told
-                WHERE notification_id >= \(next) ORDER BY notification_id LIMIT \(Int64(Self.pageRows))
+                SELECT notification_id, kind::text, order_id, account_id IS NULL, order_revision,
+                    told_at < now() - make_interval(days => \(Self.keptDays))
+                FROM told WHERE notification_id >= \(next) ORDER BY notification_id LIMIT \(Int64(Self.pageRows))
                 """)
             var told: [Told] = []
             for row in rows {
@@ -555,13 +581,14 @@ struct Gathering: Sendable {
                 if isBroadcast {
                     evidence.broadcasts.add(last)
                 } else {
-                    told.append(Told(id: last, order: order, kind: kind, revision: try row.get(4)))
+                    told.append(
+                        Told(id: last, order: order, kind: kind, revision: try row.get(4), isPast: try row.get(5)))
                     if let order, let fact = kinds[kind] { evidence.orders.addTold(fact, to: order) }
                 }
             }
-            let overtaken = try await overtaken(told)
+            let (overtaken, past) = try await withoutMessage(told)
             evidence.overtaken += overtaken.count
-            for one in told where !overtaken.contains(one.id) { evidence.told.add(one.id) }
+            for one in told where !overtaken.contains(one.id) && !past.contains(one.id) { evidence.told.add(one.id) }
             if rows.count < Self.pageRows { return }
         }
     }
@@ -571,6 +598,7 @@ struct Gathering: Sendable {
         let order: OrderID?
         let kind: String
         let revision: Int32?
+        let isPast: Bool
 
         var place: OrderPlace? {
             guard let revision, let kind = Notification.Kind(rawValue: kind) else { return nil }
@@ -578,14 +606,29 @@ struct Gathering: Sendable {
         }
     }
 
-    /// Those that are no message, because the chat has a newer one of the same order.
-    private func overtaken(_ told: [Told]) async throws -> Set<NotificationID> {
+    /// Those that are no message, because the chat has a newer one of the same order, and those that are so old that
+    /// messages like them are not counted. The message says how old it is: what was told a moment before and said a moment
+    /// after the same time is counted on both sides.
+    private func withoutMessage(
+        _ told: [Told]
+    ) async throws -> (overtaken: Set<NotificationID>, past: Set<NotificationID>) {
         let ids = told.map(\.id)
-        let stored = Set(
-            try await query(.messaging, "SELECT message_id FROM messages WHERE message_id = ANY(\(ids))")
-                .column(0, as: NotificationID.self))
-        let missing = told.filter { !stored.contains($0.id) && $0.place != nil }
-        if missing.isEmpty { return [] }
+        var stored: Set<NotificationID> = []
+        var past: Set<NotificationID> = []
+        for row in try await query(
+            .messaging,
+            """
+            SELECT message_id, sent_at < now() - make_interval(days => \(Self.keptDays)) FROM messages
+            WHERE message_id = ANY(\(ids))
+            """)
+        {
+            let id: NotificationID = try row.get(0)
+            stored.insert(id)
+            if try row.get(1) { past.insert(id) }
+        }
+        for one in told where one.isPast && !stored.contains(one.id) { past.insert(one.id) }
+        let missing = told.filter { !stored.contains($0.id) && !past.contains($0.id) && $0.place != nil }
+        if missing.isEmpty { return ([], past) }
         var newest: [OrderID: Int64] = [:]
         for row in try await query(
             .messaging,
@@ -594,11 +637,11 @@ struct Gathering: Sendable {
             WHERE order_id = ANY(\(Array(Set(missing.compactMap(\.order))))) AND order_place IS NOT NULL GROUP BY order_id
             """)
         { newest[try row.get(0)] = try row.get(1, as: Int64.self) }
-        return Set(
-            missing.filter { one in
-                guard let place = one.place, let last = one.order.flatMap({ newest[$0] }) else { return false }
-                return place.number < last
-            }.map(\.id))
+        let overtaken = missing.filter { one in
+            guard let place = one.place, let last = one.order.flatMap({ newest[$0] }) else { return false }
+            return place.number < last
+        }
+        return (Set(overtaken.map(\.id)), past)
     }
 
     private func readCatalog(_ evidence: inout Evidence) async throws {
@@ -613,6 +656,12 @@ struct Gathering: Sendable {
             let batch: Int32 = try row.get(1)
             let units: Int64 = try row.get(3)
             evidence.offered[.init(sale: try row.get(0), batch: Int(batch), variant: try row.get(2))] = units
+        }
+        for row in try await query(
+            .catalog, "SELECT sale_id, batch, variant FROM line_states WHERE sold_out_at IS NOT NULL")
+        {
+            let batch: Int32 = try row.get(1)
+            evidence.shownSoldOut.insert(.init(sale: try row.get(0), batch: Int(batch), variant: try row.get(2)))
         }
     }
 }

@@ -41,6 +41,8 @@ struct OrderFacts: OptionSet, Sendable, Hashable {
     static let toldRefunded = OrderFacts(rawValue: 1 << 27)
     static let toldReleased = OrderFacts(rawValue: 1 << 28)
     static let toldTwice = OrderFacts(rawValue: 1 << 29)
+    /// Older than what services keep of orders that are over: part of it may be forgotten.
+    static let past = OrderFacts(rawValue: 1 << 30)
 
     /// How reservation's schema says that an order ended up: exactly one of these, for each.
     static let anyDecision: OrderFacts = [.held, .waiting, .confirmed, .released, .refused]

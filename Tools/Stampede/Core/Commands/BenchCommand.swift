@@ -152,6 +152,8 @@ struct BenchCommand: Command {
                 "STAMPEDE_POSTGRES_DSN": try settings.dsn(.reservation),
                 "STAMPEDE_HTTP_PORT": "0", "STAMPEDE_INSTANCE": "bench",
                 "STAMPEDE_PUBLISHERS": "\(Self.publisher)=\(digits) messaging=\(digits)",
+                // Nobody asks it anything.
+                "STAMPEDE_ROOT_KEYS": Base64URL.encode(Random.bytes(32)),
             ], output: output)
     }
 

@@ -242,7 +242,8 @@ extension Journal.State {
         case .posted: counts.posts += 1
         case .soldOut(let time):
             counts.soldOutLines += 1
-            counts.soldOutAt = max(counts.soldOutAt ?? time, time)
+            // The first time: what came back and was sold after it is not what is measured.
+            counts.soldOutAt = min(counts.soldOutAt ?? time, time)
         case .seenLive(let order):
             if seenLive[order] == .never { seenLive[order] = moment }
         }

@@ -1,4 +1,5 @@
 // A sample of the buyers holds a live connection open, as phones with the chat on the screen do.
+import Foundation
 import HTTP
 import JSON
 import Models
@@ -10,14 +11,16 @@ struct Listeners: Sendable {
 
     /// Until the task is cancelled. The order's first decision seen by its buyer counts.
     func listen(into journal: Journal) async {
+        let isLocal = LoopbackAddress.reaches(URLComponents(string: api.baseURL)?.host ?? "")
         let stride = max(1, market.buyers.count / max(1, count))
         await withTaskGroup(of: Void.self) { group in
             for buyer in Swift.stride(from: 0, to: market.buyers.count, by: stride).prefix(count) {
                 let token = String(decoding: market.tokens[buyer], as: UTF8.self)
-                let request = ClientRequest(
+                var request = ClientRequest(
                     .get, "\(api.baseURL)/v1/events", headers: [("Authorization", "Bearer \(token)")],
                     timeoutSeconds: 3600)
-                group.addTask {
+                if isLocal { request.localAddress = LoopbackAddress.client(buyer) }
+                group.addTask { [request] in
                     do {
                         for try await event in api.client.events(request) where event.event == "order" {
                             guard Self.isDecision(event.data) else { continue }

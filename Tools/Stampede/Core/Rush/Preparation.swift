@@ -90,7 +90,7 @@ struct Preparation: Sendable {
                 try json.list("items", countMax: Self.batchMax) { (item) throws(JSONError) in
                     (
                         try item.identifier("accountId", of: AccountID.self),
-                        try item.optionalString("accessToken", bytesMax: 8192)
+                        try item.optionalString("accessToken", charactersMax: 8192)
                     )
                 }
             }
