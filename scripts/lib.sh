@@ -83,7 +83,8 @@ make_state() {
 as_user() {
     prefix=()
     ((EUID == 0)) || return 0
-    local user=(setpriv "--reuid=$1" "--regid=$1")
+    # Libraries look for files of their own below HOME, which here is root's.
+    local user=(env HOME=/nonexistent setpriv "--reuid=$1" "--regid=$1")
     if [[ $1 == [0-9]* ]]; then user+=(--clear-groups); else user+=(--init-groups); fi
     prefix=("${user[@]}" --no-new-privs)
     "${prefix[@]}" stat "$2" >/dev/null 2>&1 && return
