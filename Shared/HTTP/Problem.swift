@@ -82,6 +82,18 @@ public struct Problem: Error, Sendable, Equatable {
             detail: "At most \(bytesMax) bytes are read here.")
     }
 
+    static func targetTooLong() -> Problem {
+        Problem(414, type: "uri-too-long", title: "The request target is too long")
+    }
+
+    static func internalError(_ status: Int = 500) -> Problem {
+        Problem(status, type: "internal", title: "Something went wrong here")
+    }
+
+    static func versionNotSupported() -> Problem {
+        Problem(505, type: "version-not-supported", title: "Only HTTP/1.1 and HTTP/1.0 are spoken here")
+    }
+
     public static func unprocessable(_ detail: String? = nil, fields: [FieldProblem] = []) -> Problem {
         Problem(422, type: "unprocessable", title: "The request cannot be carried out", detail: detail, fields: fields)
     }

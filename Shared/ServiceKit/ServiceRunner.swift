@@ -109,19 +109,7 @@ final class ServiceRunner<Running: Service>: Sendable {
         } catch {
             throw ConfigurationError(["\(Configuration.kafkaPrefix)…: \(error.message)".singleLine])
         }
-        let postgres: PostgresPool
-        var options = PostgresOptions()
-        options.statementTimeoutSeconds = configuration.integer(StandardKeys.postgresStatementSeconds)
-        do {
-            postgres = try PostgresPool(
-                dsn: configuration.secret(StandardKeys.postgresDSN).value,
-                connectionsMax: configuration.integer(StandardKeys.postgresConnections),
-                applicationName: "\(Running.name)/\(instance)", log: log, metrics: metrics, options: options)
-        } catch {
-            throw ConfigurationError([
-                "\(StandardKeys.postgresDSN): not readable as a DSN, expected postgresql://user:password@host:port/database"
-            ])
-        }
+        let postgres = try configuration.postgresPool("\(Running.name)/\(instance)", log: log, metrics: metrics)
         return ServiceContext(
             serviceName: Running.name, instance: instance,
             lastingInstance: configuration.optionalString(StandardKeys.instance), configuration: configuration,

@@ -125,6 +125,34 @@ public struct AccountDeleted: EventPayload {
     }
 }
 
+/// What a record of `accounts` says of its account.
+public enum AccountNews: Sendable {
+    case account(Account), deleted(AccountDeleted)
+
+    public static let types = [Account.type, AccountDeleted.type]
+
+    /// - Parameter type: one of `types`.
+    public init(_ type: String, _ json: JSONValue) throws(JSONError) {
+        self =
+            type == AccountDeleted.type ? .deleted(try AccountDeleted(json: json)) : .account(try Account(json: json))
+    }
+
+    public var accountId: AccountID {
+        switch self {
+        case .account(let account): account.accountId
+        case .deleted(let deleted): deleted.accountId
+        }
+    }
+
+    /// 0 where the publisher was a version that numbered none.
+    public var revision: Int64 {
+        switch self {
+        case .account(let account): account.revision ?? 0
+        case .deleted(let deleted): deleted.revision
+        }
+    }
+}
+
 /// What decides whether access tokens are genuine is believed by its proof, not because it stands in the log: whoever signs
 /// tokens proves it by the root secret, and verifiers know the secret's public half.
 public protocol ProvenPayload: EventPayload {
