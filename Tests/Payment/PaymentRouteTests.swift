@@ -260,6 +260,28 @@ import Testing
         #expect(
             try await shop.service.events(PaymentCaptured.self, on: .payments, count: 1).map(\.orderId) == [order])
 
+        // So is what a publisher placed whom the owner names, until he names nobody any more.
+        let named = Array(#"{"limit":{"amount":199900,"currency":"CNY"},"publisher":"partner"}"#.utf8)
+        let answer = try await shop.service.call(.put, path, named, token: token)
+        #expect(answer.status == 200 && answer["publisher"]?.string == "partner")
+        #expect(try await shop.service.call(.get, path, token: token)["publisher"]?.string == "partner")
+        let list = try await shop.service.call(.get, "/v1/wallet/authorisations", token: token)
+        #expect(list.items.map { $0["publisher"]?.string } == ["partner"])
+        let partners = OrderID.random()
+        try await shop.reserve([partners], for: buyer, by: TestPublishers.partner.name)
+        #expect(
+            try await shop.service.events(PaymentCaptured.self, on: .payments, count: 2).map(\.orderId)
+                == [order, partners])
+        let plain = Array(#"{"limit":{"amount":199900,"currency":"CNY"}}"#.utf8)
+        #expect(try await shop.service.call(.put, path, plain, token: token)["publisher"] == nil)
+        var unpaid = [OrderID.random(), .random(), .random()]
+        for (order, publisher) in zip(
+            unpaid, [TestPublishers.partner.name, TestPublishers.other.name, nil] as [PublisherName?])
+        {
+            try await shop.reserve([order], for: buyer, by: publisher)
+        }
+        try await shop.settled(buyer)
+
         // What was changed meanwhile is neither changed nor withdrawn by whoever has read something else.
         let read = try await shop.service.call(.get, path, token: token)
         let tag = try #require(read.headers["ETag"])
@@ -279,11 +301,12 @@ import Testing
         #expect(try await authorise(7, [("If-Match", tag)]) == 412)
         #expect(try await authorise(7, [("If-None-Match", "*")]) == 200)
         #expect(try await shop.service.call(.delete, path, token: token).status == 204)
-        let waiting = OrderID.random()
-        try await shop.reserve(waiting, for: buyer)
+        unpaid.append(.random())
+        try await shop.reserve(unpaid[3], for: buyer)
         try await shop.settled(buyer)
         let books = try shop.books()
-        #expect(try await books.states()[waiting] == .payable)
+        let states = try await books.states()
+        #expect(unpaid.map { states[$0] } == Array(repeating: .payable, count: 4))
         await books.close()
         await shop.close()
     }

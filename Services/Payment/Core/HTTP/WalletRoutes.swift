@@ -69,10 +69,7 @@ struct WalletRoutes: Sendable {
     private func authorisations(_ request: HTTPRequest) async throws -> HTTPResponse {
         let rows = try await postgres.query(WalletStatements.authorisations(owner(request)))
         var items: [Account.Authorisation] = []
-        for row in rows {
-            items.append(
-                Account.Authorisation(payeeId: try row.get(0), limit: Money(try row.get(1), try row.currency(2))))
-        }
+        for row in rows { items.append(try Self.authorisation(row)) }
         var writer = JSONWriter()
         writer.object { $0.field("items", items) }
         return .json(200, writer.bytes)
@@ -84,18 +81,25 @@ struct WalletRoutes: Sendable {
             let payee = payee(request),
             let row = try await postgres.query(WalletStatements.authorisation(owner, payee: payee)).first
         else { throw Self.noAuthorisation }
-        return answer(payee, Money(try row.get(0), try row.currency(1)))
+        return answer(try Self.authorisation(row))
     }
 
-    /// Lets a brand charge the wallet for orders that are reserved from now on, each up to the limit.
+    private static func authorisation(_ row: Row) throws(PostgresError) -> Account.Authorisation {
+        Account.Authorisation(
+            payeeId: try row.get(0), limit: Money(try row.get(1), try row.currency(2)), publisher: try row.publisher(3))
+    }
+
+    /// Lets a brand charge the wallet for orders that are reserved from now on, each up to the limit: those that the owner
+    /// placed in the app, and those of the publisher that is named, if one is.
     private func authorise(_ request: HTTPRequest) async throws -> HTTPResponse {
         let owner = try owner(request)
-        let limit = try request.json { (json) throws(JSONError) -> Money in
-            try json.onlyMembers(["limit"])
-            return try json.exactMoney("limit")
+        let (limit, publisher) = try request.json { (json) throws(JSONError) in
+            try json.onlyMembers(["limit", "publisher"])
+            return (try json.exactMoney("limit"), try json.optionalPublisher("publisher"))
         }
         guard let payee = payee(request) else { throw Self.noPayee }
         let precondition = try Precondition(request)
+        let authorisation = Account.Authorisation(payeeId: payee, limit: limit, publisher: publisher)
         try await postgres.transaction { transaction in
             let rows = try await transaction.pipeline([
                 WalletStatements.lockWallets(owner), WalletStatements.authorisationFacts(owner, payee: payee),
@@ -108,10 +112,10 @@ struct WalletRoutes: Sendable {
                     type: "too-many-authorisations",
                     "A wallet has at most \(WalletStatements.authorisationsMax) authorisations: withdraw one first.")
             }
-            try precondition.check(try Self.tag(payee, rows[2]))
-            transaction.finish([WalletStatements.authorise(owner, payee: payee, limit: limit)])
+            try precondition.check(try Self.tag(rows[2]))
+            transaction.finish([WalletStatements.authorise(owner, authorisation)])
         }
-        return answer(payee, limit)
+        return answer(authorisation)
     }
 
     private func withdraw(_ request: HTTPRequest) async throws -> HTTPResponse {
@@ -123,7 +127,7 @@ struct WalletRoutes: Sendable {
                 WalletStatements.lockWallets(owner), WalletStatements.authorisation(owner, payee: payee),
             ])
             guard !rows[1].isEmpty else { return false }
-            try precondition.check(try Self.tag(payee, rows[1]))
+            try precondition.check(try Self.tag(rows[1]))
             transaction.finish(WalletStatements.withdraw(owner, payee: payee))
             return true
         }
@@ -135,16 +139,15 @@ struct WalletRoutes: Sendable {
         request.pathParameters["payeeId"].flatMap { AccountID($0) }
     }
 
-    private func answer(_ payee: AccountID, _ limit: Money) -> HTTPResponse {
-        let document = JSONWriter.document(Account.Authorisation(payeeId: payee, limit: limit))
+    private func answer(_ authorisation: Account.Authorisation) -> HTTPResponse {
+        let document = JSONWriter.document(authorisation)
         return .json(200, document).with("ETag", EntityTag(of: document).text)
     }
 
     /// The tag of what one row says, nil where there is none.
-    private static func tag(_ payee: AccountID, _ rows: Rows) throws(PostgresError) -> EntityTag? {
+    private static func tag(_ rows: Rows) throws(PostgresError) -> EntityTag? {
         guard let row = rows.first else { return nil }
-        let limit = Money(try row.get(0), try row.currency(1))
-        return EntityTag(of: JSONWriter.document(Account.Authorisation(payeeId: payee, limit: limit)))
+        return EntityTag(of: JSONWriter.document(try authorisation(row)))
     }
 }
 
