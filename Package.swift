@@ -50,7 +50,7 @@ let package = Package(
             ["CMalloc", "HTTP", "Kafka", "Postgres", "Security", "Observability", "Models", "JSON", "Runtime"]),
         shared(
             "EventPipeline",
-            ["ServiceKit", "HTTP", "Kafka", "Postgres", "Models", "JSON", "Observability", "Runtime"]),
+            ["ServiceKit", "HTTP", "Kafka", "Postgres", "Security", "Models", "JSON", "Observability", "Runtime"]),
 
         // Tests of Shared
         tests("Runtime", ["Runtime"]),
@@ -93,7 +93,7 @@ let package = Package(
             .executableTarget(
                 name: "StampedeApp", dependencies: ["StampedeCore"], path: "Tools/Stampede/App",
                 swiftSettings: settings),
-            tests("Stampede", ["StampedeCore", "Models", "Kafka", "Postgres", "HTTP"]),
+            tests("Stampede", ["StampedeCore", "Models", "Kafka", "Postgres", "HTTP", "Security"]),
             tests(
                 "EndToEnd",
                 [

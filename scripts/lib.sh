@@ -194,11 +194,11 @@ reason() {
     if [[ -s $log ]]; then printf '%s\n(from %s)' "$(tail -n 3 "$log")" "$log"; else say "see $logs/supervisor.log"; fi
 }
 
-# secret NAME: a random word that stays the same as long as the state does.
+# secret NAME [BYTES]: a random word that stays the same as long as the state does, of 24 bytes, two digits each.
 secret() {
     local file=$state/secrets/$1
     if [[ ! -s $file ]]; then
-        (umask 077 && mkdir -p "$state/secrets" && head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$file")
+        (umask 077 && mkdir -p "$state/secrets" && head -c "${2:-24}" /dev/urandom | od -An -tx1 | tr -d ' \n' >"$file")
     fi
     cat "$file"
 }

@@ -25,8 +25,27 @@ require_ports() {
     require_none_taken
 }
 
+# publisher NAME: the secret by which NAME proves that it published an order.
+publisher() { secret "publisher-$1" 32; }
+
+# Whom reservation believes: the app, and who publishes from here. Lines that somebody adds stay.
+write_publishers() {
+    local name file=$state/secrets/publishers
+    (
+        umask 077
+        {
+            for name in messaging rush; do say "$name=$(publisher "$name")"; done
+            grep --no-messages --invert-match --extended-regexp '^(messaging|rush)=' "$file" || true
+        } >"$file.new"
+        mv "$file.new" "$file"
+    )
+}
+
 start_services() {
     local service instance name
+    # The folder is there once a secret is.
+    publisher messaging >/dev/null
+    write_publishers
     for service in "${services[@]}"; do
         for ((instance = 0; instance < $(instances "$service"); instance++)); do
             name=$(process "$service" "$instance")
@@ -60,9 +79,12 @@ write_service_environment() {
             messaging)
                 say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
                 say "STAMPEDE_ROOT_SECRET=$(secret root)"
+                say "STAMPEDE_ORDER_SECRET=$(publisher messaging)"
                 ;;
             catalog | reservation | payment) say "STAMPEDE_ROOT_KEYS=$(root_keys)" ;;
             esac
+            [[ $1 != reservation ]] ||
+                printf 'STAMPEDE_PUBLISHERS=%q\n' "$(paste --serial --delimiters=, "$state/secrets/publishers")"
         } >"$run/$3.environment"
     )
 }
@@ -83,6 +105,8 @@ write_environment() {
             embedded_settings
             say "STAMPEDE_GATEWAY_URL=http://127.0.0.1:$GATEWAY_PORT"
             say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
+            say "STAMPEDE_PUBLISHER=rush"
+            say "STAMPEDE_PUBLISHER_SECRET=$(publisher rush)"
             for service in "${services[@]}"; do
                 say "${service^^}_POSTGRES_DSN=$(pg_dsn "$service")"
                 say "${service^^}_OWNER_POSTGRES_DSN=$(pg_dsn "${service}_owner")"

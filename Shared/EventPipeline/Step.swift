@@ -4,6 +4,7 @@ import Kafka
 import Models
 import Observability
 import Postgres
+import Security
 import Synchronization
 
 /// The one transaction that a batch or a command is applied in, and what goes out once it is committed.
@@ -38,20 +39,24 @@ public final class Step {
     }
 
     /// Publishes an event after the commit. Events leave in the order in which they were given.
-    /// - Parameter id: CloudEvents' `id`, derived from the input so that a repeat is recognised: `<order>/captured`.
+    /// - Parameters:
+    ///   - id: CloudEvents' `id`, derived from the input so that a repeat is recognised: `<order>/captured`.
+    ///   - signer: proves who publishes it.
     public func publish<Kind, Payload: EventPayload>(
-        _ topic: Topic, key: Identifier<Kind>, id: String, _ payload: Payload, cause: TraceContext? = nil
+        _ topic: Topic, key: Identifier<Kind>, id: String, _ payload: Payload, cause: TraceContext? = nil,
+        signedBy signer: PublisherKey? = nil
     ) {
-        publish(topic, key: key.textBytes, id: id, payload, cause: cause)
+        publish(topic, key: key.textBytes, id: id, payload, cause: cause, signedBy: signer)
     }
 
     /// The same for a key that is text.
     public func publish<Payload: EventPayload>(
-        _ topic: Topic, key: [UInt8], id: String, _ payload: Payload, cause: TraceContext? = nil
+        _ topic: Topic, key: [UInt8], id: String, _ payload: Payload, cause: TraceContext? = nil,
+        signedBy signer: PublisherKey? = nil
     ) {
         encoder.append(
-            payload, topic, key: key, id: Array(id.utf8), time: now, cause: cause ?? TraceContext.current, to: &outgoing
-        )
+            payload, topic, key: key, id: Array(id.utf8), time: now, cause: cause ?? TraceContext.current,
+            signedBy: signer, to: &outgoing)
     }
 
     /// Removes a key from a compacted topic.
@@ -216,7 +221,7 @@ struct EventEncoder: Sendable {
 
     mutating func append<Payload: EventPayload>(
         _ payload: Payload, _ topic: Topic, key: [UInt8], id: [UInt8], time: Timestamp, cause: TraceContext?,
-        to records: inout RecordBatch
+        signedBy signer: PublisherKey? = nil, to records: inout RecordBatch
     ) {
         writer.clear()
         payload.write(to: &writer)
@@ -227,10 +232,12 @@ struct EventEncoder: Sendable {
         if let cause, let span, origin.tracer.records(span) {
             spans.append(PublishedSpan(context: span, cause: cause, topic: topic, type: Payload.type))
         }
+        let proof = signer?.proof(type: Payload.type.utf8, id: id, key: key, value: writer.bytes)
         records.append(topic: topic.name, key: key, value: writer.bytes) { headers in
             headers.add(common)
             headers.add("ce_id", id)
             if let span { headers.add("traceparent", span.traceparent.utf8) }
+            if let proof { headers.add("\(PublisherKey.header)", proof) }
         }
     }
 

@@ -72,7 +72,7 @@ public struct Problem: Error, Sendable, Equatable {
         Problem(404, type: "not-found", title: "Not found", detail: detail)
     }
 
-    public static func conflict(type: String = "conflict", _ detail: String? = nil) -> Problem {
+    public static func conflict(type: String, _ detail: String? = nil) -> Problem {
         Problem(409, type: type, title: "In conflict with the present state", detail: detail)
     }
 
@@ -82,14 +82,36 @@ public struct Problem: Error, Sendable, Equatable {
             detail: "At most \(bytesMax) bytes are read here.")
     }
 
+    static func targetTooLong() -> Problem {
+        Problem(414, type: "uri-too-long", title: "The request target is too long")
+    }
+
+    static func internalError() -> Problem {
+        Problem(500, type: "internal", title: "Something went wrong here")
+    }
+
+    static func versionNotSupported() -> Problem {
+        Problem(505, type: "version-not-supported", title: "Only HTTP/1.1 and HTTP/1.0 are spoken here")
+    }
+
     public static func unprocessable(_ detail: String? = nil, fields: [FieldProblem] = []) -> Problem {
         Problem(422, type: "unprocessable", title: "The request cannot be carried out", detail: detail, fields: fields)
     }
 
-    public static func tooManyRequests(retryAfterSeconds: Int, _ detail: String? = nil) -> Problem {
-        Problem(
+    /// - Parameter limit: how many are allowed within their time: told as `RateLimit-Limit`, with nothing remaining.
+    public static func tooManyRequests(
+        retryAfterSeconds: Int, limit: Int? = nil, _ detail: String? = nil
+    ) -> Problem {
+        var problem = Problem(
             429, type: "too-many-requests", title: "Too many requests", detail: detail,
             retryAfterSeconds: retryAfterSeconds)
+        if let limit {
+            problem.headers = [
+                ("RateLimit-Limit", String(limit)), ("RateLimit-Remaining", "0"),
+                ("RateLimit-Reset", String(retryAfterSeconds)),
+            ]
+        }
+        return problem
     }
 
     public static func unavailable(retryAfterSeconds: Int, _ detail: String? = nil) -> Problem {
@@ -121,7 +143,7 @@ public struct Problem: Error, Sendable, Equatable {
             for member in members { writer.field(member.name, member.value) }
             writer.field("traceId", optional: traceID)
         }
-        var all = [("Content-Type", "application/problem+json")]
+        var all = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
         if let retryAfterSeconds { all.append(("Retry-After", String(retryAfterSeconds))) }
         return HTTPResponse(status, headers: all + headers, body: .bytes(writer.bytes))
     }

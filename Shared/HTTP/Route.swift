@@ -60,6 +60,19 @@ public struct Route: Sendable {
         Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: handler, admission: admission)
     }
 
+    /// The same route, whose answers go through `transform`. What is thrown does not: errors become answers later.
+    public func answering(
+        _ transform: @escaping @Sendable (HTTPRequest, HTTPResponse) -> HTTPResponse
+    ) -> Route {
+        let transformed: Handler =
+            switch handler {
+            case .onLoop(let handler): .onLoop { request in transform(request, try await handler(request)) }
+            case .inPool(let handler): .inPool { request in transform(request, try await handler(request)) }
+            case .inline(let handler): .inline { request in transform(request, try handler(request)) }
+            }
+        return with(transformed)
+    }
+
     /// The same route, whose handler runs only where `gate` lets it: what it throws is the answer.
     public func guarded(by gate: @escaping @Sendable () throws -> Void) -> Route {
         let guarded: Handler =
@@ -80,11 +93,15 @@ public struct Route: Sendable {
                     return try handler(request)
                 }
             }
-        let route = Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: guarded)
+        let route = with(guarded)
         guard let admission else { return route }
         return route.admitting { request in
             try gate()
             try admission(request)
         }
+    }
+
+    private func with(_ handler: Handler) -> Route {
+        Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: handler, admission: admission)
     }
 }

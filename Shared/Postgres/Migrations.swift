@@ -30,8 +30,8 @@ extension PostgresPool {
     ///
     /// A role that may make no tables there finds it done, or says that its owner has to do it.
     ///
-    /// - Throws: `ST003` when something is missing that this role may not apply; `F0000` when an applied migration has since been changed, or when one is missing before one that has
-    ///   been applied; `ST002` when the database has one that this program does not know (a newer program was here)
+    /// - Throws: `ST003` when something is missing that this role may not apply; `F0000` when an applied migration has
+    ///   since been changed, or when one is missing before one that has been applied; `ST002` when the database has one that this program does not know (a newer program was here)
     ///   and that is breaking; what a migration's own statements failed with. Others that it does not know are logged and
     ///   left alone, so that the previous version can go on while the next one is rolled out.
     public func migrate(schema: String, _ migrations: [Migration]) async throws(PostgresError) {
@@ -128,13 +128,12 @@ extension PostgresPool {
     private func standing(
         _ schema: String, _ transaction: Transaction
     ) async throws(PostgresError) -> (mayChange: Bool, isBegun: Bool) {
-        let rows = try await transaction.query(
+        let row = try await transaction.query(
             """
             SELECT has_schema_privilege(\(schema), 'CREATE'),
                 EXISTS (SELECT FROM information_schema.columns
                     WHERE table_schema = \(schema) AND table_name = 'migrations' AND column_name = 'is_breaking')
-            """)
-        guard let row = rows.first else { return (false, false) }
+            """)[0]
         return (try row.get(0), try row.get(1))
     }
 

@@ -65,6 +65,13 @@ extension Row {
         return currency
     }
 
+    /// A publisher's name as it was stored; nobody where the column is null or empty.
+    public func publisher(_ column: Int) throws(PostgresError) -> PublisherName? {
+        guard let text = try get(column, as: String?.self), !text.isEmpty else { return nil }
+        guard let publisher = PublisherName(text) else { throw unknown(text, "a publisher") }
+        return publisher
+    }
+
     private func unknown(_ text: String, _ expected: String) -> PostgresError {
         PostgresError(
             sqlState: PostgresError.Code.datatypeMismatch, message: "expected \(expected), the column has \(text)")

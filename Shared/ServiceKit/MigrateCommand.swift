@@ -5,7 +5,8 @@ import Runtime
 
 /// Applies what is missing and ends. Harmless when all is there, and beside services that run.
 struct MigrateCommand<Running: Service> {
-    private let configuration: Configuration
+    private let pool: PostgresPool
+    private let waiting: Duration
     private let log: Logger
 
     /// The service's own environment, of which only the DSN is needed: here the owner's.
@@ -15,48 +16,43 @@ struct MigrateCommand<Running: Service> {
                 key.name, key.summary, key.kind, default: key.defaultValue,
                 required: key.name == StandardKeys.postgresDSN)
         }
-        configuration = try Configuration(keys: keys, environment: environment)
+        let configuration = try Configuration(keys: keys, environment: environment)
         log = Logger(
             service: Running.name, level: LogLevel(configuration.string(StandardKeys.logLevel)) ?? .info, sink: sink
         ).redacting(configuration.secretTexts)
+        pool = try configuration.postgresPool(
+            "\(Running.name)/migrate", findsByIndex: false, log: log, metrics: Metrics())
+        waiting = configuration.duration(StandardKeys.startSeconds)
+    }
+
+    func run() async throws(StartFailure) {
+        do throws(StartFailure) {
+            try await migrate()
+        } catch {
+            await pool.close()
+            throw error
+        }
+        await pool.close()
+        log.info("the schema is up to date", ["schema": Running.name])
     }
 
     /// Waits for Postgres as a service that starts does.
-    func run() async throws(StartFailure) {
-        let pool: PostgresPool
-        do {
-            pool = try PostgresPool(
-                dsn: configuration.secret(StandardKeys.postgresDSN).value, connectionsMax: 1,
-                applicationName: "\(Running.name)/migrate", log: log, metrics: Metrics())
-        } catch {
-            throw StartFailure(
-                exitCode: ExitCode.configuration,
-                reason:
-                    "\(StandardKeys.postgresDSN): not readable as a DSN, expected postgresql://user:password@host:port/database"
-            )
-        }
-        let deadline = ContinuousClock.now + configuration.duration(StandardKeys.startSeconds)
+    private func migrate() async throws(StartFailure) {
+        let deadline = ContinuousClock.now + waiting
         var backoff = Backoff(isJittered: true)
-        var failure: StartFailure?
-        repeat {
-            do {
-                try await pool.migrate(schema: Running.name, Running.migrations)
-                failure = nil
-                break
+        while true {
+            do throws(PostgresError) {
+                return try await pool.migrate(schema: Running.name, Running.migrations)
             } catch {
                 switch StartError(error) {
-                case .waiting(let reason, let exitCode) where !error.isSchemaOlder:
-                    failure = StartFailure(exitCode: exitCode, reason: reason)
+                // An owner that may not change the schema does not come to by waiting.
+                case .waiting(let reason, _) where !error.isSchemaOlder && ContinuousClock.now < deadline:
                     log.warning("waiting for Postgres", ["reason": reason])
                     try? await Task.sleep(for: backoff.next())
                 case .waiting(let reason, let exitCode), .final(let reason, let exitCode):
-                    await pool.close()
                     throw StartFailure(exitCode: exitCode, reason: reason)
                 }
             }
-        } while ContinuousClock.now < deadline
-        await pool.close()
-        if let failure { throw failure }
-        log.info("the schema is up to date", ["schema": Running.name])
+        }
     }
 }

@@ -60,7 +60,7 @@ final class ServiceRunner<Running: Service>: Sendable {
         } catch {
             throw ConfigurationError(["\(error)".singleLine])
         }
-        let routes = service.routes.map { $0.guarded { try health.gate() } } + health.routes(metrics)
+        let routes = service.routes.map { $0.revalidated().guarded { try health.gate() } } + health.routes(metrics)
         let serverConfiguration = try Self.serverConfiguration(configuration)
         do {
             server = try HTTPServer(
@@ -109,20 +109,8 @@ final class ServiceRunner<Running: Service>: Sendable {
         } catch {
             throw ConfigurationError(["\(Configuration.kafkaPrefix)…: \(error.message)".singleLine])
         }
-        let postgres: PostgresPool
-        var options = PostgresOptions()
-        options.findsByIndex = true
-        options.statementTimeoutSeconds = configuration.integer(StandardKeys.postgresStatementSeconds)
-        do {
-            postgres = try PostgresPool(
-                dsn: configuration.secret(StandardKeys.postgresDSN).value,
-                connectionsMax: configuration.integer(StandardKeys.postgresConnections),
-                applicationName: "\(Running.name)/\(instance)", log: log, metrics: metrics, options: options)
-        } catch {
-            throw ConfigurationError([
-                "\(StandardKeys.postgresDSN): not readable as a DSN, expected postgresql://user:password@host:port/database"
-            ])
-        }
+        let postgres = try configuration.postgresPool(
+            "\(Running.name)/\(instance)", findsByIndex: true, log: log, metrics: metrics)
         return ServiceContext(
             serviceName: Running.name, instance: instance,
             lastingInstance: configuration.optionalString(StandardKeys.instance), configuration: configuration,

@@ -67,7 +67,8 @@ import Testing
             (.put, "/v1/sales/\(draft)", good),
         ] {
             for damage in body.damages {
-                let answer = try await service.call(method, path, damage.bytes, token: brand.token)
+                let answer = try await service.call(
+                    method, path, damage.bytes, token: brand.token, headers: method == .put ? [("If-Match", "*")] : [])
                 let text = String(decoding: damage.bytes.prefix(300), as: UTF8.self)
                 #expect([400, 422].contains(answer.status), "\(text)")
                 if let field = damage.field { #expect(answer.body.mentions(field), "\(field): \(answer.body)") }

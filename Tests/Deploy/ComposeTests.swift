@@ -83,6 +83,8 @@ import Testing
         let kind = try #require(Settings.Service(rawValue: name))
         for variable in environment.keys { #expect(Documented.knows(kind, variable, known), "\(variable)") }
         #expect(environment["STAMPEDE_OPERATOR_SECRET_FILE"] != nil || name != "messaging")
+        #expect((environment["STAMPEDE_ORDER_SECRET_FILE"] != nil) == (name == "messaging"))
+        #expect((environment["STAMPEDE_PUBLISHERS_FILE"] != nil) == (name == "reservation"))
         // A service drains for 10 s before it is killed.
         let grace = service["stop_grace_period"]?.string.flatMap { Int($0.dropLast()) }
         #expect(grace ?? 0 > 10)

@@ -56,6 +56,7 @@ import Testing
             [
                 "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers,
                 "STAMPEDE_POSTGRES_DSN": database.dsn("reservation"),
+                "STAMPEDE_PUBLISHERS": TestPublishers.settings["STAMPEDE_PUBLISHERS"] ?? "",
                 "STAMPEDE_HTTP_PORT": "0", "STAMPEDE_START_SECONDS": "0", "STAMPEDE_DRAIN_SECONDS": "2",
                 "STAMPEDE_ROOT_KEYS": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
             ].merging(changes) { $1 }
@@ -85,9 +86,10 @@ import Testing
     @Test func whatIsMissingIsNamedALineEach() async throws {
         let run = try await run([:])
         #expect(run.code == ExitCode.configuration)
-        #expect(run.told.count == 3)
+        #expect(run.told.count == 4)
         #expect(run.told.first?.hasPrefix("reservation: KAFKA_BOOTSTRAP_SERVERS: required") == true)
         #expect(run.told.dropFirst().first?.hasPrefix("reservation: STAMPEDE_POSTGRES_DSN: required") == true)
+        #expect(run.told.dropFirst(2).first?.hasPrefix("reservation: STAMPEDE_PUBLISHERS: required") == true)
         #expect(run.told.last?.hasPrefix("reservation: STAMPEDE_ROOT_KEYS: required") == true)
     }
 

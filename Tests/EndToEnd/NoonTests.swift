@@ -139,7 +139,7 @@ struct NoonTests {
             let market = try await Preparation(
                 api: APIClient(client: client, baseURL: try settings.value("STAMPEDE_GATEWAY_URL")),
                 operatorSecret: try settings.value("STAMPEDE_OPERATOR_SECRET"), plan: Self.plan(orders: 3),
-                console: .silent
+                console: .silent, publisher: PublisherName(try settings.value("STAMPEDE_PUBLISHER"))
             ).run()
             await client.close()
             try await Task.sleep(for: market.noon - WallClock.now())
@@ -156,29 +156,77 @@ struct NoonTests {
             try await kcat.publish(key: buyers[0].description, nil)
             try await kcat.publish(key: buyers[0].description, String(repeating: "x", count: 2 << 20))
             try await kcat.publish(key: buyers[0].description, good, headers: [])
+            // Claims to be of who publishes from here, and cannot prove it.
+            try await kcat.publish(
+                key: buyers[0].description, good,
+                headers: Kcat.headers + ["stampede-published-by=rush:\(String(repeating: "A", count: 43))"])
             try await kcat.publish(key: buyers[0].description, good)
             // Once more: the same order again, by the tool and as a whole CloudEvent.
             let file = "\(stack.folder)/orders.jsonl"
             let structured =
                 "{\"specversion\":\"1.0\",\"id\":\"2\",\"source\":\"/test\",\"type\":\"\(OrderPlaced.type)\",\"data\":"
                 + order(market.sale, buyer: buyers[2]) + "}"
-            try [order(market.sale, buyer: buyers[1]), structured].joined(separator: "\n")
+            let signed = order(market.sale, buyer: buyers[1])
+            try [signed, structured].joined(separator: "\n")
                 .write(toFile: file, atomically: true, encoding: .utf8)
             try await stack.stampede("publish", file).requireSuccess()
+            // Anybody can write this. It takes nothing back of what the tool has signed.
+            try await kcat.publish(
+                key: buyers[1].description, signed,
+                headers: Kcat.headers.map { $0.replacing(OrderPlaced.type, with: OrderCancelled.type) })
 
             try await stack.eventually {
-                try await Self.deadReasons(stack).count >= 7
+                try await Self.deadReasons(stack).count >= 8
             }
             let reasons = try await Self.deadReasons(stack)
-            #expect(reasons.count == 7, "\(reasons)")
-            for part in ["JSON", "batch", "sale", "key", "no value", "bytes", "ce_type"] {
+            #expect(reasons.count == 8, "\(reasons)")
+            for part in ["JSON", "batch", "sale", "key", "no value", "bytes", "ce_type", "stampede-published-by"] {
                 #expect(reasons.contains { $0.localizedCaseInsensitiveContains(part) }, "\(part) in \(reasons)")
             }
             let audit = try await stack.stampede("audit", "--json")
             #expect(audit.code == 0, "\(audit.output)")
             let stock = try Report(audit.output)
             #expect(stock.examined("decided") == 3)
+            try await expectOnlySignedOrdersPaid(stack, market)
         }
+    }
+
+    /// Of three orders for two units, one by nobody's word and two by the tool's, none was taken back by another, and
+    /// authorisations have paid what the tool signed alone.
+    private func expectOnlySignedOrdersPaid(_ stack: Stack, _ market: Market) async throws {
+        func pool(_ service: Settings.Service) throws -> PostgresPool {
+            try PostgresPool(
+                dsn: try stack.settings().dsn(service), connectionsMax: 1, applicationName: "test",
+                log: .init(service: "test", level: .error), metrics: .init())
+        }
+        let (reservation, payment) = (try pool(.reservation), try pool(.payment))
+        var all: [String] = []
+        var publishers: [OrderID: String] = [:]
+        for row in try await reservation.query(
+            """
+            SELECT order_id, coalesce(publisher, 'nobody'), state FROM orders WHERE sale_id = \(market.sale)
+            ORDER BY publisher
+            """)
+        {
+            let (order, publisher, state): (OrderID, String, Int16) = (try row.get(0), try row.get(1), try row.get(2))
+            #expect(state != 4, "\(order) of \(publisher)")
+            all.append(publisher)
+            if state != 2 { publishers[order] = publisher }
+        }
+        #expect(all == ["rush", "rush", "nobody"])
+        #expect(publishers.count == 2)
+        var states: [OrderID: String] = [:]
+        try await stack.eventually {
+            for row in try await payment.query(
+                "SELECT order_id, state::text FROM orders WHERE order_id = ANY(\(Array(publishers.keys)))")
+            { states[try row.get(0)] = try row.get(1, as: String.self) }
+            return states.count == publishers.count
+        }
+        for (order, publisher) in publishers {
+            #expect(states[order] == (publisher == "nobody" ? "payable" : "captured"), "\(publisher)")
+        }
+        await reservation.close()
+        await payment.close()
     }
 
     // MARK: Pieces

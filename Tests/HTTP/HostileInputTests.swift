@@ -119,6 +119,8 @@ import Testing
     @Test func whoMayNotSendABodyIsToldBeforeItIsRead() async throws {
         let route = Route(.post, "/large", bodyBytesMax: 4 << 20) { .text("\($0.body.count)") }
             .admitting { if $0.bearerToken != "good" { throw Problem.unauthorized() } }
+            // What else is said of a route takes nothing of it away.
+            .answering { $1.with("Cache-Control", "no-store") }
         try await withServer([route]) { port, _ in
             let head = "POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n"
             for fields in ["", "Authorization: Bearer bad\r\n", "Expect: 100-continue\r\n"] {

@@ -117,7 +117,8 @@ import Testing
         let payee = AccountID.random()
         let issuer = "https://id.example/\(UUID().uuidString)"
         func accounts(_ name: String) -> String {
-            let authorisation = #"[{"payeeId":"\#(payee)","limit":{"amount":200000,"currency":"CNY"}}]"#
+            let limit = #"{"amount":200000,"currency":"CNY"}"#
+            let authorisation = #"[{"payeeId":"\#(payee)","limit":\#(limit),"publisher":"partner"}]"#
             let items = (0..<3).map {
                 #"{"subject":"s\#($0)","displayName":"\#(name) \#($0)","locale":"zh-CN","authorisations":\#(authorisation)}"#
             }
@@ -137,7 +138,11 @@ import Testing
         let event = try await chat.find(.accounts, Account.self) { account, _ in
             account.accountId == id && account.displayName == "new 0"
         }
-        #expect(event.authorisations == [Account.Authorisation(payeeId: payee, limit: Money(200_000, .cny))])
+        #expect(
+            event.authorisations == [
+                Account.Authorisation(
+                    payeeId: payee, limit: Money(200_000, .cny), publisher: TestPublishers.partner.name)
+            ])
         #expect(event.locale == "zh-CN")
     }
 

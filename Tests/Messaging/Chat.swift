@@ -53,6 +53,7 @@ final class Chat: Sendable {
             "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers,
             "STAMPEDE_POSTGRES_DSN": database.dsn("messaging"),
             "STAMPEDE_OPERATOR_SECRET": operatorSecret, "STAMPEDE_ROOT_SECRET": TestRoot.text,
+            "STAMPEDE_ORDER_SECRET": TestPublishers.settings["STAMPEDE_ORDER_SECRET"] ?? "",
             // All of them sign up from here.
             "STAMPEDE_SIGN_UPS_PER_MINUTE": "1000000",
             // A test asks faster than anybody's phone.
@@ -94,7 +95,7 @@ final class Chat: Sendable {
             #expect(
                 document.problems(
                     method: method.rawValue, path: pattern, status: response.status, body: response.body,
-                    mediaType: type) == [],
+                    mediaType: type, headers: response.headers) == [],
                 sourceLocation: location)
         }
         return Answer(

@@ -1,8 +1,10 @@
 import Foundation
 import HTTP
 import JSON
+import Kafka
 import Models
 import Postgres
+import Security
 import TestSupport
 import Testing
 
@@ -30,8 +32,21 @@ import Testing
         }
         #expect(event.buyerId == alice.id)
         #expect(event.variant == "mi3-silver-16")
+        // Both prove that the app published them.
+        let cancelled = try await chat.call(.post, "/v1/orders/\(id)/cancellation", token: alice.token)
+        #expect(cancelled.status == 202)
+        let keys = PublisherKeys([TestPublishers.messaging])
+        func isProven(_ record: ConsumedRecord) -> Bool {
+            record.header(PublisherKey.header).flatMap {
+                keys.publisher(
+                    proof: $0, type: record.header("ce_type"), id: record.header("ce_id"), key: record.key,
+                    value: record.value)
+            } == .messaging
+        }
+        _ = try await chat.find(.orders, OrderPlaced.self) { $0.orderId.description == id && isProven($1) }
+        _ = try await chat.find(.orders, OrderCancelled.self) { $0.orderId.description == id && isProven($1) }
         let read = try await chat.call(.get, "/v1/orders/\(id)", token: alice.token)
-        #expect(read.body == placed.body)
+        #expect(read.body == cancelled.body)
         #expect(try await chat.call(.get, "/v1/orders/\(id)", token: brand.token).status == 200)
         let eve = try await chat.person("eve")
         #expect(try await chat.call(.get, "/v1/orders/\(id)", token: eve.token).status == 404)

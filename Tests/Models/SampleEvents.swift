@@ -27,7 +27,9 @@ let eventSamples: [any AnyEventSample] = [
         Account(
             accountId: $0.id(), kind: $0.pick(AccountKind.allCases), handle: $0.optional { $0.word() },
             displayName: $0.words(), locale: $0.pick(["en", "zh", "zh-Hans-CN"]), createdAt: $0.time(),
-            authorisations: $0.list(0...Account.authorisationsMax) { .init(payeeId: $0.id(), limit: $0.money()) },
+            authorisations: $0.list(0...Account.authorisationsMax) {
+                .init(payeeId: $0.id(), limit: $0.money(), publisher: $0.optional { $0.publisher() })
+            },
             revision: $0.optional { $0.integer(1...Int64.max) })
     },
     EventSample(topic: .keys) {
@@ -146,8 +148,9 @@ extension SeededRandom {
     mutating func line() -> OrderLine {
         OrderLine(
             orderId: id(), saleId: id(), batch: int(in: 1...Sale.batchesMax), variant: code(), buyerId: id(),
-            brandId: id(), orderRevision: optional { $0.int(in: 1...9) })
+            brandId: id(), orderRevision: optional { $0.int(in: 1...9) }, publisher: optional { $0.publisher() })
     }
+    mutating func publisher() -> PublisherName { PublisherName("partner-\(int(in: 0...99))") ?? .messaging }
 }
 
 extension LocalizedText {

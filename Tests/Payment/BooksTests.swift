@@ -114,6 +114,15 @@ import Testing
         try await books.openWallets([account])
         #expect(try await books.count("SELECT count(*) FROM authorisations") == 0)
         #expect(try await books.count("SELECT count(*) FROM accounts") == 1)
+        // What an account brings along keeps whom it names.
+        let other = Account.person(
+            .fresh(),
+            authorisations: [
+                Account.Authorisation(
+                    payeeId: scenario.brand, limit: scenario.price, publisher: TestPublishers.partner.name)
+            ])
+        try await books.openWallets([other])
+        #expect(try await books.count("SELECT count(*) FROM authorisations WHERE publisher = 'partner'") == 1)
         await books.close()
     }
 

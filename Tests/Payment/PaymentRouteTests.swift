@@ -2,6 +2,7 @@
 import Foundation
 import HTTP
 import Models
+import ServiceKit
 import TestSupport
 import Testing
 
@@ -213,6 +214,17 @@ import Testing
                 cursor = answer["nextCursor"]?.string
             }
             #expect(entries.count == count)
+            // A slice that is just full is the last, and another's cursor is another's.
+            let all = "/v1/wallet/entries?limit=\(count)"
+            let whole = try await shop.service.call(.get, all, token: shop.service.token(.person, of: owner))
+            #expect(whole.items.count == count && whole["nextCursor"] == nil)
+            #expect(whole.headers["Cache-Control"] == "no-store")
+            let cut = try await shop.service.call(
+                .get, "/v1/wallet/entries?limit=1", token: shop.service.token(.person, of: owner))
+            let theirs = try #require(cut["nextCursor"]?.string)
+            let stranger = try shop.service.token(.person)
+            let taken = try await shop.service.call(.get, "/v1/wallet/entries?cursor=\(theirs)", token: stranger)
+            #expect(taken.status == 400 && taken.wrongFields == ["cursor"])
             #expect(Set(entries.compactMap { $0["transferId"]?.string }).count == count)
             #expect(entries.compactMap { $0["amount"]?["amount"]?.integer }.reduce(0, +) == sum)
         }
@@ -248,13 +260,53 @@ import Testing
         #expect(
             try await shop.service.events(PaymentCaptured.self, on: .payments, count: 1).map(\.orderId) == [order])
 
+        // So is what a publisher placed whom the owner names, until he names nobody any more.
+        let named = Array(#"{"limit":{"amount":199900,"currency":"CNY"},"publisher":"partner"}"#.utf8)
+        let answer = try await shop.service.call(.put, path, named, token: token)
+        #expect(answer.status == 200 && answer["publisher"]?.string == "partner")
+        #expect(try await shop.service.call(.get, path, token: token)["publisher"]?.string == "partner")
+        let list = try await shop.service.call(.get, "/v1/wallet/authorisations", token: token)
+        #expect(list.items.map { $0["publisher"]?.string } == ["partner"])
+        let partners = OrderID.random()
+        try await shop.reserve([partners], for: buyer, by: TestPublishers.partner.name)
+        #expect(
+            try await shop.service.events(PaymentCaptured.self, on: .payments, count: 2).map(\.orderId)
+                == [order, partners])
+        let plain = Array(#"{"limit":{"amount":199900,"currency":"CNY"}}"#.utf8)
+        #expect(try await shop.service.call(.put, path, plain, token: token)["publisher"] == nil)
+        var unpaid = [OrderID.random(), .random(), .random()]
+        for (order, publisher) in zip(
+            unpaid, [TestPublishers.partner.name, TestPublishers.other.name, nil] as [PublisherName?])
+        {
+            try await shop.reserve([order], for: buyer, by: publisher)
+        }
+        try await shop.settled(buyer)
+
+        // What was changed meanwhile is neither changed nor withdrawn by whoever has read something else.
+        let read = try await shop.service.call(.get, path, token: token)
+        let tag = try #require(read.headers["ETag"])
+        func authorise(_ limit: Int64, _ headers: [(String, String)]) async throws -> Int {
+            let body = Array(#"{"limit":{"amount":\#(limit),"currency":"CNY"}}"#.utf8)
+            return try await shop.service.call(.put, path, body, token: token, headers: headers).status
+        }
+        #expect(try await authorise(5, [("If-None-Match", "*")]) == 412)
+        #expect(try await authorise(5, [("If-Match", tag)]) == 200)
+        #expect(try await authorise(6, [("If-Match", tag)]) == 412)
+        let stale = try await shop.service.call(.delete, path, token: token, headers: [("If-Match", tag)])
+        #expect(stale.status == 412 && stale.problem == "precondition-failed")
+        #expect(try await shop.service.call(.get, path, token: token)["limit"]?["amount"]?.integer == 5)
+
         #expect(try await shop.service.call(.delete, path, token: token).status == 204)
         #expect(try await shop.service.call(.delete, path, token: token).status == 404)
-        let waiting = OrderID.random()
-        try await shop.reserve(waiting, for: buyer)
+        #expect(try await authorise(7, [("If-Match", tag)]) == 412)
+        #expect(try await authorise(7, [("If-None-Match", "*")]) == 200)
+        #expect(try await shop.service.call(.delete, path, token: token).status == 204)
+        unpaid.append(.random())
+        try await shop.reserve(unpaid[3], for: buyer)
         try await shop.settled(buyer)
         let books = try shop.books()
-        #expect(try await books.states()[waiting] == .payable)
+        let states = try await books.states()
+        #expect(unpaid.map { states[$0] } == Array(repeating: .payable, count: 4))
         await books.close()
         await shop.close()
     }

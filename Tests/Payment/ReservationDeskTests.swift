@@ -64,7 +64,10 @@ import Testing
             } + [LedgerAccount(number: 1000, key: .proceeds(world.scenario.brand, .cny, slot: 2), balance: 0)],
             authorisations: Dictionary(
                 uniqueKeysWithValues: world.charged.map {
-                    (AuthorisationKey(owner: $0, payee: world.scenario.brand), world.scenario.price)
+                    (
+                        AuthorisationKey(owner: $0, payee: world.scenario.brand),
+                        Authority(limit: world.scenario.price, publisher: nil)
+                    )
                 }))
         for (input, news) in events.enumerated() {
             switch news {

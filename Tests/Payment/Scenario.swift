@@ -27,17 +27,20 @@ struct Scenario {
         .v7(at: Timestamp(seconds: 1_800_000_000), random: (random.next(), random.next()))
     }
 
-    func line(_ order: OrderID, _ buyer: AccountID, brand: BrandID? = nil) -> OrderLine {
+    func line(
+        _ order: OrderID, _ buyer: AccountID, brand: BrandID? = nil, publisher: PublisherName? = .messaging
+    ) -> OrderLine {
         OrderLine(
             orderId: order, saleId: sale, batch: 1, variant: "mi3-silver-16", buyerId: buyer,
-            brandId: brand ?? self.brand)
+            brandId: brand ?? self.brand, publisher: publisher)
     }
 
     func reserved(
-        _ order: OrderID, by buyer: AccountID, price: Money? = nil, holdUntil: Timestamp? = nil, brand: BrandID? = nil
+        _ order: OrderID, by buyer: AccountID, price: Money? = nil, holdUntil: Timestamp? = nil, brand: BrandID? = nil,
+        publisher: PublisherName? = .messaging
     ) -> OrderReserved {
         OrderReserved(
-            line: line(order, buyer, brand: brand), price: price ?? self.price,
+            line: line(order, buyer, brand: brand, publisher: publisher), price: price ?? self.price,
             holdUntil: holdUntil ?? self.holdUntil, promoted: false)
     }
 
@@ -47,8 +50,10 @@ struct Scenario {
         OrderReleased(line: line(order, buyer), reason: reason)
     }
 
-    func authorisation(_ buyer: AccountID, _ limit: Money? = nil) -> [AuthorisationKey: Money] {
-        [AuthorisationKey(owner: buyer, payee: brand): limit ?? price]
+    func authorisation(
+        _ buyer: AccountID, _ limit: Money? = nil, for publisher: PublisherName? = nil
+    ) -> [AuthorisationKey: Authority] {
+        [AuthorisationKey(owner: buyer, payee: brand): Authority(limit: limit ?? price, publisher: publisher)]
     }
 
     /// A wallet with the given balance, and the brand's proceeds of slot 3.

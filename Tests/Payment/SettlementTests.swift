@@ -48,7 +48,7 @@ import Testing
         func line(_ revision: Int?) -> OrderLine {
             OrderLine(
                 orderId: order, saleId: scenario.sale, batch: 1, variant: "mi3-silver-16", buyerId: buyer,
-                brandId: scenario.brand, orderRevision: revision)
+                brandId: scenario.brand, orderRevision: revision, publisher: .messaging)
         }
         func revisions(_ settlement: Settlement) -> [Int?] {
             settlement.answers.map { answer in
@@ -88,6 +88,28 @@ import Testing
             let settlement = try reserve(holding: 1_000_000, limit: limit)
             #expect(settlement.answers.isEmpty && settlement.ledger.transfers.isEmpty)
             #expect(settlement.addedOrders.map(\.state) == [.payable])
+        }
+    }
+
+    /// Placed by nobody who proved it, by the owner in the app, by two publishers; named: nobody or one of the two.
+    @Test(arguments: [nil, .messaging, TestPublishers.partner.name, TestPublishers.other.name] as [PublisherName?])
+    func anAuthorisationHoldsForTheOwnersOrdersAndForThePublisherThatItNames(placer: PublisherName?) throws {
+        for named: PublisherName? in [nil, .messaging, TestPublishers.partner.name] {
+            var settlement = Settlement(
+                orders: [], accounts: scenario.accounts(buyer, holding: 200_000),
+                authorisations: scenario.authorisation(buyer, for: named))
+            try settlement.reserved(
+                scenario.reserved(order, by: buyer, publisher: placer), slot: 3, payment: payment, input: 0)
+            let pays = placer == .messaging || placer != nil && placer == named
+            #expect(settlement.summary == (pays ? ["captured"] : []))
+            #expect(
+                settlement.addedOrders.map(\.authorised)
+                    == [pays ? PaymentOrder.Authorised(publisher: named) : nil])
+            // The buyer's own hand pays what nobody vouches for.
+            if !pays {
+                _ = try settlement.pay(order, by: buyer, at: scenario.noon, payment: payment, input: 1)
+                #expect(settlement.addedOrders.map(\.authorised) == [nil])
+            }
         }
     }
 
@@ -206,7 +228,10 @@ import Testing
         let orders: [(OrderID, AccountID)] = (0..<25).map { _ in (scenario.id(), scenario.random.pick(buyers)) }
         let authorisations = Dictionary(
             uniqueKeysWithValues: buyers.dropLast().map {
-                (AuthorisationKey(owner: $0, payee: scenario.brand), scenario.price)
+                (
+                    AuthorisationKey(owner: $0, payee: scenario.brand),
+                    Authority(limit: scenario.price, publisher: nil)
+                )
             })
         let accounts =
             buyers.enumerated().map {

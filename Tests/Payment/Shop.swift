@@ -76,18 +76,22 @@ struct Shop: Sendable {
 
     // MARK: Orders
 
-    func line(_ order: OrderID, _ buyer: AccountID) -> OrderLine {
-        OrderLine(orderId: order, saleId: sale, batch: 1, variant: "mi3", buyerId: buyer, brandId: brand)
+    func line(_ order: OrderID, _ buyer: AccountID, by publisher: PublisherName? = .messaging) -> OrderLine {
+        OrderLine(
+            orderId: order, saleId: sale, batch: 1, variant: "mi3", buyerId: buyer, brandId: brand, publisher: publisher
+        )
     }
 
     func reserve(
-        _ orders: [OrderID], for buyer: AccountID, price: Money? = nil, heldSeconds: Int64 = 600
+        _ orders: [OrderID], for buyer: AccountID, price: Money? = nil, heldSeconds: Int64 = 600,
+        by publisher: PublisherName? = .messaging
     ) async throws {
         let holdUntil = Timestamp.now().adding(seconds: heldSeconds)
         var batch = RecordBatch()
         for order in orders {
             let event = OrderReserved(
-                line: line(order, buyer), price: price ?? self.price, holdUntil: holdUntil, promoted: false)
+                line: line(order, buyer, by: publisher), price: price ?? self.price, holdUntil: holdUntil,
+                promoted: false)
             batch.append(event: event, topic: .reservations, key: buyer.textBytes, id: UUID().uuidString)
         }
         try await service.producer.send(batch)

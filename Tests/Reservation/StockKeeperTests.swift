@@ -338,6 +338,7 @@ import Testing
                 "KAFKA_BOOTSTRAP_SERVERS": service.broker.bootstrapServers,
                 "STAMPEDE_POSTGRES_DSN": service.database.dsn("reservation"), "STAMPEDE_INSTANCE": "reservation-2",
                 "STAMPEDE_LOG_LEVEL": "error", "STAMPEDE_ROOT_KEYS": try TestRoot.keys(),
+                "STAMPEDE_PUBLISHERS": TestPublishers.settings["STAMPEDE_PUBLISHERS"] ?? "",
             ])
         let postgres = try service.database.pool("reservation")
         let shelf = try await Shelf(service, units: 20, waitlist: 60)

@@ -46,6 +46,8 @@ import Testing
         }
         evidence.shortestHoldMicroseconds = [line: 120_000_000]
         evidence.noWallet = 1
+        evidence.authorised = 2
+        evidence.publishers = [.messaging: 4, nil: 1]
 
         evidence.ordersLog.records = 5
         evidence.reservationsLog.records = 8
@@ -118,6 +120,7 @@ import Testing
         Breach("an event that is missing", "lives") { $0.lives.add(id(1), 4, .saidConfirmed, print: 3) },
         Breach("a last word that is not so", "lives") { $0.lives.add(id(2), 2, .saidReleased, print: 1) },
         Breach("an order of the topic alone", "lives") { $0.lives.add(id(9), 1, .saidReserved, print: 1) },
+        Breach("an authorisation that paid an order of somebody else", "authorised") { $0.unauthorised = [id(1)] },
         Breach("a hold that began before its decision", "hold times") {
             $0.shortestHoldMicroseconds = [line: 3_000_000]
         },

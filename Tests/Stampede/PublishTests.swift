@@ -3,6 +3,8 @@ import Foundation
 import JSON
 import Kafka
 import Models
+import Security
+import TestSupport
 import Testing
 
 @testable import StampedeCore
@@ -57,6 +59,51 @@ import Testing
     func aBrokenLineIsRefusedByName(line: String, part: String) throws {
         let error = #expect(throws: JSONError.self) { try encode(Array(line.utf8)) }
         #expect(error?.description.contains(part) == true)
+    }
+
+    @Test func aLineOfAPublisherProvesWhoseItIsInEitherMode() throws {
+        let whole =
+            Array("{\"specversion\":\"1.0\",\"id\":\"7\",\"type\":\"\(OrderPlaced.type)\",\"data\":".utf8)
+            + Self.body + Array("}".utf8)
+        let keys = PublisherKeys([TestPublishers.partner])
+        for line in [Self.body, whole] {
+            var batch = RecordBatch()
+            try LineEncoder(
+                topic: "orders", type: OrderPlaced.type, key: "buyerId", isChecked: true, signer: TestPublishers.partner
+            ).append(line, to: &batch, with: JSONParser())
+            let record = try #require(batch.records.first)
+            func bytes(_ name: String) -> [UInt8]? { record.headers.first { $0.name == name }?.value }
+            #expect(
+                keys.publisher(
+                    proof: try #require(bytes("stampede-published-by")), type: bytes("ce_type"), id: bytes("ce_id"),
+                    key: record.key, value: record.value) == TestPublishers.partner.name)
+        }
+        #expect(header("stampede-published-by", of: try encode(Self.body)) == nil)
+    }
+
+    @Test func whoPublishesIsSaidByOptionOrByTheEnvironment() throws {
+        let file = FileManager.default.temporaryDirectory.appending(path: "stampede-key-\(UUID().uuidString)").path
+        let secret = String(repeating: "02", count: 32)
+        try "\(secret)\n".write(toFile: file, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        func publisher(_ words: [String], _ environment: [String: String] = [:]) throws -> PublisherName? {
+            try Settings(environment: environment, file: "/nowhere")
+                .publisher(Arguments(words[...], PublishCommand.description))?.name
+        }
+        let environment = ["STAMPEDE_PUBLISHER": "rush", "STAMPEDE_PUBLISHER_SECRET": secret]
+        #expect(try publisher([]) == nil)
+        #expect(try publisher([], environment)?.text == "rush")
+        #expect(try publisher(["--as", "rush"], environment)?.text == "rush")
+        #expect(try publisher(["--as", "partner", "--key-file", file])?.text == "partner")
+        #expect(try publisher(["--as", "partner", "--key-file", file], environment)?.text == "partner")
+        // Another's secret is not taken for its own, the app cannot be claimed, and what is broken is no secret.
+        for words in [
+            ["--as", "partner"], ["--as", "messaging", "--key-file", file], ["--as", "Partner", "--key-file", file],
+            ["--as", "partner", "--key-file", "/nowhere/key"], ["--as", "partner", "--key-file", "/dev/null"],
+        ] {
+            #expect(throws: UsageError.self) { try publisher(words, environment) }
+        }
+        #expect(throws: UsageError.self) { try publisher(["--key-file", file]) }
     }
 
     @Test func uncheckedABrokenLineGoesOutAsItIs() throws {

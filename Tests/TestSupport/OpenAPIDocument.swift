@@ -1,8 +1,9 @@
 // A service's OpenAPI document, to be held against its routes and its answers.
 //
 //     let document = try OpenAPIDocument(service: "catalog")
-//     #expect(document.operations == Set(routes.map { "\($0.method.rawValue) \($0.pattern)" }))
+//     #expect(document.problems(of: routes) == [])
 //     #expect(document.problems(method: "GET", path: "/v1/products/{id}", status: 200, body: bytes) == [])
+import HTTP
 
 public struct OpenAPIDocument: Sendable {
     public let tree: DocumentTree
@@ -71,15 +72,39 @@ public struct OpenAPIDocument: Sendable {
         return found
     }
 
-    /// What is wrong with an answer: a status or media type that is not documented, a body that does not fit its schema.
-    /// `path` is the pattern, `/v1/products/{id}`.
+    /// What is wrong with the routes: one that is not documented, an operation that no route answers, a body that may be
+    /// longer or shorter than the document says.
+    public func problems(of routes: [Route]) -> [String] {
+        let served = Set(routes.map { "\($0.method.rawValue) \($0.pattern)" })
+        var found = served.subtracting(operations).sorted().map { "\($0): is not documented" }
+        found += operations.subtracting(served).sorted().map { "\($0): is answered by no route" }
+        for route in routes {
+            guard let body = operation(route.method.rawValue, route.pattern)?["requestBody"].map(resolved) else {
+                continue
+            }
+            let documented = body["x-bytes-max"]?.integer.map(String.init) ?? "nothing"
+            if documented != String(route.bodyBytesMax) {
+                found.append(
+                    "\(route.method.rawValue) \(route.pattern): reads \(route.bodyBytesMax) bytes, not \(documented)")
+            }
+        }
+        return found
+    }
+
+    /// What is wrong with an answer: a status or media type that is not documented, a body that does not fit its schema,
+    /// a header field that is missing or does not fit. `path` is the pattern, `/v1/products/{id}`.
     public func problems(
-        method: String, path: String, status: Int, body: some Sequence<UInt8>, mediaType: String = "application/json"
+        method: String, path: String, status: Int, body: some Sequence<UInt8>, mediaType: String = "application/json",
+        headers: HeaderFields? = nil
     ) -> [String] {
         let name = "\(method) \(path) \(status)"
         guard let operation = operation(method, path) else { return ["\(name): is not documented"] }
         guard let answer = operation["responses"]?[String(status)].map(resolved) else {
             return ["\(name): the status is not documented"]
+        }
+        if let headers {
+            let wrong = problems(headers, answer["headers"]?.members ?? [:])
+            if !wrong.isEmpty { return wrong.map { "\(name): \($0)" } }
         }
         let bytes = Array(body)
         guard let content = answer["content"] else {
@@ -100,12 +125,25 @@ public struct OpenAPIDocument: Sendable {
         return JSONSchema(schema, in: tree).problems(value).map { "\(method) \(path): \($0)" }
     }
 
-    private func operation(_ method: String, _ path: String) -> DocumentTree? {
+    private func problems(_ headers: HeaderFields, _ documented: [String: DocumentTree]) -> [String] {
+        documented.sorted { $0.key < $1.key }.flatMap { name, reference -> [String] in
+            let field = resolved(reference)
+            guard let value = headers[name] else {
+                return field["required"]?.boolean == true ? ["lacks \(name)"] : []
+            }
+            guard let schema = field["schema"] else { return ["\(name): has no schema"] }
+            let isNumber = schema["type"]?.string == "integer"
+            let parsed: DocumentTree = (isNumber ? Int64(value).map(DocumentTree.integer) : nil) ?? .string(value)
+            return JSONSchema(schema, in: tree).problems(parsed).map { "\(name): \($0)" }
+        }
+    }
+
+    public func operation(_ method: String, _ path: String) -> DocumentTree? {
         tree["paths"]?[path]?[method.lowercased()]
     }
 
     /// What a reference points to, or the value itself.
-    private func resolved(_ value: DocumentTree) -> DocumentTree {
+    public func resolved(_ value: DocumentTree) -> DocumentTree {
         value["$ref"]?.string.flatMap(tree.resolve) ?? value
     }
 }

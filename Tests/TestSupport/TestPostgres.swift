@@ -86,12 +86,12 @@ public final class TestPostgres: Sendable {
         port = try Self.startServer(programs: programs, folder: folder, settings: settings)
     }
 
-    /// On any port below those that the system gives out by itself; when it is taken, on another.
+    /// When the port is taken in the last moment, on another.
     private static func startServer(programs: String, folder: String, settings: [String]) throws -> Int {
         var attempts = 0
         while true {
             attempts += 1
-            let port = Int.random(in: 12_000..<32_000)
+            let port = try FreePorts.take()
             let lines =
                 [
                     "listen_addresses = '127.0.0.1'", "port = \(port)", "unix_socket_directories = ''", "ssl = on",

@@ -63,14 +63,14 @@ public final class TestService<Running: Service>: Sendable {
         topics = try AsyncAPIDocument()
         document = documented ? try OpenAPIDocument(service: Running.name) : nil
         self.clock = clock
+        let declared = Set(Running.configurationKeys.map(\.name))
         var standard = [
             "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers, "STAMPEDE_POSTGRES_DSN": database.dsn(Running.name),
             // A test asks faster than anybody's phone.
             "STAMPEDE_HTTP_ACCOUNT_RATE": "1000000",
         ]
-        if Running.configurationKeys.contains(where: { $0.name == "STAMPEDE_ROOT_KEYS" }) {
-            standard["STAMPEDE_ROOT_KEYS"] = root.publicKey
-        }
+        if declared.contains("STAMPEDE_ROOT_KEYS") { standard["STAMPEDE_ROOT_KEYS"] = root.publicKey }
+        standard.merge(TestPublishers.settings.filter { declared.contains($0.key) }) { $1 }
         self.environment = standard.merging(environment) { $1 }
         try await publish(
             .keys, key: Array(key.keyID.utf8), id: key.keyID,
@@ -118,10 +118,8 @@ public final class TestService<Running: Service>: Sendable {
     }
 
     public var service: Running? { running.withLock { $0?.service } }
-    /// `GET /v1/products`, for every route.
-    public var operations: Set<String> {
-        Set((service?.routes ?? []).map { "\($0.method.rawValue) \($0.pattern)" })
-    }
+    /// How the service's routes and its OpenAPI document differ.
+    public var routeProblems: [String] { document?.problems(of: service?.routes ?? []) ?? ["there is no document"] }
 
     /// How many bytes a body may have, for those of the operations that are asked for.
     public func bodyLimits(of operations: some Sequence<String>) -> [String: Int] {
@@ -193,7 +191,7 @@ public final class TestService<Running: Service>: Sendable {
         if let document, let pattern = pattern(method, path, of: running.service.routes) {
             let problems = document.problems(
                 method: method.rawValue, path: pattern, status: response.status, body: response.body,
-                mediaType: response.header("Content-Type") ?? "application/json")
+                mediaType: response.header("Content-Type") ?? "application/json", headers: response.headers)
             if !problems.isEmpty { throw Undocumented(problems: problems) }
         }
         return Answer(
@@ -217,17 +215,18 @@ public final class TestService<Running: Service>: Sendable {
 
     /// Publishes an event as another service would, and returns when the broker has it.
     public func publish<Payload: EventPayload>(
-        _ topic: Topic, key: [UInt8], id: String, _ payload: Payload
+        _ topic: Topic, key: [UInt8], id: String, _ payload: Payload, signedBy signer: PublisherKey? = nil
     ) async throws {
         var batch = RecordBatch()
-        batch.append(event: payload, topic: topic, key: key, id: id)
+        batch.append(event: payload, topic: topic, key: key, id: id, signedBy: signer)
         try await producer.send(batch)
     }
 
     public func publish<Kind, Payload: EventPayload>(
-        _ topic: Topic, key: Identifier<Kind>, id: String = UUID().uuidString, _ payload: Payload
+        _ topic: Topic, key: Identifier<Kind>, id: String = UUID().uuidString, _ payload: Payload,
+        signedBy signer: PublisherKey? = nil
     ) async throws {
-        try await publish(topic, key: key.textBytes, id: id, payload)
+        try await publish(topic, key: key.textBytes, id: id, payload, signedBy: signer)
     }
 
     /// Reads a topic from its beginning until `enough` says so of the records so far, each partition's in order.
@@ -269,13 +268,18 @@ public final class TestService<Running: Service>: Sendable {
 
 extension RecordBatch {
     /// Appends an event as its owner publishes it: CloudEvents in binary mode.
-    public mutating func append<Payload: EventPayload>(event: Payload, topic: Topic, key: [UInt8], id: String) {
-        append(topic: topic.name, key: key, value: JSONWriter.document(event)) { headers in
+    public mutating func append<Payload: EventPayload>(
+        event: Payload, topic: Topic, key: [UInt8], id: String, signedBy signer: PublisherKey? = nil
+    ) {
+        let value = JSONWriter.document(event)
+        let proof = signer?.proof(type: Payload.type.utf8, id: id.utf8, key: key, value: value)
+        append(topic: topic.name, key: key, value: value) { headers in
             headers.add("ce_specversion", "1.0".utf8)
             headers.add("ce_id", id.utf8)
             headers.add("ce_type", Payload.type.utf8)
             headers.add("ce_source", "/test".utf8)
             headers.add("content-type", "application/json".utf8)
+            if let proof { headers.add("\(PublisherKey.header)", proof) }
         }
     }
 }

@@ -30,15 +30,20 @@ enum RowLocks {
         var rest = text[...]
         while let start = rest.range(of: "\\(") {
             result += rest[..<start.lowerBound] + "$"
-            var depth = 1
-            var index = start.upperBound
-            while depth > 0, index < rest.endIndex {
-                if rest[index] == "(" { depth += 1 } else if rest[index] == ")" { depth -= 1 }
-                index = rest.index(after: index)
-            }
-            rest = rest[index...]
+            rest = behindParenthesis(rest[start.upperBound...])
         }
         return result + rest
+    }
+
+    /// What comes behind the parenthesis that is open where the text begins.
+    private static func behindParenthesis(_ text: Substring) -> Substring {
+        var depth = 1
+        var index = text.startIndex
+        while depth > 0, index < text.endIndex {
+            if text[index] == "(" { depth += 1 } else if text[index] == ")" { depth -= 1 }
+            index = text.index(after: index)
+        }
+        return text[index...]
     }
 
     /// What is wrong with how a statement locks; nil: nothing.
@@ -91,14 +96,8 @@ enum RowLocks {
         var result = ""
         var rest = text[...]
         while let array = rest.range(of: "ANY(ARRAY(SELECT ") {
-            result += rest[..<array.lowerBound] + "ANY(ARRAY("
-            var depth = 2
-            var index = array.upperBound
-            while depth > 1, index < rest.endIndex {
-                if rest[index] == "(" { depth += 1 } else if rest[index] == ")" { depth -= 1 }
-                index = rest.index(after: index)
-            }
-            rest = rest[rest.index(before: index)...]
+            result += rest[..<array.lowerBound] + "ANY(ARRAY()"
+            rest = behindParenthesis(rest[array.upperBound...])
         }
         return result + rest
     }

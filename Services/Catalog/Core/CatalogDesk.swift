@@ -1,8 +1,10 @@
 // What brands may do with their products and sales. Each command is one transaction; what it publishes leaves after it, a
 // sale's records in the order of its revisions: they are committed in that order, because a command locks its sale.
 import EventPipeline
+import JSON
 import Models
 import Postgres
+import ServiceKit
 
 /// Why a command was refused. Nothing was changed.
 enum CatalogRefusal: Error, Equatable {
@@ -36,13 +38,18 @@ struct CatalogDesk: Sendable {
 
     // MARK: Products
 
-    func createProduct(_ plan: ProductPlan, by brand: BrandID) async throws -> Product {
+    /// - Parameter command: its key; nil where the same plan sent again is another product.
+    func createProduct(
+        _ plan: ProductPlan, by brand: BrandID, once command: IdempotentCommand?
+    ) async throws -> KeptAnswer {
         try Self.refuse(CatalogRefusal.faults, plan.faults())
         let product = plan.product(newProductID(), of: brand)
         return try await relay.commit { step in
-            _ = try await step.transaction.execute(ProductStatements.insert(product, at: step.now))
-            step.publish(.products, key: product.productId, id: "\(product.productId)", product)
-            return product
+            try await step.transaction.once(command) {
+                _ = try await step.transaction.execute(ProductStatements.insert(product, at: step.now))
+                step.publish(.products, key: product.productId, id: "\(product.productId)", product)
+                return Self.made(product, at: "/v1/products/\(product.productId)")
+            }.answer
         }
     }
 
@@ -52,32 +59,48 @@ struct CatalogDesk: Sendable {
     }
 
     func products(_ page: Page, of brand: BrandID?) async throws -> Page.Slice<Product> {
-        let cursor = page.cursor.map { ProductID(high: $0.high, low: $0.low) }
+        let cursor = try page.position { ProductID($0) }
         let rows = try await postgres.query(ProductStatements.list(before: cursor, of: brand, limit: page.limit + 1))
         return page.slice(try rows.map(ProductStatements.product)) { "\($0.productId)" }
     }
 
     // MARK: Sales
 
-    func createSale(_ plan: SalePlan, by brand: BrandID) async throws -> SaleView {
+    /// - Parameter command: its key; nil where the same plan sent again is another draft.
+    func createSale(
+        _ plan: SalePlan, by brand: BrandID, once command: IdempotentCommand?
+    ) async throws -> KeptAnswer {
         let id = newSaleID()
         return try await relay.commit { step in
-            let product = try await Self.product(plan.productId, of: brand, step)
-            try Self.refuse(CatalogRefusal.faults, plan.faults(for: product))
-            let sale = plan.sale(id, of: brand, revision: 1)
-            _ = try await step.transaction.pipeline([
-                SaleStatements.insert(sale, at: step.now),
-                SaleStatements.record(sale, .created, by: brand, at: step.now),
-            ])
-            let stored = StoredSale(sale: sale, status: .draft, createdAt: step.now, publishedAt: nil)
-            return SaleView(stored: stored, soldOut: [:])
+            try await step.transaction.once(command) {
+                let product = try await Self.product(plan.productId, of: brand, step)
+                try Self.refuse(CatalogRefusal.faults, plan.faults(for: product))
+                let sale = plan.sale(id, of: brand, revision: Self.firstRevision)
+                _ = try await step.transaction.pipeline([
+                    SaleStatements.insert(sale, at: step.now),
+                    SaleStatements.record(sale, .created, by: brand, at: step.now),
+                ])
+                let stored = StoredSale(sale: sale, status: .draft, createdAt: step.now, publishedAt: nil)
+                return Self.made(SaleView(stored: stored, soldOut: [:]), at: "/v1/sales/\(id)")
+            }.answer
         }
     }
 
-    /// Makes the sale what the plan says; a plan that says what is there changes nothing.
-    func changeSale(_ id: SaleID, to plan: SalePlan, by brand: BrandID) async throws -> SaleView {
+    static let firstRevision: Int64 = 1
+
+    private static func made(_ document: some JSONWritable, at location: String) -> KeptAnswer {
+        KeptAnswer(status: 201, location: location, body: JSONWriter.document(document))
+    }
+
+    /// Makes the sale what the plan says; a plan that says what is there changes nothing. It must say which state it was
+    /// made of: a plan made of an older one would take back what was changed since.
+    func changeSale(
+        _ id: SaleID, to plan: SalePlan, by brand: BrandID, if precondition: Precondition
+    ) async throws -> SaleView {
         try await relay.commit { step in
             let stored = try await Self.lock(id, of: brand, step)
+            try precondition.requireMatch()
+            try await Self.check(precondition, stored, step)
             if plan == SalePlan(stored.sale) { return try await Self.view(stored, step) }
             let product = try await Self.product(plan.productId, of: brand, step)
             try Self.refuse(CatalogRefusal.faults, plan.faults(for: product))
@@ -99,9 +122,10 @@ struct CatalogDesk: Sendable {
     }
 
     /// Makes a draft public; a sale that is public already stays as it is.
-    func publishSale(_ id: SaleID, by brand: BrandID) async throws -> SaleView {
+    func publishSale(_ id: SaleID, by brand: BrandID, if precondition: Precondition) async throws -> SaleView {
         try await relay.commit { step in
             let stored = try await Self.lock(id, of: brand, step)
+            try await Self.check(precondition, stored, step)
             if stored.status == .published { return try await Self.view(stored, step) }
             try Self.refuse(CatalogRefusal.faults, SalePlan(stored.sale).publicationFaults())
             let sale = SalePlan(stored.sale).sale(id, of: brand, revision: stored.sale.revision + 1)
@@ -117,9 +141,10 @@ struct CatalogDesk: Sendable {
     }
 
     /// Deletes a draft and its history: nobody but its brand has seen it.
-    func deleteDraft(_ id: SaleID, by brand: BrandID) async throws {
+    func deleteDraft(_ id: SaleID, by brand: BrandID, if precondition: Precondition) async throws {
         try await relay.commit { step in
             let stored = try await Self.lock(id, of: brand, step)
+            try await Self.check(precondition, stored, step)
             if stored.status == .published { throw CatalogRefusal.isPublished }
             _ = try await step.transaction.execute(SaleStatements.delete(id))
         }
@@ -134,7 +159,7 @@ struct CatalogDesk: Sendable {
     }
 
     func sales(_ page: Page, _ filter: SaleFilter, for reader: AccountID) async throws -> Page.Slice<SaleView> {
-        let cursor = page.cursor.map { SaleID(high: $0.high, low: $0.low) }
+        let cursor = try page.position { SaleID($0) }
         let rows = try await postgres.query(
             SaleStatements.list(before: cursor, filter, for: reader, limit: page.limit + 1))
         return page.slice(try await views(rows.map(SaleStatements.stored))) { "\($0.stored.sale.saleId)" }
@@ -146,7 +171,7 @@ struct CatalogDesk: Sendable {
         let stored = try SaleStatements.stored(row)
         guard stored.isVisible(to: reader) else { throw CatalogRefusal.unknown }
         guard stored.sale.brandId == reader else { throw CatalogRefusal.notYours }
-        let before = page.numericCursor ?? Int64.max
+        let before = try page.position { Int64($0) } ?? Int64.max
         let rows = try await postgres.query(SaleStatements.changes(id, before: before, limit: page.limit + 1))
         return page.slice(try rows.map(SaleStatements.change)) { "\($0.sale.revision)" }
     }
@@ -171,6 +196,11 @@ struct CatalogDesk: Sendable {
             soldOut[sale, default: [:]][key] = time
         }
         return sales.map { SaleView(stored: $0, soldOut: soldOut[$0.sale.saleId] ?? [:]) }
+    }
+
+    private static func check(_ precondition: Precondition, _ stored: StoredSale, _ step: Step) async throws {
+        if precondition.isEmpty { return }
+        try precondition.check(try await view(stored, step).tag)
     }
 
     /// The sale, locked until the step is committed.

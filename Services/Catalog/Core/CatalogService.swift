@@ -16,6 +16,7 @@ public struct CatalogService: Service {
         PipelineSchema.commands(number: 2),
         Migration(number: 3, name: "plain_codes", sql: PackageResources._003_plain_codes_sql),
         Migration(number: 4, name: "line_revision", sql: PackageResources._004_line_revision_sql),
+        IdempotencySchema.migration(number: 5),
     ]
 
     public static let configurationKeys = [AccessKeys.rootKeys]

@@ -22,6 +22,10 @@ public struct MessagingService: Service {
         ConfigurationKey(
             "STAMPEDE_OPERATOR_SECRET", "Signs the operator in; without it nobody can", .secret),
         ConfigurationKey(
+            "STAMPEDE_ORDER_SECRET",
+            "Proves that an order is the app's: 64 hexadecimal digits, as reservation has them for messaging", .secret,
+            required: true),
+        ConfigurationKey(
             "STAMPEDE_ACCESS_TOKEN_SECONDS", "How long an access token is valid", .integer(60...86_400),
             default: "900"),
         ConfigurationKey(
@@ -36,6 +40,7 @@ public struct MessagingService: Service {
         PipelineSchema.commands(number: 3),
         Migration(number: 4, name: "account_revision", sql: PackageResources._004_account_revision_sql),
         Migration(number: 5, name: "identity", sql: PackageResources._005_identity_sql),
+        IdempotencySchema.migration(number: 6),
     ]
 
     public static let topics: [Topic] = [
@@ -52,6 +57,14 @@ public struct MessagingService: Service {
             let roots = RootKeys(root.publicKey)
         else {
             throw ConfigurationError(["STAMPEDE_ROOT_SECRET: expected at least \(RootSecret.bytesMin) random bytes"])
+        }
+        guard
+            let signer = PublisherKey(
+                .messaging, hexadecimal: context.configuration.secret("STAMPEDE_ORDER_SECRET").value)
+        else {
+            throw ConfigurationError([
+                "STAMPEDE_ORDER_SECRET: expected \(2 * PublisherKey.secretBytes) hexadecimal digits"
+            ])
         }
         let tables = SaleTables()
         let verifier = TokenVerifier()
@@ -91,7 +104,7 @@ public struct MessagingService: Service {
         let conversations = ConversationRoutes(
             context, door: door, relay: relay, hub: hub, representation: representation)
         let brands = BrandRoutes(context, door: door, relay: relay, hub: hub, representation: representation)
-        let orders = OrderRoutes(context, door: door, tables: tables, relay: relay, hub: hub)
+        let orders = OrderRoutes(context, door: door, tables: tables, relay: relay, hub: hub, signer: signer)
         let streams = StreamRoutes(door: door, hub: hub)
         routes =
             accounts.routes + operators.routes + conversations.routes + brands.routes + orders.routes + streams.routes

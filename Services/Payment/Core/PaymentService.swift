@@ -17,6 +17,7 @@ public struct PaymentService: Service {
         Migration(number: 2, name: "order_revision", sql: PackageResources._002_order_revision_sql),
         PipelineSchema.commands(number: 3),
         Migration(number: 4, name: "exact_sums", sql: PackageResources._004_exact_sums_contract_sql),
+        Migration(number: 5, name: "publishers", sql: PackageResources._005_publishers_sql),
     ]
     public static let configurationKeys = [
         AccessKeys.rootKeys,
@@ -53,6 +54,7 @@ public struct PaymentService: Service {
             postgres: context.postgres, verifier: keys.verifier, now: context.now,
             payDesk: PayDesk(relay, newID: newPaymentID, ledger: ledger),
             topUpDesk: TopUpDesk(postgres: context.postgres, newID: { context.newID() }, ledger: ledger))
-        routes = wallets.routes + payments.routes
+        // What people own is nobody's to keep, a browser's cache included.
+        routes = (wallets.routes + payments.routes).map { $0.answering { $1.with("Cache-Control", "no-store") } }
     }
 }

@@ -5,6 +5,7 @@ import JSON
 import Models
 import Observability
 import Postgres
+import Security
 import ServiceKit
 
 /// Answers every order: reserved, waitlisted or rejected, each exactly once. Scales by itself: an instance takes some of
@@ -23,14 +24,22 @@ public struct ReservationService: Service {
         Migration(number: 3, name: "keeper", sql: PackageResources._003_keeper_sql),
         PipelineSchema.commands(number: 4),
         Migration(number: 5, name: "returns", sql: PackageResources._005_returns_sql),
+        Migration(number: 6, name: "publishers", sql: PackageResources._006_publishers_sql),
     ]
 
-    public static let configurationKeys = [AccessKeys.rootKeys]
+    public static let configurationKeys = [
+        AccessKeys.rootKeys,
+        ConfigurationKey(
+            "STAMPEDE_PUBLISHERS",
+            "Who proves to have published an order: NAME=SECRET, one a line; messaging is the app", .secret,
+            required: true),
+    ]
 
     public let components: [any Component]
     public let routes: [Route]
 
     public init(_ context: ServiceContext) throws {
+        let publishers = try Self.publishers(context.configuration.secret("STAMPEDE_PUBLISHERS"))
         let sales = SaleTable()
         let salesTable = CompactedTable(context, topic: .sales) { (key, type, body) throws(JSONError) in
             try sales.apply(key, type, body)
@@ -41,7 +50,7 @@ public struct ReservationService: Service {
         let decisions = OrderDecisions(
             sales: sales, search: SaleSearch(now: context.now) { try await salesTable.catchUp() }, keeper: keeper,
             refused: RefusedOrders(holder: context.newID(of: RefusedOrders.self)),
-            decided: DecisionCounters(context.metrics))
+            publishers: publishers, decided: DecisionCounters(context.metrics))
         components = [
             relay,
             keys,
@@ -60,5 +69,18 @@ public struct ReservationService: Service {
             StockRoutes(
                 counts: StockCounts(context.postgres), verifier: keys.verifier, now: context.now
             ).routes
+    }
+
+    private static func publishers(_ text: Secret) throws(ConfigurationError) -> PublisherKeys {
+        let publishers: PublisherKeys
+        do throws(PublisherKeysError) {
+            publishers = try PublisherKeys(text: text.value)
+        } catch {
+            throw ConfigurationError(["STAMPEDE_PUBLISHERS: \(error)"])
+        }
+        guard publishers.contains(.messaging) else {
+            throw ConfigurationError(["STAMPEDE_PUBLISHERS: expected messaging among them, whose orders are the app's"])
+        }
+        return publishers
     }
 }

@@ -16,6 +16,8 @@ struct CallerRate {
     private static let seconds = 2.0
     private static let sweepSeconds = 1.0
 
+    /// What a caller may send in one go.
+    let burst: Int
     private let secondsPerRequest: Double
     private let callersMax: Int
     private var paidAt: [Caller: Double] = [:]
@@ -26,7 +28,9 @@ struct CallerRate {
     ///   - callersMax: of whom something is remembered. While there are more who all ask at once, those who come last are
     ///     not bounded: nobody keeps a caller out by being many.
     init(requestsPerSecond: Int, callersMax: Int = 100_000) {
-        secondsPerRequest = 1 / Double(max(1, requestsPerSecond))
+        let requestsPerSecond = max(1, requestsPerSecond)
+        burst = requestsPerSecond * Int(Self.seconds)
+        secondsPerRequest = 1 / Double(requestsPerSecond)
         self.callersMax = callersMax
     }
 
@@ -54,8 +58,10 @@ final class CallerLimiter: Sendable {
     /// - Throws: `Problem` 429.
     func count(_ caller: Caller) throws(Problem) {
         let now = EventLoop.now()
-        guard let seconds = rate.withLock({ $0.take(caller, at: now) }) else { return }
+        let (wait, burst) = rate.withLock { (wait: $0.take(caller, at: now), burst: $0.burst) }
+        guard let wait else { return }
         throw .tooManyRequests(
-            retryAfterSeconds: max(1, Int(seconds.rounded(.up))), "This account sends more requests than it may.")
+            retryAfterSeconds: max(1, Int(wait.rounded(.up))), limit: burst,
+            "This account sends more requests than it may.")
     }
 }

@@ -18,18 +18,18 @@ enum ParserAnswers {
         return unsafeBitCast(function, to: Queue.self)
     }()
 
+    /// - Parameter status: of the library's answer. One that is none of ours is told as 400, or 500.
     static func problem(_ status: Int) -> Problem {
         switch status {
         case 413: Problem(413, type: "payload-too-large", title: "The body is too large")
-        case 414: Problem(414, type: "uri-too-long", title: "The request target is too long")
+        case 414: .targetTooLong()
         case 431: Problem(431, type: "header-fields-too-large", title: "The header fields are too large")
         case 501: Problem(501, type: "not-implemented", title: "Not implemented")
-        case 505:
-            Problem(505, type: "version-not-supported", title: "Only HTTP/1.1 and HTTP/1.0 are spoken here")
-        case 500...: Problem(status, type: "internal", title: "Something went wrong here")
+        case 505: .versionNotSupported()
+        case 500...: .internalError()
         default:
             Problem(
-                status, type: "bad-request", title: "The request is not valid",
+                400, type: "bad-request", title: "The request is not valid",
                 detail: "The request is not HTTP/1.1 as RFC 9112 has it.")
         }
     }

@@ -74,11 +74,11 @@ struct RequestHead {
     /// What makes the message's framing doubtful; the connection must not be used further.
     func framingProblem(version: String, headerBytes: Int, headerBytesMax: Int) -> Problem? {
         if version != "HTTP/1.1" && version != "HTTP/1.0" {
-            return Problem(505, type: "version-not-supported", title: "Only HTTP/1.1 and HTTP/1.0 are spoken here")
+            return .versionNotSupported()
         }
         if let fault { return fault }
         if target.count > headerBytesMax {
-            return Problem(414, type: "uri-too-long", title: "The request target is too long")
+            return .targetTooLong()
         }
         if headerBytes > headerBytesMax {
             return Problem(

@@ -274,7 +274,7 @@ final class ServerLoop: @unchecked Sendable {
         if connection.head.expectsContinue || connection.head.contentLength ?? 0 > Self.discardedBytesMax {
             return refuse(connection, problem)
         }
-        connection.answer = problem.response(traceID: connection.head.trace?.traceID)
+        connection.answer = response(problem, connection)
         return .YES
     }
 
@@ -289,7 +289,7 @@ final class ServerLoop: @unchecked Sendable {
         }
         guard ServerShared.take(piece.count, of: shared.bodyBytes, max: shared.configuration.bodyBytesMax) else {
             releaseBody(connection)
-            connection.answer = Self.overloaded.response(traceID: connection.head.trace?.traceID)
+            connection.answer = response(Self.overloaded, connection)
             return .YES
         }
         connection.bodyBytesTaken += piece.count
@@ -310,7 +310,7 @@ final class ServerLoop: @unchecked Sendable {
         if let answer = connection.answer { return respond(connection, answer) }
         guard let index = connection.head.route else { return .NO }
         guard ServerShared.take(1, of: shared.running, max: shared.configuration.requestsMax) else {
-            return respond(connection, Self.overloaded.response(traceID: connection.head.trace?.traceID))
+            return respond(connection, response(Self.overloaded, connection))
         }
         var request = makeRequest(connection, route: index)
         request.callers = shared.callers
@@ -409,8 +409,7 @@ final class ServerLoop: @unchecked Sendable {
             shared.log.error(
                 "a handler's answer cannot be sent: status out of range or control character in a header field",
                 ["status": "\(response.status)", "path": String(decoding: connection.head.target, as: UTF8.self)])
-            let problem = Problem(500, type: "internal", title: "Something went wrong here")
-            return respond(connection, problem.response(traceID: connection.head.trace?.traceID))
+            return respond(connection, self.response(.internalError(), connection))
         }
         guard case .bytes(let body) = response.body else { return openStream(connection, response) }
         let made = body.withUnsafeBytes {
@@ -428,6 +427,11 @@ final class ServerLoop: @unchecked Sendable {
         connection.phase = .responding
         connection.deadline = now + shared.configuration.responseSeconds
         return ParserAnswers.queue(connection.handle, UInt32(response.status), made)
+    }
+
+    /// A problem as the answer to what the connection asked.
+    private func response(_ problem: Problem, _ connection: ServerConnection) -> HTTPResponse {
+        problem.response(traceID: connection.head.trace?.traceID)
     }
 
     private func requestID(_ connection: ServerConnection) -> String {
@@ -554,7 +558,7 @@ final class ServerLoop: @unchecked Sendable {
         guard !isDraining, ServerShared.take(1, of: shared.streams, max: shared.configuration.streamsMax) else {
             stream.close()
             let problem = Problem.unavailable(retryAfterSeconds: 1, "No further event stream can be opened.")
-            return respond(connection, problem.response(traceID: connection.head.trace?.traceID))
+            return respond(connection, self.response(problem, connection))
         }
         observe(connection, status: 200)
         connection.phase = .leaving
@@ -656,9 +660,7 @@ final class ServerLoop: @unchecked Sendable {
             shared.log.warning(
                 "a handler took too long", ["path": String(decoding: connection.head.target, as: UTF8.self)])
             resume(
-                connection,
-                with: Problem.unavailable(retryAfterSeconds: 1, "The answer took too long.").response(
-                    traceID: connection.head.trace?.traceID))
+                connection, with: response(.unavailable(retryAfterSeconds: 1, "The answer took too long."), connection))
         case .head where connection.requestsServed > 0, .responding:
             shutdown(connection.descriptor, Int32(SHUT_RDWR))
         case .head, .body:
@@ -708,8 +710,7 @@ final class ServerLoop: @unchecked Sendable {
         for connection in connections where connection.phase == .running && connection.isSuspended {
             connection.task?.cancel()
             connection.generation += 1
-            let problem = Problem.unavailable(retryAfterSeconds: 1, "Shutting down.")
-            resume(connection, with: problem.response(traceID: connection.head.trace?.traceID))
+            resume(connection, with: response(.unavailable(retryAfterSeconds: 1, "Shutting down."), connection))
         }
         MHD_run(daemon)
         while let stream = streams.last { stream.close() }

@@ -107,7 +107,7 @@ final class ServerShared: Sendable {
         log.error(
             "a handler failed",
             ["method": request.method.rawValue, "path": request.path, "error": "\(error)", "trace": traceID])
-        return Problem(500, type: "internal", title: "Something went wrong here").response(traceID: traceID)
+        return Problem.internalError().response(traceID: traceID)
     }
 
     /// What is wrong with a document, named by its field.

@@ -119,6 +119,13 @@ struct IPAddress: Sendable, Hashable, CustomStringConvertible {
     /// What one client has: an IPv4 address, an IPv6 network of 64 bits.
     var household: IPAddress { isIPv4 ? self : prefix(64) }
 
+    /// The household's text: `192.0.2.7`, or 16 hexadecimal digits and `/64`.
+    var householdText: String {
+        if isIPv4 { return description }
+        let digits = String(high, radix: 16)
+        return String(repeating: "0", count: 16 - digits.utf8.count) + digits + "/64"
+    }
+
     /// The first bits, the others zero.
     func prefix(_ bits: Int) -> IPAddress {
         var prefix = self

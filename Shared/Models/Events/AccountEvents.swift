@@ -25,25 +25,30 @@ public struct Account: EventPayload {
     /// the publisher was a version that did not number them.
     public let revision: Int64?
 
-    /// The holder lets a payee take up to `limit` for one order without asking.
+    /// The holder lets a payee take up to `limit` for one order without asking: one that the holder placed in the app, or
+    /// that `publisher` placed, where one is named.
     public struct Authorisation: Hashable, Sendable, Codable, JSONWritable {
         public let payeeId: AccountID
         public let limit: Money
+        public let publisher: PublisherName?
 
-        public init(payeeId: AccountID, limit: Money) {
+        public init(payeeId: AccountID, limit: Money, publisher: PublisherName? = nil) {
             self.payeeId = payeeId
             self.limit = limit
+            self.publisher = publisher
         }
 
         public init(json: JSONValue) throws(JSONError) {
             payeeId = try json.identifier("payeeId")
             limit = try json.money("limit")
+            publisher = try json.optionalPublisher("publisher")
         }
 
         public func write(to writer: inout JSONWriter) {
             writer.object {
                 $0.field("payeeId", payeeId)
                 $0.field("limit", limit)
+                $0.field("publisher", optional: publisher)
             }
         }
     }
@@ -116,6 +121,34 @@ public struct AccountDeleted: EventPayload {
             $0.field("accountId", accountId)
             $0.field("deletedAt", deletedAt)
             $0.field("revision", revision)
+        }
+    }
+}
+
+/// What a record of `accounts` says of its account.
+public enum AccountNews: Sendable {
+    case account(Account), deleted(AccountDeleted)
+
+    public static let types = [Account.type, AccountDeleted.type]
+
+    /// - Parameter type: one of `types`.
+    public init(_ type: String, _ json: JSONValue) throws(JSONError) {
+        self =
+            type == AccountDeleted.type ? .deleted(try AccountDeleted(json: json)) : .account(try Account(json: json))
+    }
+
+    public var accountId: AccountID {
+        switch self {
+        case .account(let account): account.accountId
+        case .deleted(let deleted): deleted.accountId
+        }
+    }
+
+    /// 0 where the publisher was a version that numbered none.
+    public var revision: Int64 {
+        switch self {
+        case .account(let account): account.revision ?? 0
+        case .deleted(let deleted): deleted.revision
         }
     }
 }

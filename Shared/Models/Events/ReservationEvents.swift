@@ -12,10 +12,12 @@ public struct OrderLine: Hashable, Sendable, Codable {
     /// The place of the event in its order's life: 1 is the decision, every later change is one more. Events of one order
     /// may arrive in another order than this; the greatest says what is so. Nil: the publisher was a version that did not number them.
     public let orderRevision: Int?
+    /// Who proved to have placed the order; `messaging` is the buyer in the app. Nil: nobody did.
+    public let publisher: PublisherName?
 
     public init(
         orderId: OrderID, saleId: SaleID, batch: Int, variant: String, buyerId: AccountID, brandId: BrandID,
-        orderRevision: Int? = 1
+        orderRevision: Int? = 1, publisher: PublisherName? = nil
     ) {
         self.orderId = orderId
         self.saleId = saleId
@@ -24,6 +26,7 @@ public struct OrderLine: Hashable, Sendable, Codable {
         self.buyerId = buyerId
         self.brandId = brandId
         self.orderRevision = orderRevision
+        self.publisher = publisher
     }
 
     init(json: JSONValue) throws(JSONError) {
@@ -34,6 +37,7 @@ public struct OrderLine: Hashable, Sendable, Codable {
         buyerId = try json.identifier("buyerId")
         brandId = try json.identifier("brandId")
         orderRevision = try json.orderRevision()
+        publisher = try json.optionalPublisher("publisher")
     }
 
     func writeMembers(to writer: inout JSONWriter) {
@@ -44,6 +48,7 @@ public struct OrderLine: Hashable, Sendable, Codable {
         writer.field("buyerId", buyerId)
         writer.field("brandId", brandId)
         writer.field("orderRevision", optional: orderRevision)
+        writer.field("publisher", optional: publisher)
     }
 }
 

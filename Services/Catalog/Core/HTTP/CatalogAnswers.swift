@@ -1,6 +1,7 @@
 // What the catalogue answers.
 import JSON
 import Models
+import ServiceKit
 
 extension SaleView: JSONWritable {
     func write(to writer: inout JSONWriter) {
@@ -44,6 +45,11 @@ extension SaleView: JSONWritable {
     }
 }
 
+extension SaleView {
+    /// An edit is made of a revision. What sells out meanwhile changes the document, not what its brand edits.
+    var tag: EntityTag { EntityTag(of: JSONWriter.document(self), revision: stored.sale.revision) }
+}
+
 extension SaleChange: JSONWritable {
     func write(to writer: inout JSONWriter) {
         writer.object {
@@ -52,15 +58,6 @@ extension SaleChange: JSONWritable {
             $0.field("changedBy", changedBy)
             $0.field("changedAt", changedAt)
             $0.field("sale", sale)
-        }
-    }
-}
-
-extension Page.Slice: JSONWritable where Element: JSONWritable {
-    func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("items", elements)
-            $0.field("nextCursor", optional: nextCursor)
         }
     }
 }

@@ -17,21 +17,27 @@ struct CatalogRoutes: Sendable {
         [
             route(.post, "/v1/products") { request, claims in
                 let brand = try claims.brand()
-                let product = try await desk.createProduct(try request.json(ProductPlan.init(json:)), by: brand)
-                return Self.made(product, at: "/v1/products/\(product.productId)")
+                let plan = try request.json(ProductPlan.init(json:))
+                let command = try IdempotentCommand.optional(
+                    request, by: brand, name: "product", content: request.body)
+                return try await desk.createProduct(plan, by: brand, once: command).response
             },
             route(.get, "/v1/products") { request, _ in
                 let query = request.query
                 let brand: BrandID? = try Self.identifier("brandId", in: query)
-                return Self.json(try await desk.products(try Page(query), of: brand))
+                let page = try Page(query, of: "products", [brand?.description])
+                return Self.json(try await desk.products(page, of: brand))
             },
             route(.get, "/v1/products/{id}") { request, _ in
                 Self.json(try await desk.product(try request.identifier()))
             },
             route(.post, "/v1/sales") { request, claims in
                 let brand = try claims.brand()
-                let sale = try await desk.createSale(try request.json(SalePlan.init(json:)), by: brand)
-                return Self.made(sale, at: "/v1/sales/\(sale.stored.sale.saleId)")
+                let plan = try request.json(SalePlan.init(json:))
+                let command = try IdempotentCommand.optional(request, by: brand, name: "sale", content: request.body)
+                let answer = try await desk.createSale(plan, by: brand, once: command)
+                let tag = EntityTag(of: answer.body, revision: CatalogDesk.firstRevision)
+                return answer.response.with("ETag", tag.text)
             },
             route(.get, "/v1/sales") { request, claims in
                 let query = request.query
@@ -39,25 +45,35 @@ struct CatalogRoutes: Sendable {
                     brand: try Self.identifier("brandId", in: query),
                     product: try Self.identifier("productId", in: query),
                     status: try Self.status(in: query))
-                return Self.json(try await desk.sales(try Page(query), filter, for: claims.sub))
+                let page = try Page(
+                    query, of: "sales",
+                    [
+                        claims.sub.description, filter.brand?.description, filter.product?.description,
+                        filter.status?.rawValue,
+                    ])
+                return Self.json(try await desk.sales(page, filter, for: claims.sub))
             },
             route(.get, "/v1/sales/{id}") { request, claims in
-                Self.json(try await desk.sale(try request.identifier(), for: claims.sub))
+                Self.tagged(try await desk.sale(try request.identifier(), for: claims.sub))
             },
             route(.put, "/v1/sales/{id}") { request, claims in
                 let (brand, id) = (try claims.brand(), try request.identifier() as SaleID)
-                return Self.json(try await desk.changeSale(id, to: try request.json(SalePlan.init(json:)), by: brand))
+                let plan = try request.json(SalePlan.init(json:))
+                return Self.tagged(try await desk.changeSale(id, to: plan, by: brand, if: try Precondition(request)))
             },
             route(.delete, "/v1/sales/{id}") { request, claims in
-                try await desk.deleteDraft(try request.identifier(), by: try claims.brand())
+                let (brand, id) = (try claims.brand(), try request.identifier() as SaleID)
+                try await desk.deleteDraft(id, by: brand, if: try Precondition(request))
                 return .empty()
             },
             route(.post, "/v1/sales/{id}/publication") { request, claims in
-                Self.json(try await desk.publishSale(try request.identifier(), by: try claims.brand()))
+                let (brand, id) = (try claims.brand(), try request.identifier() as SaleID)
+                return Self.tagged(try await desk.publishSale(id, by: brand, if: try Precondition(request)))
             },
             route(.get, "/v1/sales/{id}/changes") { request, claims in
-                let page = try Page(request.query)
-                return Self.json(try await desk.changes(of: try request.identifier(), page, for: claims.sub))
+                let id: SaleID = try request.identifier()
+                let page = try Page(request.query, of: "sale-changes", [id.description])
+                return Self.json(try await desk.changes(of: id, page, for: claims.sub))
             },
         ]
     }
@@ -80,9 +96,7 @@ struct CatalogRoutes: Sendable {
 
     private static func json(_ value: some JSONWritable) -> HTTPResponse { .json(200, JSONWriter.document(value)) }
 
-    private static func made(_ value: some JSONWritable, at location: String) -> HTTPResponse {
-        .json(201, JSONWriter.document(value)).with("Location", location)
-    }
+    private static func tagged(_ sale: SaleView) -> HTTPResponse { json(sale).with("ETag", sale.tag.text) }
 
     private static func identifier<Kind>(
         _ name: String, in query: [String: String]

@@ -3,7 +3,6 @@ import EventPipeline
 import Models
 import Runtime
 import ServiceKit
-import Synchronization
 
 /// Once a minute in every instance; what another one is removing is left to it.
 final class IdentitySweep: Component {

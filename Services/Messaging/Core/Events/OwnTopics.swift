@@ -34,17 +34,11 @@ extension Step {
 /// says, so it ends there.
 struct AccountReadback: EventHandler {
     func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let events = batch.read(step, only: [Account.type, AccountDeleted.type]) {
-            (type, json) throws(JSONError) -> (id: AccountID, revision: Int64) in
-            if type == AccountDeleted.type {
-                let deleted = try AccountDeleted(json: json)
-                return (deleted.accountId, deleted.revision)
-            }
-            let account = try Account(json: json)
-            return (account.accountId, account.revision ?? 0)
+        let events = batch.read(step, only: AccountNews.types) { (type, json) throws(JSONError) in
+            try AccountNews(type, json)
         }
         var last: [AccountID: Int64] = [:]
-        for event in events { last[event.value.id] = event.value.revision }
+        for event in events { last[event.value.accountId] = event.value.revision }
         if last.isEmpty { return }
         for account in try await AccountStorage.published(last.keys.sorted(), in: step.transaction)
         where last[account.accountId] ?? 0 < account.revision ?? 0 {

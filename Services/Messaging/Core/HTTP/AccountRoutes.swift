@@ -64,17 +64,27 @@ struct AccountRoutes: Sendable {
             displayName = try json.displayName()
             locale = try json.languageTag("locale")
         }
+
+        /// Without the password: a digest of it would be easy to guess. It is checked as at a sign-in.
+        func command(
+            of request: HTTPRequest, kind: AccountKind, by sender: AccountID = IdempotentCommand.nobody
+        ) throws -> IdempotentCommand? {
+            try IdempotentCommand.optional(
+                request, by: sender, name: kind.rawValue, content: JSONWriter.document([handle, displayName, locale]))
+        }
     }
 
     private func signUp(_ request: HTTPRequest) async throws -> HTTPResponse {
         let wanted = try SignUp(request)
+        let command = try wanted.command(of: request, kind: .person)
+        if let again = try await signUpAgain(wanted, command, request) { return again }
         // Before anything that costs: whoever signs up by the thousand is told to wait.
         let taken = try await attempts.take(.signUps(signUpsPerMinute, from: request.remoteNetwork))
         guard !AccountRules.reservedHandles.contains(wanted.handle) else {
             throw Problem.conflict(type: "handle-taken", "The handle \(wanted.handle) is reserved.")
         }
         do {
-            return try await open(wanted, kind: .person, request)
+            return try await open(wanted, kind: .person, command, request)
         } catch let error as PasswordHash.Failure {
             await attempts.giveBack([taken])
             throw error
@@ -82,11 +92,16 @@ struct AccountRoutes: Sendable {
     }
 
     private func makeBrand(_ request: HTTPRequest) async throws -> HTTPResponse {
-        _ = try door.operator(request)
-        return try await open(try SignUp(request), kind: .brand, request)
+        let claims = try door.operator(request)
+        let wanted = try SignUp(request)
+        let command = try wanted.command(of: request, kind: .brand, by: claims.sub)
+        if let again = try await signUpAgain(wanted, command, request) { return again }
+        return try await open(wanted, kind: .brand, command, request)
     }
 
-    private func open(_ wanted: SignUp, kind: AccountKind, _ request: HTTPRequest) async throws -> HTTPResponse {
+    private func open(
+        _ wanted: SignUp, kind: AccountKind, _ command: IdempotentCommand?, _ request: HTTPRequest
+    ) async throws -> HTTPResponse {
         let handle = wanted.handle
         let isTaken = Problem.conflict(type: "handle-taken", "The handle \(handle) is taken.")
         // Asked before the hash, which costs; the table's key decides afterwards.
@@ -96,17 +111,39 @@ struct AccountRoutes: Sendable {
             accountId: context.newID(), kind: kind, handle: handle, displayName: wanted.displayName,
             locale: wanted.locale, createdAt: context.now())
         let opening = sessions.open(account.accountId, device: sessions.device(of: request))
+        let isNew: Bool
         do {
-            try await relay.commit { step in
-                try await AccountStorage.insert(account, passwordHash: hash, in: step.transaction)
-                try await opening.store(in: step.transaction)
-                step.publish(account, cause: request.trace)
+            isNew = try await relay.commit { step in
+                try await step.transaction.once(command) {
+                    try await AccountStorage.insert(account, passwordHash: hash, in: step.transaction)
+                    try await opening.store(in: step.transaction)
+                    step.publish(account, cause: request.trace)
+                    // No token is kept: whoever sends the same again gets one of its own.
+                    return KeptAnswer(status: 201, location: "/v1/accounts/\(account.accountId)", body: [])
+                }.isNew
             }
         } catch let error as PostgresError where error.isUniqueViolation {
             throw isTaken
         }
+        if !isNew { return try await signInAgain(wanted, request) }
         return try sessions.answer(201, opening, account)
             .with("Location", "/v1/accounts/\(account.accountId)")
+    }
+
+    /// What the same command was answered before; nil where it is a new one.
+    private func signUpAgain(
+        _ wanted: SignUp, _ command: IdempotentCommand?, _ request: HTTPRequest
+    ) async throws -> HTTPResponse? {
+        guard let command, try await context.postgres.keptAnswer(of: command) != nil else { return nil }
+        return try await signInAgain(wanted, request)
+    }
+
+    /// The account that the same command made before, with a session of its own.
+    private func signInAgain(_ wanted: SignUp, _ request: HTTPRequest) async throws -> HTTPResponse {
+        guard let signedIn = try await signIn(wanted.handle, wanted.password, request) else {
+            throw IdempotentCommand.reused
+        }
+        return signedIn.answer.with("Location", "/v1/accounts/\(signedIn.account)")
     }
 
     private func signIn(_ request: HTTPRequest) async throws -> HTTPResponse {
@@ -117,7 +154,16 @@ struct AccountRoutes: Sendable {
                 try json.password("password")
             )
         }
-        let wrong = Problem.wrongCredentials("Handle or password is wrong")
+        guard let signedIn = try await signIn(handle, password, request) else {
+            throw Problem.wrongCredentials("Handle or password is wrong")
+        }
+        return signedIn.answer
+    }
+
+    /// - Returns: nil where handle or password is wrong.
+    private func signIn(
+        _ handle: String, _ password: String, _ request: HTTPRequest
+    ) async throws -> (answer: HTTPResponse, account: AccountID)? {
         let network = request.remoteNetwork
         // A handle that nobody has is answered like a wrong password, and costs the same.
         let name = AccountRules.handle(handle)
@@ -129,7 +175,7 @@ struct AccountRoutes: Sendable {
             guard verdict.isRight, let found else { return (isFailure: true, found: nil) }
             return (isFailure: false, found: (found, verdict))
         }
-        guard let (found, verdict) = found else { throw wrong }
+        guard let (found, verdict) = found else { return nil }
         let (account, old) = (found.account, found.passwordHash)
         // At the next sign-in, if too many are at it now.
         let new = verdict == .rightAndOutdated ? try? await PasswordHash.make(password) : nil
@@ -141,9 +187,9 @@ struct AccountRoutes: Sendable {
             }
         } catch let error as PostgresError where error.sqlState == PostgresError.foreignKeyViolation {
             // The account was deleted meanwhile.
-            throw wrong
+            return nil
         }
-        return try sessions.answer(201, opening, account)
+        return (try sessions.answer(201, opening, account), account.accountId)
     }
 
     private func refresh(_ request: HTTPRequest) async throws -> HTTPResponse {

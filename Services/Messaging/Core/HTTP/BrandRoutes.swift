@@ -39,19 +39,11 @@ struct BrandRoutes: Sendable {
 
     private func list(_ request: HTTPRequest) async throws -> HTTPResponse {
         let claims = try door.caller(request)
-        let query = request.query
-        let limit = try request.limit(query)
-        var after: BrandID?
-        if let text = query["cursor"] {
-            after = BrandID(text)
-            guard after != nil else {
-                throw Problem.badRequest(fields: [FieldProblem("cursor", expected: "the nextCursor of the page before")]
-                )
-            }
-        }
-        let brands = try await storage.brands(for: claims.sub, after: after, limit: limit)
-        let next = brands.count < limit ? nil : brands.last?.account.accountId.description
-        return Representation.page(brands, next: next) { brand, writer in
+        let page = try Page(request.query, of: "brands")
+        let brands = try await storage.brands(
+            for: claims.sub, after: try page.position { BrandID($0) }, limit: page.limit + 1)
+        let slice = page.slice(brands) { $0.account.accountId.description }
+        return Representation.page(slice.elements, next: slice.nextCursor) { brand, writer in
             writer.object {
                 $0.field("brandId", brand.account.accountId)
                 $0.field("handle", optional: brand.account.handle)
@@ -114,11 +106,11 @@ struct BrandRoutes: Sendable {
     private func posts(_ request: HTTPRequest) async throws -> HTTPResponse {
         _ = try door.caller(request)
         let query = request.query
-        let limit = try request.limit(query)
+        let limit = try Page.limit(query)
         let after = try request.after(query)
-        let posts = try await storage.posts(of: try await brand(of: request), after: after, limit: limit)
-        let next = posts.count < limit ? nil : posts.last.map { "\($0.sequence)" }
-        return Representation.page(posts, next: next) { representation.write($0, to: &$1) }
+        let posts = try await storage.posts(of: try await brand(of: request), after: after, limit: limit + 1)
+        let slice = Page.numbered(posts, limit: limit) { "\($0.sequence)" }
+        return Representation.page(slice.elements, next: slice.nextCursor) { representation.write($0, to: &$1) }
     }
 
     private func brand(of request: HTTPRequest) async throws -> BrandID {

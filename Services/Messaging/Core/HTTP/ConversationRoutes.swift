@@ -75,13 +75,14 @@ struct ConversationRoutes: Sendable {
 
     private func list(_ request: HTTPRequest) async throws -> HTTPResponse {
         let claims = try door.member(request)
-        let query = request.query
-        let limit = try request.limit(query)
+        let page = try Page(request.query, of: "conversations", [claims.sub.description])
+        let before = try page.position { TimedPosition<ConversationID>($0) }
         let found = try await storage.conversations(
-            of: claims.sub, before: try request.cursor(query, of: ConversationID.self).map { ($0.time, $0.id) },
-            limit: limit)
-        let next = found.count < limit ? nil : found.last?.conversation
-        return Representation.page(found, next: next.map { Cursor.text($0.changedAt, $0.conversationID) }) {
+            of: claims.sub, before: before.map { ($0.time, $0.id) }, limit: page.limit + 1)
+        let slice = page.slice(found) {
+            TimedPosition(time: $0.conversation.changedAt, id: $0.conversation.conversationID).description
+        }
+        return Representation.page(slice.elements, next: slice.nextCursor) {
             representation.write($0, for: claims.sub, to: &$1)
         }
     }
@@ -89,12 +90,12 @@ struct ConversationRoutes: Sendable {
     private func messages(_ request: HTTPRequest) async throws -> HTTPResponse {
         let claims = try door.member(request)
         let query = request.query
-        let limit = try request.limit(query)
+        let limit = try Page.limit(query)
         let after = try request.after(query)
         let conversation = try await conversation(of: request, claims.sub)
-        let messages = try await storage.messages(of: conversation.conversationID, after: after, limit: limit)
-        let next = messages.count < limit ? nil : messages.last.map { "\($0.sequence)" }
-        return Representation.page(messages, next: next) { representation.write($0, to: &$1) }
+        let messages = try await storage.messages(of: conversation.conversationID, after: after, limit: limit + 1)
+        let slice = Page.numbered(messages, limit: limit) { "\($0.sequence)" }
+        return Representation.page(slice.elements, next: slice.nextCursor) { representation.write($0, to: &$1) }
     }
 
     private func send(_ request: HTTPRequest) async throws -> HTTPResponse {

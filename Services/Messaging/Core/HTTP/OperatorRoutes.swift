@@ -103,7 +103,7 @@ struct OperatorRoutes: Sendable {
                 displayName: try account.displayName(), locale: try account.languageTag("locale"),
                 authorisations: try account.optionalList("authorisations", countMax: Account.authorisationsMax) {
                     (authorisation) throws(JSONError) in
-                    try authorisation.onlyMembers(["payeeId", "limit"])
+                    try authorisation.onlyMembers(["payeeId", "limit", "publisher"])
                     return try Account.Authorisation(json: authorisation)
                 } ?? [])
         }

@@ -4,6 +4,7 @@ import HTTP
 import JSON
 import Models
 import Observability
+import Security
 import ServiceKit
 
 struct OrderRoutes: Sendable {
@@ -23,17 +24,23 @@ struct OrderRoutes: Sendable {
     private let tables: SaleTables
     private let relay: Relay
     private let hub: LiveHub
+    /// Proves that what this app publishes was placed by its buyer.
+    private let signer: PublisherKey
     private let storage: OrderStorage
     private let desk: GroupCommit<Placing, StoredOrder>
 
-    init(_ context: ServiceContext, door: Doorkeeper, tables: SaleTables, relay: Relay, hub: LiveHub) {
+    init(
+        _ context: ServiceContext, door: Doorkeeper, tables: SaleTables, relay: Relay, hub: LiveHub,
+        signer: PublisherKey
+    ) {
         self.context = context
         self.door = door
         self.tables = tables
         self.relay = relay
         self.hub = hub
+        self.signer = signer
         storage = OrderStorage(postgres: context.postgres)
-        desk = GroupCommit(relay: relay, body: Self.take)
+        desk = GroupCommit(relay: relay) { try await Self.take($0, signer, $1) }
     }
 
     var routes: [Route] {
@@ -96,7 +103,9 @@ struct OrderRoutes: Sendable {
     }
 
     /// Takes in the orders of one transaction and answers each.
-    private static func take(_ placings: [Placing], _ step: Step) async throws -> [Result<StoredOrder, any Error>] {
+    private static func take(
+        _ placings: [Placing], _ signer: PublisherKey, _ step: Step
+    ) async throws -> [Result<StoredOrder, any Error>] {
         var first: [OrderID: Placing] = [:]
         first.reserveCapacity(placings.count)
         for placing in placings where first[placing.order.orderID] == nil { first[placing.order.orderID] = placing }
@@ -122,7 +131,7 @@ struct OrderRoutes: Sendable {
                 OrderPlaced(
                     orderId: order.orderID, saleId: order.saleID, batch: order.batch, variant: order.variant,
                     buyerId: order.buyerID),
-                cause: placing.trace)
+                cause: placing.trace, signedBy: signer)
         }
         return placings.map { placing in
             let order = placing.order
@@ -179,12 +188,12 @@ struct OrderRoutes: Sendable {
 
     private func list(_ request: HTTPRequest) async throws -> HTTPResponse {
         let claims = try door.member(request)
-        let query = request.query
-        let limit = try request.limit(query)
+        let page = try Page(request.query, of: "orders", [claims.sub.description])
+        let before = try page.position { TimedPosition<OrderID>($0) }
         let orders = try await storage.orders(
-            of: claims.sub, before: try request.cursor(query, of: OrderID.self).map { ($0.time, $0.id) }, limit: limit)
-        let next = orders.count < limit ? nil : orders.last.map { Cursor.text($0.acceptedAt, $0.orderID) }
-        return Representation.page(orders, next: next) { Representation.write($0, to: &$1) }
+            of: claims.sub, before: before.map { ($0.time, $0.id) }, limit: page.limit + 1)
+        let slice = page.slice(orders) { TimedPosition(time: $0.acceptedAt, id: $0.orderID).description }
+        return Representation.page(slice.elements, next: slice.nextCursor) { Representation.write($0, to: &$1) }
     }
 
     private func cancel(_ request: HTTPRequest) async throws -> HTTPResponse {
@@ -201,7 +210,8 @@ struct OrderRoutes: Sendable {
             try await OrderStorage.markCancelled(id, at: step.now, in: step.transaction)
             step.publish(
                 .orders, key: claims.sub, id: "\(id)/cancelled",
-                OrderCancelled(orderId: id, saleId: order.saleID, buyerId: claims.sub), cause: request.trace)
+                OrderCancelled(orderId: id, saleId: order.saleID, buyerId: claims.sub), cause: request.trace,
+                signedBy: signer)
             return order.cancelled(at: step.now)
         }
         hub.wake()

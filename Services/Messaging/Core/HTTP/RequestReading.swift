@@ -38,15 +38,6 @@ extension HTTPRequest {
         return id
     }
 
-    /// `limit` of a list: 1 to 100.
-    func limit(_ query: [String: String]) throws(Problem) -> Int {
-        guard let text = query["limit"] else { return 50 }
-        guard let limit = Int(text), (1...100).contains(limit) else {
-            throw .badRequest(fields: [FieldProblem("limit", expected: "an integer from 1 to 100")])
-        }
-        return limit
-    }
-
     /// `after` of a numbered list: the number that the reader has last.
     func after(_ query: [String: String]) throws(Problem) -> Int64 {
         guard let text = query["after"] else { return 0 }
@@ -55,22 +46,27 @@ extension HTTPRequest {
         }
         return number
     }
-
-    /// `cursor` of a list in the order of time: what the page before gave as `nextCursor`.
-    func cursor<Kind>(
-        _ query: [String: String], of kind: Identifier<Kind>.Type
-    ) throws(Problem) -> (time: Timestamp, id: Identifier<Kind>)? {
-        guard let text = query["cursor"] else { return nil }
-        let parts = text.split(separator: "_", maxSplits: 1)
-        guard parts.count == 2, let time = Int64(parts[0]), let id = Identifier<Kind>(String(parts[1])),
-            (Timestamp.distantPast.microseconds...Timestamp.distantFuture.microseconds).contains(time)
-        else { throw .badRequest(fields: [FieldProblem("cursor", expected: "the nextCursor of the page before")]) }
-        return (Timestamp(microseconds: time), id)
-    }
 }
 
-enum Cursor {
-    static func text<Kind>(_ time: Timestamp, _ id: Identifier<Kind>) -> String { "\(time.microseconds)_\(id)" }
+/// A place in a list in the order of time; what has the same time is in the order of identifiers.
+struct TimedPosition<ID: LosslessStringConvertible & Sendable>: LosslessStringConvertible, Sendable {
+    let time: Timestamp
+    let id: ID
+
+    init(time: Timestamp, id: ID) {
+        self.time = time
+        self.id = id
+    }
+
+    init?(_ description: String) {
+        let parts = description.split(separator: "_", maxSplits: 1)
+        guard parts.count == 2, let time = Int64(parts[0]), let id = ID(String(parts[1])),
+            (Timestamp.distantPast.microseconds...Timestamp.distantFuture.microseconds).contains(time)
+        else { return nil }
+        self.init(time: Timestamp(microseconds: time), id: id)
+    }
+
+    var description: String { "\(time.microseconds)_\(id)" }
 }
 
 extension JSONValue {

@@ -63,7 +63,8 @@ struct AttemptStorage: Sendable {
             try await postgres.query("SELECT ends_at FROM attempts WHERE name = \(limit.name)").first?.get(0) ?? now
         let wait = (ends.microseconds - now.microseconds + 999_999) / 1_000_000
         throw Problem.tooManyRequests(
-            retryAfterSeconds: Int(min(max(wait, 1), AttemptLimit.windowSeconds)), "Too many attempts.")
+            retryAfterSeconds: Int(min(max(wait, 1), AttemptLimit.windowSeconds)), limit: limit.max,
+            "Too many attempts.")
     }
 
     /// Gives attempts back that failed at nothing. Not worth failing for: the window ends by itself.

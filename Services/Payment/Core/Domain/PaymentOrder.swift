@@ -26,11 +26,33 @@ struct PaymentOrder: Equatable, Sendable {
     var payment: PaymentID?
     /// That of the reservation's last event of it; its answers bear it. Nil: it came from a version without numbers.
     var revision: Int?
+    /// Whom the authorisation named that paid it; nil: none did.
+    var authorised: Authorised?
+
+    struct Authorised: Equatable, Sendable {
+        /// Besides the app.
+        let publisher: PublisherName?
+    }
 
     struct Due: Equatable, Sendable {
         let price: Money
         /// From this moment on it is too late to pay.
         let holdUntil: Timestamp
+    }
+}
+
+/// What an authorisation allows.
+struct Authority: Equatable, Sendable {
+    /// For one order.
+    let limit: Money
+    /// Whose orders it holds for, besides those that the owner placed in the app.
+    let publisher: PublisherName?
+
+    /// Whether it pays an order of that price which that publisher proved to have placed. What nobody vouches for is paid by
+    /// nobody but the buyer himself: anybody may write an order in the buyer's name.
+    func covers(_ price: Money, of placer: PublisherName?) -> Bool {
+        guard let placer, placer == .messaging || placer == publisher else { return false }
+        return limit.currency == price.currency && limit.amount >= price.amount
     }
 }
 

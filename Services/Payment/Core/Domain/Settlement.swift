@@ -31,12 +31,12 @@ struct Settlement: Sendable {
     private var orders: [OrderID: PaymentOrder]
     private var added: Set<OrderID> = []
     private var changed: Set<OrderID> = []
-    private let authorisations: [AuthorisationKey: Money]
+    private let authorisations: [AuthorisationKey: Authority]
 
     /// - Parameters:
     ///   - orders: all that is known of the orders that the input names.
     ///   - accounts: the wallets of their buyers and the proceeds of their brands.
-    init(orders: [PaymentOrder], accounts: [LedgerAccount], authorisations: [AuthorisationKey: Money] = [:]) {
+    init(orders: [PaymentOrder], accounts: [LedgerAccount], authorisations: [AuthorisationKey: Authority] = [:]) {
         self.orders = Dictionary(orders.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         ledger = Ledger(accounts)
         self.authorisations = authorisations
@@ -67,7 +67,8 @@ struct Settlement: Sendable {
             id: line.orderId, sale: line.saleId, buyer: line.buyerId, brand: line.brandId,
             due: PaymentOrder.Due(price: event.price, holdUntil: event.holdUntil), slot: slot, state: .payable,
             revision: line.orderRevision)
-        if isAuthorised(event) {
+        if let authority = authority(event) {
+            order.authorised = PaymentOrder.Authorised(publisher: authority.publisher)
             if let reason = try capture(&order, event.price, payment, input) {
                 order.state = .failed
                 answer(
@@ -136,10 +137,13 @@ struct Settlement: Sendable {
         return order
     }
 
-    private func isAuthorised(_ event: OrderReserved) -> Bool {
+    /// The authorisation that covers an order, if there is one.
+    private func authority(_ event: OrderReserved) -> Authority? {
         let key = AuthorisationKey(owner: event.line.buyerId, payee: event.line.brandId)
-        guard let limit = authorisations[key] else { return false }
-        return limit.currency == event.price.currency && limit.amount >= event.price.amount
+        guard let authority = authorisations[key], authority.covers(event.price, of: event.line.publisher) else {
+            return nil
+        }
+        return authority
     }
 
     /// Captures, or says why not and changes nothing.

@@ -9,16 +9,11 @@ struct AccountEvents: EventHandler {
     /// The currency of a new wallet.
     let opening: Currency
 
-    private enum Said: Sendable {
-        case account(Account), deleted(AccountID)
-    }
-
     func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let events = batch.read(step, only: [Account.type, AccountDeleted.type]) {
-            (type, json) throws(JSONError) -> Said? in
-            if type == AccountDeleted.type { return .deleted(try AccountDeleted(json: json).accountId) }
-            let account = try Account(json: json)
-            return account.kind == .operator ? nil : .account(account)
+        let events = batch.read(step, only: AccountNews.types) { (type, json) throws(JSONError) -> AccountNews? in
+            let news = try AccountNews(type, json)
+            if case .account(let account) = news, account.kind == .operator { return nil }
+            return news
         }
         // Of an account that comes twice the first counts: its wallet opens with what that one brings along.
         var seen: Set<AccountID> = []
@@ -27,11 +22,11 @@ struct AccountEvents: EventHandler {
         for event in events {
             switch event.value {
             case .account(let account): if seen.insert(account.accountId).inserted { new.append(account) }
-            case .deleted(let id): deleted.insert(id)
+            case .deleted(let event): deleted.insert(event.accountId)
             }
         }
         if !new.isEmpty {
-            step.transaction.finish([LedgerStatements.planOnce, WalletStatements.open(new, opening: opening)])
+            step.transaction.finish(WalletStatements.open(new, opening: opening))
         }
         // Behind the openings: an account may come and go within a batch.
         if !deleted.isEmpty { step.transaction.finish(WalletStatements.withdrawAll(deleted.sorted())) }

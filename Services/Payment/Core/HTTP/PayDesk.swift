@@ -5,6 +5,7 @@ import JSON
 import Models
 import Observability
 import Postgres
+import ServiceKit
 
 /// Captures held orders for their buyers. Two payments of one order, or of one wallet, are decided one after the other
 /// however they arrive: within a group in memory, between groups by row locks.
@@ -42,7 +43,6 @@ struct PayDesk: Sendable {
         let keys = commands.map(\.idempotent.key).filter { unclaimed.insert($0).inserted }
         let orders = Set(commands.map(\.order))
         let rows = try await step.transaction.pipeline([
-            LedgerStatements.planOnce,
             IdempotencyStatements.claim(keys),
             IdempotencyStatements.kept(keys),
             OrderStatements.lock(orders),
@@ -51,11 +51,11 @@ struct PayDesk: Sendable {
             // After the locks: who had to wait until the hold was over is too late.
             LedgerStatements.clock,
         ])
-        let claimed = Set(zip(keys, try rows[1].column(0, as: Bool.self)).filter(\.1).map(\.0))
-        let kept = try KeptAnswers(rows[2])
-        let now = try rows[5].column(0, as: Timestamp.self)[0]
+        let claimed = Set(zip(keys, try rows[0].column(0, as: Bool.self)).filter(\.1).map(\.0))
+        let kept = try KeptAnswers(rows[1])
+        let now = try rows[4].column(0, as: Timestamp.self)[0]
         var settlement = Settlement(
-            orders: try OrderStatements.orders(rows[3]), accounts: try LedgerStatements.accounts(rows[4]))
+            orders: try OrderStatements.orders(rows[2]), accounts: try LedgerStatements.accounts(rows[3]))
 
         var results: [Result<KeptAnswer, any Error>] = []
         var answers: [(key: IdempotencyKey, fingerprint: [UInt8], answer: KeptAnswer)] = []

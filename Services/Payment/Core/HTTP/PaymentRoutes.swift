@@ -41,7 +41,7 @@ struct PaymentRoutes: Sendable {
             let id = request.pathParameters["id"].flatMap({ PaymentID($0) }),
             let row = try await postgres.query(OrderStatements.payment(id, seenBy: claims.sub)).first
         else { throw Problem.notFound("There is no such payment of yours.") }
-        let document = try PaymentDocument(OrderStatements.order(row), createdAt: row.get(11))
+        let document = try PaymentDocument(OrderStatements.order(row), createdAt: row.get(13))
         return .json(200, JSONWriter.document(document))
     }
 

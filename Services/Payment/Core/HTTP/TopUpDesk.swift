@@ -3,6 +3,7 @@ import HTTP
 import JSON
 import Models
 import Postgres
+import ServiceKit
 
 /// Carries out a list of top-ups in one transaction: all of them, or none.
 struct TopUpDesk: Sendable {
@@ -60,17 +61,16 @@ struct TopUpDesk: Sendable {
     ) async throws -> (KeptAnswer, [Transfer]) {
         let currencies = Set(items.map(\.amount.currency.code))
         let rows = try await transaction.pipeline([
-            LedgerStatements.planOnce,
             IdempotencyStatements.claim([command.key]),
             IdempotencyStatements.kept([command.key]),
             WalletStatements.openBank(currencies),
             WalletStatements.openFurther(items.map { ($0.account, $0.amount.currency.code) }),
             LedgerStatements.lockForTopUp(owners: Set(items.map(\.account)), currencies: currencies),
         ])
-        guard try rows[1].column(0, as: Bool.self) == [true] else { throw IdempotentCommand.running }
-        if let answer = try KeptAnswers(rows[2]).answer(command) { return (answer, []) }
+        guard try rows[0].column(0, as: Bool.self) == [true] else { throw IdempotentCommand.running }
+        if let answer = try KeptAnswers(rows[1]).answer(command) { return (answer, []) }
 
-        var ledger = Ledger(try LedgerStatements.accounts(rows[5]))
+        var ledger = Ledger(try LedgerStatements.accounts(rows[4]))
         var refused: [FieldProblem] = []
         for (place, item) in items.enumerated() {
             if let problem = try take(item, named: "items[\(place)]", into: &ledger) { refused.append(problem) }

@@ -50,50 +50,18 @@ struct WalletRoutes: Sendable {
         return .json(200, writer.bytes)
     }
 
-    private static let entriesMax = 100
-
     private func entries(_ request: HTTPRequest) async throws -> HTTPResponse {
         let owner = try owner(request)
         let query = request.query
-        var before: WalletStatements.EntryCursor?
-        if let text = query["cursor"] {
-            before = WalletStatements.EntryCursor(text)
-            if before == nil { throw Problem.badRequest(fields: [FieldProblem("cursor", expected: "a nextCursor")]) }
+        let page = try Page(query, of: "entries", [owner.description])
+        let before = try page.position { WalletStatements.EntryCursor($0) }
+        var entries: [Entry] = []
+        for row in try await postgres.query(
+            WalletStatements.entries(owner, before: before, countMax: page.limit + 1))
+        {
+            entries.append(try Entry(row))
         }
-        guard let limit = Int(query["limit"] ?? "50"), (1...Self.entriesMax).contains(limit) else {
-            throw Problem.badRequest(
-                fields: [FieldProblem("limit", expected: "an integer from 1 to \(Self.entriesMax)")])
-        }
-        // One more than asked for says whether there is a next page.
-        let rows = try await postgres.query(WalletStatements.entries(owner, before: before, countMax: limit + 1))
-        var writer = JSONWriter(capacity: 4096)
-        try writer.object {
-            $0.name("items")
-            try $0.array {
-                for row in rows.prefix(limit) {
-                    let kind: Transfer.Kind = try row.choice(3)
-                    let account: LedgerAccountKey.Kind = try row.choice(2)
-                    let amount = Money(try row.get(5), try row.currency(6))
-                    let transfer: TransferID = try row.get(0)
-                    let order: OrderID? = try row.get(4)
-                    let createdAt: Timestamp = try row.get(7)
-                    $0.object {
-                        $0.field("transferId", transfer)
-                        $0.field("account", account.rawValue)
-                        $0.field("kind", kind.rawValue)
-                        $0.field("orderId", optional: order)
-                        $0.field("amount", amount)
-                        $0.field("createdAt", createdAt)
-                    }
-                }
-            }
-            if rows.count > limit {
-                let last = rows[limit - 1]
-                let next = WalletStatements.EntryCursor(transfer: try last.get(0), account: try last.get(1))
-                $0.field("nextCursor", next.description)
-            }
-        }
-        return .json(200, writer.bytes)
+        return .json(200, JSONWriter.document(page.slice(entries) { $0.cursor.description }))
     }
 
     // MARK: Authorisations
@@ -101,10 +69,7 @@ struct WalletRoutes: Sendable {
     private func authorisations(_ request: HTTPRequest) async throws -> HTTPResponse {
         let rows = try await postgres.query(WalletStatements.authorisations(owner(request)))
         var items: [Account.Authorisation] = []
-        for row in rows {
-            items.append(
-                Account.Authorisation(payeeId: try row.get(0), limit: Money(try row.get(1), try row.currency(2))))
-        }
+        for row in rows { items.append(try Self.authorisation(row)) }
         var writer = JSONWriter()
         writer.object { $0.field("items", items) }
         return .json(200, writer.bytes)
@@ -116,20 +81,29 @@ struct WalletRoutes: Sendable {
             let payee = payee(request),
             let row = try await postgres.query(WalletStatements.authorisation(owner, payee: payee)).first
         else { throw Self.noAuthorisation }
-        return answer(payee, Money(try row.get(0), try row.currency(1)))
+        return answer(try Self.authorisation(row))
     }
 
-    /// Lets a brand charge the wallet for orders that are reserved from now on, each up to the limit.
+    private static func authorisation(_ row: Row) throws(PostgresError) -> Account.Authorisation {
+        Account.Authorisation(
+            payeeId: try row.get(0), limit: Money(try row.get(1), try row.currency(2)), publisher: try row.publisher(3))
+    }
+
+    /// Lets a brand charge the wallet for orders that are reserved from now on, each up to the limit: those that the owner
+    /// placed in the app, and those of the publisher that is named, if one is.
     private func authorise(_ request: HTTPRequest) async throws -> HTTPResponse {
         let owner = try owner(request)
-        let limit = try request.json { (json) throws(JSONError) -> Money in
-            try json.onlyMembers(["limit"])
-            return try json.exactMoney("limit")
+        let (limit, publisher) = try request.json { (json) throws(JSONError) in
+            try json.onlyMembers(["limit", "publisher"])
+            return (try json.exactMoney("limit"), try json.optionalPublisher("publisher"))
         }
         guard let payee = payee(request) else { throw Self.noPayee }
+        let precondition = try Precondition(request)
+        let authorisation = Account.Authorisation(payeeId: payee, limit: limit, publisher: publisher)
         try await postgres.transaction { transaction in
             let rows = try await transaction.pipeline([
                 WalletStatements.lockWallets(owner), WalletStatements.authorisationFacts(owner, payee: payee),
+                WalletStatements.authorisation(owner, payee: payee),
             ])
             guard !rows[0].isEmpty else { throw Self.noWallet }
             guard try rows[1][0].get(0, as: Bool.self) else { throw Self.noPayee }
@@ -138,17 +112,26 @@ struct WalletRoutes: Sendable {
                     type: "too-many-authorisations",
                     "A wallet has at most \(WalletStatements.authorisationsMax) authorisations: withdraw one first.")
             }
-            transaction.finish([WalletStatements.authorise(owner, payee: payee, limit: limit)])
+            try precondition.check(try Self.tag(rows[2]))
+            transaction.finish([WalletStatements.authorise(owner, authorisation)])
         }
-        return answer(payee, limit)
+        return answer(authorisation)
     }
 
     private func withdraw(_ request: HTTPRequest) async throws -> HTTPResponse {
         let owner = try owner(request)
-        guard
-            let payee = payee(request),
-            try await postgres.execute(WalletStatements.withdraw(owner, payee: payee)) > 0
-        else { throw Self.noAuthorisation }
+        let precondition = try Precondition(request)
+        guard let payee = payee(request) else { throw Self.noAuthorisation }
+        let withdrawn = try await postgres.transaction { transaction in
+            let rows = try await transaction.pipeline([
+                WalletStatements.lockWallets(owner), WalletStatements.authorisation(owner, payee: payee),
+            ])
+            guard !rows[1].isEmpty else { return false }
+            try precondition.check(try Self.tag(rows[1]))
+            transaction.finish(WalletStatements.withdraw(owner, payee: payee))
+            return true
+        }
+        guard withdrawn else { throw Self.noAuthorisation }
         return .empty(204)
     }
 
@@ -156,7 +139,44 @@ struct WalletRoutes: Sendable {
         request.pathParameters["payeeId"].flatMap { AccountID($0) }
     }
 
-    private func answer(_ payee: AccountID, _ limit: Money) -> HTTPResponse {
-        .json(200, JSONWriter.document(Account.Authorisation(payeeId: payee, limit: limit)))
+    private func answer(_ authorisation: Account.Authorisation) -> HTTPResponse {
+        let document = JSONWriter.document(authorisation)
+        return .json(200, document).with("ETag", EntityTag(of: document).text)
+    }
+
+    /// The tag of what one row says, nil where there is none.
+    private static func tag(_ rows: Rows) throws(PostgresError) -> EntityTag? {
+        guard let row = rows.first else { return nil }
+        return EntityTag(of: JSONWriter.document(try authorisation(row)))
+    }
+}
+
+/// What came or went by one transfer, as the wallet's owner sees it.
+private struct Entry: Sendable, JSONWritable {
+    let cursor: WalletStatements.EntryCursor
+    let account: LedgerAccountKey.Kind
+    let kind: Transfer.Kind
+    let order: OrderID?
+    let amount: Money
+    let createdAt: Timestamp
+
+    init(_ row: Row) throws {
+        cursor = WalletStatements.EntryCursor(transfer: try row.get(0), account: try row.get(1))
+        account = try row.choice(2)
+        kind = try row.choice(3)
+        order = try row.get(4)
+        amount = Money(try row.get(5), try row.currency(6))
+        createdAt = try row.get(7)
+    }
+
+    func write(to writer: inout JSONWriter) {
+        writer.object {
+            $0.field("transferId", cursor.transfer)
+            $0.field("account", account.rawValue)
+            $0.field("kind", kind.rawValue)
+            $0.field("orderId", optional: order)
+            $0.field("amount", amount)
+            $0.field("createdAt", createdAt)
+        }
     }
 }

@@ -3,12 +3,6 @@ import Models
 import Postgres
 
 enum LedgerStatements {
-    /// Plans once, for arrays of any length: a plan made for one array would be made anew for each. And by index: at noon
-    /// every table is new, and what was planned while it was small is kept.
-    static let planOnce: SQL = """
-        SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)
-        """
-
     /// The database's clock at this statement, not at the transaction's beginning.
     static let clock: SQL = "SELECT clock_timestamp()"
 

@@ -8,7 +8,7 @@ enum OrderStatements {
         """
         SELECT
             order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, amount, currency, slot, state::text,
-            order_revision
+            order_revision, authorised, authorised_publisher
         FROM orders WHERE order_id = ANY(\(Array(orders))) ORDER BY order_id FOR UPDATE
         """
     }
@@ -28,7 +28,9 @@ enum OrderStatements {
         return PaymentOrder(
             id: try row.get(0), sale: try row.get(1), buyer: try row.get(2), brand: try row.get(3), due: due,
             slot: try row.get(8), state: try row.choice(9), payment: try row.get(4),
-            revision: try row.get(10, as: Int32?.self).map { Int($0) })
+            revision: try row.get(10, as: Int32?.self).map { Int($0) },
+            authorised: try row.get(11, as: Bool.self)
+                ? PaymentOrder.Authorised(publisher: try row.publisher(12)) : nil)
     }
 
     /// Writes orders that were not known when the transaction began. If another transaction was first with one of them,
@@ -38,18 +40,19 @@ enum OrderStatements {
         WITH written AS (
             INSERT INTO orders (
                 order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, amount, currency, slot, state,
-                order_revision)
+                order_revision, authorised, authorised_publisher)
             SELECT
                 order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, amount, currency, slot,
-                state::order_state, order_revision
+                state::order_state, order_revision, authorised, authorised_publisher
             FROM unnest(
                 \(orders.map(\.id)), \(orders.map(\.sale)), \(orders.map(\.buyer)), \(orders.map(\.brand)),
                 \(orders.map(\.payment)), \(orders.map(\.due?.holdUntil)), \(orders.map(\.due?.price.amount)),
                 \(orders.map(\.due?.price.currency.code)), \(orders.map(\.slot)), \(orders.map(\.state.rawValue)),
-                \(orders.map { $0.revision.map(Int32.init) })
+                \(orders.map { $0.revision.map(Int32.init) }), \(orders.map { $0.authorised != nil }),
+                \(orders.map { $0.authorised?.publisher?.text })
             ) AS new (
                 order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, amount, currency, slot, state,
-                order_revision)
+                order_revision, authorised, authorised_publisher)
             ORDER BY order_id
             ON CONFLICT DO NOTHING
             RETURNING 1
@@ -72,18 +75,19 @@ enum OrderStatements {
     /// The authorisations of `owners` for `payees`; the two go together pair by pair.
     static func authorisations(owners: [AccountID], payees: [BrandID]) -> SQL {
         """
-        SELECT owner_id, payee_id, limit_amount, currency
+        SELECT owner_id, payee_id, limit_amount, currency, publisher
         FROM authorisations JOIN unnest(\(owners), \(payees)) AS asked (owner_id, payee_id)
             USING (owner_id, payee_id)
         """
     }
 
-    static func authorisations(_ rows: Rows) throws(PostgresError) -> [AuthorisationKey: Money] {
-        var authorisations: [AuthorisationKey: Money] = [:]
+    static func authorisations(_ rows: Rows) throws(PostgresError) -> [AuthorisationKey: Authority] {
+        var authorisations: [AuthorisationKey: Authority] = [:]
         authorisations.reserveCapacity(rows.count)
         for row in rows {
             let key = AuthorisationKey(owner: try row.get(0), payee: try row.get(1))
-            authorisations[key] = Money(try row.get(2), try row.currency(3))
+            authorisations[key] = Authority(
+                limit: Money(try row.get(2), try row.currency(3)), publisher: try row.publisher(4))
         }
         return authorisations
     }
@@ -93,7 +97,7 @@ enum OrderStatements {
         """
         SELECT
             orders.order_id, sale_id, buyer_id, brand_id, payment_id, hold_until, orders.amount, orders.currency, slot,
-            state::text, order_revision, created_at
+            state::text, order_revision, authorised, authorised_publisher, created_at
         FROM transfers JOIN orders ON orders.payment_id = transfers.transfer_id AND orders.order_id = transfers.order_id
         WHERE transfers.transfer_id = \(payment) AND transfers.kind = 'capture'
             AND (buyer_id = \(reader) OR brand_id = \(reader))

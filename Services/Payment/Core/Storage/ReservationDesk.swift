@@ -67,15 +67,14 @@ struct ReservationDesk: Sendable {
         // Sorted, so that lookups that follow each other meet in the same pages of the index.
         let sorted = asked.sorted { ($0.owner, $0.payee) < ($1.owner, $1.payee) }
         let rows = try await transaction.pipeline([
-            LedgerStatements.planOnce,
             LedgerStatements.openProceeds(proceeds),
             OrderStatements.lock(orders),
             LedgerStatements.lockAccounts(buyers: buyers, brands: brands, slot: slot, orders: released),
             OrderStatements.authorisations(owners: sorted.map(\.owner), payees: sorted.map(\.payee)),
         ])
         return Settlement(
-            orders: try OrderStatements.orders(rows[2]), accounts: try LedgerStatements.accounts(rows[3]),
-            authorisations: try OrderStatements.authorisations(rows[4]))
+            orders: try OrderStatements.orders(rows[1]), accounts: try LedgerStatements.accounts(rows[2]),
+            authorisations: try OrderStatements.authorisations(rows[3]))
     }
 }
 

@@ -15,12 +15,14 @@ enum WalletStatements {
         var payees: [AccountID] = []
         var limits: [Int64] = []
         var currencies: [String] = []
+        var publishers: [String?] = []
         for account in sorted {
             for authorisation in account.authorisations {
                 owners.append(account.accountId)
                 payees.append(authorisation.payeeId)
                 limits.append(authorisation.limit.amount)
                 currencies.append(authorisation.limit.currency.code)
+                publishers.append(authorisation.publisher?.text)
             }
         }
         let brands = sorted.filter { $0.kind == .brand }.map(\.accountId)
@@ -35,10 +37,10 @@ enum WalletStatements {
                 SELECT owner_id, 'proceeds', \(opening.code) FROM unnest(\(brands)) AS owner_id
                 ON CONFLICT DO NOTHING
             )
-            INSERT INTO authorisations (owner_id, payee_id, limit_amount, currency)
-            SELECT DISTINCT ON (owner_id, payee_id) owner_id, payee_id, limit_amount, currency
-            FROM unnest(\(owners), \(payees), \(limits), \(currencies)) WITH ORDINALITY
-                AS brought (owner_id, payee_id, limit_amount, currency, place)
+            INSERT INTO authorisations (owner_id, payee_id, limit_amount, currency, publisher)
+            SELECT DISTINCT ON (owner_id, payee_id) owner_id, payee_id, limit_amount, currency, publisher
+            FROM unnest(\(owners), \(payees), \(limits), \(currencies), \(publishers)) WITH ORDINALITY
+                AS brought (owner_id, payee_id, limit_amount, currency, publisher, place)
                 JOIN opened USING (owner_id)
             ORDER BY owner_id, payee_id, place DESC
             ON CONFLICT DO NOTHING
@@ -127,12 +129,15 @@ enum WalletStatements {
     static let authorisationsMax = 100
 
     static func authorisation(_ owner: AccountID, payee: AccountID) -> SQL {
-        "SELECT limit_amount, currency FROM authorisations WHERE owner_id = \(owner) AND payee_id = \(payee)"
+        """
+        SELECT payee_id, limit_amount, currency, publisher FROM authorisations
+        WHERE owner_id = \(owner) AND payee_id = \(payee)
+        """
     }
 
     static func authorisations(_ owner: AccountID) -> SQL {
         """
-        SELECT payee_id, limit_amount, currency FROM authorisations
+        SELECT payee_id, limit_amount, currency, publisher FROM authorisations
         WHERE owner_id = \(owner) ORDER BY payee_id LIMIT \(Int64(authorisationsMax))
         """
     }
@@ -154,12 +159,13 @@ enum WalletStatements {
         """
     }
 
-    static func authorise(_ owner: AccountID, payee: AccountID, limit: Money) -> SQL {
+    static func authorise(_ owner: AccountID, _ authorisation: Account.Authorisation) -> SQL {
         """
-        INSERT INTO authorisations (owner_id, payee_id, limit_amount, currency)
-        VALUES (\(owner), \(payee), \(limit.amount), \(limit.currency.code))
+        INSERT INTO authorisations (owner_id, payee_id, limit_amount, currency, publisher)
+        VALUES (\(owner), \(authorisation.payeeId), \(authorisation.limit.amount),
+            \(authorisation.limit.currency.code), \(authorisation.publisher?.text as String?))
         ON CONFLICT (owner_id, payee_id) DO UPDATE SET
-            limit_amount = excluded.limit_amount, currency = excluded.currency
+            limit_amount = excluded.limit_amount, currency = excluded.currency, publisher = excluded.publisher
         """
     }
 

@@ -6,12 +6,22 @@ struct OrderInLog: Sendable {
     let order: OrderPlaced
     let time: Timestamp
     let offset: Int64
+    /// Who proved to have placed it.
+    var publisher: PublisherName?
 }
 
-/// An order by the name that its buyer gives it: nobody else can take it back.
+/// An order by the name that its buyer gives it, in the word of one publisher: nobody else can take it back.
 struct OrderOfBuyer: Hashable, Sendable {
     let orderId: OrderID
     let buyerId: AccountID
+    /// Nil: of nobody who proved it.
+    var publisher: PublisherName?
+}
+
+extension Optional<PublisherName> {
+    /// Whether a cancellation of this publisher ends an order of that one: its own, and the app's any order of the buyer,
+    /// who signed in there.
+    func mayCancel(orderOf publisher: PublisherName?) -> Bool { self == publisher || self == .messaging }
 }
 
 /// A buyer's cancellation at its place in the log.
@@ -57,6 +67,8 @@ struct LiveOrder: Sendable, Equatable {
     let key: StockKey
     /// It waits otherwise.
     let hasUnit: Bool
+    /// Who proved to have placed it.
+    var publisher: PublisherName?
 }
 
 /// What was decided before and bears on a batch.
@@ -117,7 +129,9 @@ func decide(
             rest.removeFirst()
             let id = next.order.orderId
             if let order = live[id] {
-                guard order.buyer.buyerId == next.order.buyerId else { continue }
+                guard order.buyer.buyerId == next.order.buyerId,
+                    next.order.publisher.mayCancel(orderOf: order.publisher)
+                else { continue }
                 live[id] = nil
                 served.remove(order.buyer)
                 decisions.ended.append(id)
@@ -126,6 +140,12 @@ func decide(
             } else if !history.decided.contains(id) {
                 decisions.early.append(next)
             }
+        }
+    }
+    func isTakenBack(_ placed: OrderInLog) -> Bool {
+        [placed.publisher, .messaging].contains {
+            takenBack.contains(
+                OrderOfBuyer(orderId: placed.order.orderId, buyerId: placed.order.buyerId, publisher: $0))
         }
     }
     for (index, placed) in orders.enumerated() {
@@ -137,7 +157,7 @@ func decide(
             decisions.outcomes.append(.none)
             continue
         }
-        if takenBack.contains(OrderOfBuyer(orderId: order.orderId, buyerId: order.buyerId)) {
+        if !takenBack.isEmpty, isTakenBack(placed) {
             decisions.outcomes.append(.cancelled)
             continue
         }

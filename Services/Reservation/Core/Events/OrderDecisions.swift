@@ -4,6 +4,7 @@ import JSON
 import Models
 import Observability
 import Postgres
+import Security
 import ServiceKit
 
 /// Decided orders, by what became of them.
@@ -29,6 +30,7 @@ struct OrderDecisions: EventHandler {
     let search: SaleSearch
     let keeper: StockKeeper
     let refused: RefusedOrders
+    let publishers: PublisherKeys
     let storage = DecisionStorage()
     let early = EarlyCancellations()
     let decided: DecisionCounters
@@ -125,14 +127,24 @@ struct OrderDecisions: EventHandler {
                 plan.dead.append((input, "expected the buyer's ID as the key"))
                 continue
             }
+            let publisher: PublisherName?
+            switch input.provenance(publishers) {
+            case .unsigned: publisher = nil
+            case .proven(let name): publisher = name
+            case .forged:
+                plan.dead.append(
+                    (input, "\(PublisherKey.header): expected a publisher's proof for this record, or no such header"))
+                continue
+            }
             let order: OrderPlaced
             switch input.value {
             case .placed(let placed): order = placed
             case .cancelled(let cancelled):
                 plan.cancellations.append(
                     CancellationInLog(
-                        order: OrderOfBuyer(orderId: cancelled.orderId, buyerId: cancelled.buyerId), time: input.time,
-                        offset: input.offset))
+                        order: OrderOfBuyer(
+                            orderId: cancelled.orderId, buyerId: cancelled.buyerId, publisher: publisher),
+                        time: input.time, offset: input.offset))
                 continue
             }
             let key = StockKey(saleId: order.saleId, batch: order.batch, variant: order.variant)
@@ -170,7 +182,8 @@ struct OrderDecisions: EventHandler {
                 plan.revisions.append(published?.revision)
                 plan.stocks.append(StockView(units: 0, places: 0, unitsElsewhere: 0, placesElsewhere: 0))
             }
-            plan.orders.append(OrderInLog(order: order, time: input.time, offset: input.offset))
+            plan.orders.append(
+                OrderInLog(order: order, time: input.time, offset: input.offset, publisher: publisher))
         }
         return plan
     }
@@ -233,7 +246,9 @@ struct OrderDecisions: EventHandler {
             guard let terms = last?.line else { continue }
             let line = OrderLine(
                 orderId: order.orderId, saleId: order.saleId, batch: order.batch, variant: order.variant,
-                buyerId: order.buyerId, brandId: terms.brandId)
+                buyerId: order.buyerId, brandId: terms.brandId,
+                // What was decided had its proof checked.
+                publisher: event.claimedPublisher)
             let time = recipe.head.decidedAt
             switch outcome {
             case .none: continue

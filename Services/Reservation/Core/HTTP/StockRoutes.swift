@@ -14,13 +14,15 @@ struct StockRoutes: Sendable {
         [Route(.get, "/v1/stock/{saleId}", show)]
     }
 
+    private static let unknown = Problem.notFound("There is no such sale, or none of it is known here yet.")
+
     private func show(_ request: HTTPRequest) async throws -> HTTPResponse {
         _ = try request.claims(using: verifier, now: now())
         guard let saleId = request.pathParameters["saleId"].flatMap(SaleID.init) else {
             throw Problem.badRequest(fields: [FieldProblem("saleId", expected: "a UUID")])
         }
         let lines = try await counts.of(saleId)
-        if lines.isEmpty { throw Problem.notFound("There is no such sale.") }
+        if lines.isEmpty { throw Self.unknown }
         return .json(
             200,
             JSONWriter.document(StockReport(saleId: saleId, lines: lines)))

@@ -37,7 +37,7 @@ struct DecisionStorage: Sendable {
             let results = try await transaction.pipeline(
                 opening + [
                     """
-                    SELECT order_id, buyer_id, sale_id, batch, variant, state FROM orders
+                    SELECT order_id, buyer_id, sale_id, batch, variant, state, publisher FROM orders
                     WHERE order_id = ANY(\(cancellations.map(\.order.orderId))) ORDER BY order_id FOR UPDATE
                     """
                 ])
@@ -50,7 +50,7 @@ struct DecisionStorage: Sendable {
                     saleId: try row.get(2), batch: Int(try row.get(3, as: Int32.self)), variant: try row.get(4))
                 situation.live[id] = LiveOrder(
                     buyer: SaleBuyer(saleId: key.saleId, buyerId: try row.get(1)), key: key,
-                    hasUnit: state != OrderState.waitlisted)
+                    hasUnit: state != OrderState.waitlisted, publisher: try row.publisher(6))
                 pools.insert(key)
             }
         }
@@ -80,7 +80,7 @@ struct DecisionStorage: Sendable {
             ) l
             """,
             "SELECT order_id FROM orders WHERE order_id = ANY(\(orders))",
-            "SELECT order_id, buyer_id FROM early_cancellations WHERE order_id = ANY(\(orders))",
+            "SELECT order_id, buyer_id, publisher FROM early_cancellations WHERE order_id = ANY(\(orders))",
             "SELECT holder, through FROM refused_memory WHERE log_partition = \(partition)",
         ]
         let results = Array(try await transaction.pipeline(opening + statements).dropFirst(opening.count))
@@ -95,7 +95,8 @@ struct DecisionStorage: Sendable {
         }
         for row in results[2] { situation.decided.insert(try row.get(0)) }
         for row in results[3] {
-            situation.cancelled.insert(OrderOfBuyer(orderId: try row.get(0), buyerId: try row.get(1)))
+            situation.cancelled.insert(
+                OrderOfBuyer(orderId: try row.get(0), buyerId: try row.get(1), publisher: try row.publisher(2)))
         }
         if let row = results[4].first { situation.refused = (try row.get(0), try row.get(1)) }
         return situation
@@ -178,14 +179,16 @@ struct DecisionStorage: Sendable {
             statements.append(
                 """
                 INSERT INTO orders (order_id, sale_id, buyer_id, batch, variant, state, log_partition, log_offset,
-                    ordered_at, hold_until)
-                SELECT order_id, sale_id, buyer_id, batch, variant, state, \(partition), log_offset, ordered_at, hold_until
+                    ordered_at, hold_until, publisher)
+                SELECT order_id, sale_id, buyer_id, batch, variant, state, \(partition), log_offset, ordered_at, hold_until,
+                    publisher
                 FROM unnest(\(kept.map { orders[$0].order.orderId }), \(kept.map { orders[$0].order.saleId }),
                     \(kept.map { orders[$0].order.buyerId }), \(kept.map { Int32(orders[$0].order.batch) }),
                     \(kept.map { orders[$0].order.variant }),
                     \(kept.compactMap { outcomes[$0].state }),
-                    \(kept.map { orders[$0].offset }), \(kept.map { orders[$0].time }), \(kept.map { holdUntil[$0] }))
-                    AS k(order_id, sale_id, buyer_id, batch, variant, state, log_offset, ordered_at, hold_until)
+                    \(kept.map { orders[$0].offset }), \(kept.map { orders[$0].time }), \(kept.map { holdUntil[$0] }),
+                    \(kept.map { orders[$0].publisher?.text }))
+                    AS k(order_id, sale_id, buyer_id, batch, variant, state, log_offset, ordered_at, hold_until, publisher)
                 -- A buyer's orders on two partitions meet in the index: two transactions meet them in one order.
                 ORDER BY sale_id, buyer_id
                 """)

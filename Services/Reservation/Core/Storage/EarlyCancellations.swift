@@ -10,18 +10,16 @@ import Postgres
 struct EarlyCancellations: Sendable {
     /// As long as the topic `orders` keeps its records.
     static let keptSeconds = Int64(Topic.orders.retentionHours) * 3600
-    /// Of one buyer; beyond it the oldest are forgotten.
+    /// Of one buyer from one publisher; beyond it the oldest are forgotten. Nobody puts another's out of mind.
     static let buyerMax: Int64 = 100
     /// Looked at in one transaction.
     private static let openMax: Int64 = 5000
 
     /// Goes before a decision looks for cancellations: a transaction that has its number by then and misses a cancellation
     /// is below the next number that is given once the cancellation is there to see.
-    ///
-    /// By index besides: at noon every table is new, and what was planned while it was small is kept.
-    static let beginDecision: SQL = "SELECT pg_current_xact_id(), set_config('enable_seqscan', 'off', true)"
+    static let beginDecision: SQL = "SELECT pg_current_xact_id()"
 
-    /// Remembers cancellations, so many of one buyer. Whose order has come is forgotten, and so is what `PastOrders` takes
+    /// Remembers cancellations, so many of one buyer from one publisher. Whose order has come is forgotten, and so is what `PastOrders` takes
     /// away: what is older than anything that the topic may hold.
     func keep(_ early: [CancellationInLog], came orders: [OrderID]) -> [SQL] {
         var statements: [SQL] = []
@@ -31,18 +29,24 @@ struct EarlyCancellations: Sendable {
         if early.isEmpty { return statements }
         let early = early.sorted { $0.order.orderId < $1.order.orderId }
         let buyers = Array(Set(early.map(\.order.buyerId)))
+        let publishers = early.map { $0.order.publisher?.text ?? "" }
         return statements + [
             """
-            INSERT INTO early_cancellations (order_id, buyer_id, cancelled_at)
-            SELECT * FROM unnest(\(early.map(\.order.orderId)), \(early.map(\.order.buyerId)), \(early.map(\.time)))
-            ON CONFLICT DO NOTHING
+            INSERT INTO early_cancellations (order_id, buyer_id, publisher, cancelled_at)
+            SELECT DISTINCT ON (order_id, buyer_id, publisher) *
+            FROM unnest(\(early.map(\.order.orderId)), \(early.map(\.order.buyerId)), \(publishers), \(early.map(\.time)))
+                AS new(order_id, buyer_id, publisher, cancelled_at)
+            WHERE NOT EXISTS (SELECT FROM early_cancellations e
+                WHERE (e.order_id, e.buyer_id, e.publisher) = (new.order_id, new.buyer_id, new.publisher))
+            ORDER BY order_id, buyer_id, publisher
             """,
             """
             DELETE FROM early_cancellations WHERE ctid = ANY(ARRAY(
                 SELECT ctid FROM early_cancellations WHERE ctid = ANY(ARRAY(
                     SELECT ctid FROM (
                         SELECT ctid,
-                            row_number() OVER (PARTITION BY buyer_id ORDER BY cancelled_at DESC, order_id DESC) AS place
+                            row_number() OVER (
+                                PARTITION BY buyer_id, publisher ORDER BY cancelled_at DESC, order_id DESC) AS place
                         FROM early_cancellations WHERE buyer_id = ANY(\(buyers))
                     ) AS counted WHERE place > \(Self.buyerMax)))
                 ORDER BY order_id FOR UPDATE SKIP LOCKED))
@@ -55,7 +59,7 @@ struct EarlyCancellations: Sendable {
         try await postgres.query("SELECT FROM early_cancellations WHERE NOT settled LIMIT 1").first != nil
     }
 
-    /// Locks orders that are alive though their buyers have taken them back, at most `openMax`; an order whose decision may
+    /// Locks orders that are alive though their buyers have taken them back (by whom `mayCancel` says so), at most `openMax`; an order whose decision may
     /// not have left is passed over, see `StockStorage.promote`. With each whether it holds a unit.
     func lockMissed(_ transaction: Transaction) async throws -> [OrderID: Bool] {
         let rows = try await transaction.query(
@@ -64,6 +68,7 @@ struct EarlyCancellations: Sendable {
             WHERE order_id = ANY(ARRAY(
                 SELECT o.order_id FROM early_cancellations e
                 JOIN orders o ON (o.order_id, o.buyer_id) = (e.order_id, e.buyer_id)
+                    AND e.publisher IN (coalesce(o.publisher, ''), \(PublisherName.messaging.text))
                 LEFT JOIN outbox b
                     ON b.stream = \(StockStorage.decisionStreams)::text || o.log_partition AND b.sequence <= o.log_offset
                 WHERE NOT e.settled AND o.state < 4 AND b.stream IS NULL LIMIT \(Self.openMax))) AND state < 4
@@ -87,7 +92,8 @@ struct EarlyCancellations: Sendable {
                     WHERE NOT e.settled AND (e.missed_below IS NULL
                         OR e.missed_below <= pg_snapshot_xmin(pg_current_snapshot())
                             AND NOT EXISTS (SELECT FROM orders o
-                                WHERE (o.order_id, o.buyer_id) = (e.order_id, e.buyer_id) AND o.state < 4))
+                                WHERE (o.order_id, o.buyer_id) = (e.order_id, e.buyer_id) AND o.state < 4
+                                    AND e.publisher IN (coalesce(o.publisher, ''), \(PublisherName.messaging.text))))
                     LIMIT \(Self.openMax))) AND NOT settled
                 ORDER BY order_id FOR UPDATE SKIP LOCKED))
             """)

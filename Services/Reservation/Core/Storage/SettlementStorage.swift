@@ -38,7 +38,7 @@ struct SettlementStorage: Sendable {
             WHERE o.order_id = ANY(\(orders)) AND o.state + 0 = 1
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
-                o.revision
+                o.revision, o.publisher
             """
         ).map(ChangedOrder.init(row:))
     }
@@ -51,7 +51,7 @@ struct SettlementStorage: Sendable {
             WHERE o.order_id = ANY(\(orders)) AND o.state + 0 = 4 AND NOT o.refunded
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
-                o.revision
+                o.revision, o.publisher
             """
         ).map(ChangedOrder.init(row:))
     }
@@ -65,7 +65,7 @@ struct SettlementStorage: Sendable {
             WHERE o.order_id = ANY(\(orders)) AND o.state + 0 < 4
                 AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
             RETURNING o.order_id, o.sale_id, o.batch, o.variant, o.buyer_id, s.brand_id, o.hold_until, s.price, s.currency,
-                o.revision
+                o.revision, o.publisher
             """
         ).map(ChangedOrder.init(row:))
     }

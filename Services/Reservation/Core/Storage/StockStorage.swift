@@ -192,7 +192,7 @@ struct StockStorage: Sendable {
                         WHERE b.stream = \(Self.decisionStreams)::text || o.log_partition AND b.sequence <= o.log_offset))
                 RETURNING o.*, s.brand_id, s.price, s.currency
             )
-            SELECT order_id, sale_id, batch, variant, buyer_id, brand_id, hold_until, price, currency, revision
+            SELECT order_id, sale_id, batch, variant, buyer_id, brand_id, hold_until, price, currency, revision, publisher
             FROM promoted ORDER BY ordered_at, log_partition, log_offset
             """,
             """
@@ -324,12 +324,12 @@ extension StockKey {
 }
 
 extension ChangedOrder {
-    /// From `order_id, sale_id, batch, variant, buyer_id, brand_id, hold_until, price, currency, revision`.
+    /// From `order_id, sale_id, batch, variant, buyer_id, brand_id, hold_until, price, currency, revision, publisher`.
     init(row: Row) throws {
         line = OrderLine(
             orderId: try row.get(0), saleId: try row.get(1), batch: Int(try row.get(2, as: Int32.self)),
             variant: try row.get(3), buyerId: try row.get(4), brandId: try row.get(5),
-            orderRevision: Int(try row.get(9, as: Int32.self)))
+            orderRevision: Int(try row.get(9, as: Int32.self)), publisher: try row.publisher(10))
         holdUntil = try row.get(6)
         price = try row.money(7, 8)
     }

@@ -33,6 +33,7 @@ enum Checks {
             supply(evidence),
             unsold(evidence),
             soldOut(evidence), limit(evidence), holds(evidence), holdTimes(evidence), wallets(evidence), paid(evidence),
+            authorised(evidence),
             ledger(evidence), balances(evidence),
             money(evidence), told(evidence), delivered(evidence), dead(evidence),
         ]
@@ -219,6 +220,16 @@ enum Checks {
         return Finding(
             "paid", "every phone is paid with its price, and nothing else is", examined: counted.examined,
             wrong: counted.wrong, examples: counted.examples)
+    }
+
+    private static func authorised(_ evidence: Evidence) -> Finding {
+        let publishers = evidence.publishers.map { ($0.key?.text ?? "nobody", $0.value) }.sorted { $0.0 < $1.0 }
+        return Finding(
+            "authorised", "an authorisation pays its owner's orders in the app and those of whom it names",
+            examined: evidence.authorised, wrong: evidence.unauthorised.count,
+            note: publishers.isEmpty
+                ? "" : "orders of " + publishers.map { "\($0.0): \($0.1.grouped)" }.joined(separator: ", "),
+            examples: evidence.unauthorised.prefix(5).map(\.description))
     }
 
     private static func ledger(_ evidence: Evidence) -> Finding {

@@ -83,6 +83,12 @@ struct Evidence: Sendable {
     /// What the brands took in and did not give back, by payments and by their accounts.
     var capturedAmount: Int64 = 0
     var proceedsAmount: Int64 = 0
+    /// Payments by standing authorisations, and the orders that those were not for: of neither their owners in the app nor
+    /// the publisher that they named.
+    var authorised = 0
+    var unauthorised: [OrderID] = []
+    /// Orders of the log by who proved to have placed them; without a name: nobody did.
+    var publishers: [PublisherName?: Int] = [:]
     /// What the confirmed orders cost, by reservation's prices.
     var confirmedAmount: Int64 = 0
 

@@ -4,6 +4,7 @@ import Kafka
 import Models
 import Observability
 import Postgres
+import Security
 
 struct Gathering: Sendable {
     let kafka: KafkaConfiguration
@@ -148,6 +149,7 @@ struct Gathering: Sendable {
         let placed = Array(OrderPlaced.type.utf8)
         var orders = OrderTable()
         var unreadable = 0
+        var publishers: [PublisherName?: Int] = [:]
         try await scan(Topic.orders.name) { record in
             if dead.contains(Place(partition: record.partition, offset: record.offset)) { return }
             if let type = record.header("ce_type"), !type.elementsEqual(placed) { return }
@@ -158,13 +160,20 @@ struct Gathering: Sendable {
                     guard try json.string("type") == OrderPlaced.type else { return nil }
                     return try json.read("data") { (data) throws(JSONError) in try data.identifier("orderId") }
                 }
-                if let id { orders.add(.ordered, to: id) }
+                guard let id else { return }
+                // Of a repeated order the first counts.
+                if orders.facts(of: id)?.contains(.ordered) != true {
+                    publishers[record.header(PublisherKey.header).flatMap { PublisherKeys.claimed($0) }, default: 0] +=
+                        1
+                }
+                orders.add(.ordered, to: id)
             } catch {
                 unreadable += 1
             }
         }
         evidence.orders = orders
         evidence.unreadable = unreadable
+        evidence.publishers = publishers
     }
 
     private func readAnswers(_ evidence: inout Evidence) async throws {
@@ -476,9 +485,10 @@ struct Gathering: Sendable {
             rows = try await query(
                 .payment,
                 """
-                SELECT order_id, state::text, amount FROM payments
-                WHERE order_id >= \(next) ORDER BY order_id LIMIT \(Int64(Self.pageRows))
+                SELECT order_id, state::text, amount, authorised, authorised_publisher FROM orders
+                WHERE order_id >= \(next) AND payment_id IS NOT NULL ORDER BY order_id LIMIT \(Int64(Self.pageRows))
                 """)
+            try await readAuthorised(rows, &evidence)
             for row in rows {
                 let last: OrderID = try row.get(0)
                 next = last.successor
@@ -526,6 +536,25 @@ struct Gathering: Sendable {
         evidence.balancesWrong = try balances.first?.get(1) ?? 0
         evidence.balancesBelowZero = try balances.first?.get(2) ?? 0
         evidence.proceedsAmount = try balances.first?.get(3) ?? 0
+    }
+
+    /// Whether authorisations paid what they were for, by who placed the orders in reservation's schema.
+    private func readAuthorised(_ payments: Rows, _ evidence: inout Evidence) async throws {
+        var named: [OrderID: String?] = [:]
+        for row in payments where try row.get(3, as: Bool.self) {
+            named[try row.get(0)] = .some(try row.get(4, as: String?.self))
+        }
+        evidence.authorised += named.count
+        if named.isEmpty { return }
+        var placed: Set<OrderID> = []
+        for row in try await query(
+            .reservation,
+            "SELECT order_id, publisher FROM orders WHERE order_id = ANY(\(Array(named.keys))) AND publisher IS NOT NULL"
+        ) {
+            let (order, publisher): (OrderID, String) = (try row.get(0), try row.get(1))
+            if publisher == PublisherName.messaging.text || publisher == named[order] ?? nil { placed.insert(order) }
+        }
+        evidence.unauthorised += named.keys.filter { !placed.contains($0) }.sorted()
     }
 
     private func readNotification(_ evidence: inout Evidence) async throws {

@@ -27,8 +27,11 @@ struct Settings: Sendable {
     /// The folder of that file: process numbers stand in its `run`.
     var folder: String { (file as NSString).deletingLastPathComponent }
 
+    /// Nil where it is not set, or empty.
+    func optionalValue(_ name: String) -> String? { values[name].flatMap { $0.isEmpty ? nil : $0 } }
+
     func value(_ name: String) throws(UsageError) -> String {
-        guard let value = values[name], !value.isEmpty else {
+        guard let value = optionalValue(name) else {
             throw UsageError("\(name) is not set, and \(file) does not say it ('make up' writes it)")
         }
         return value

@@ -30,6 +30,9 @@ struct BenchCommand: Command {
     private let program: String
     private let log: String
     private let json: Bool
+    /// Of the one who publishes the orders, made for this run.
+    private let secret = Random.bytes(PublisherKey.secretBytes)
+    private static let publisher = "bench"
 
     init(_ arguments: Arguments, _ settings: Settings) throws {
         kafka = try settings.kafka(clientID: "stampede-bench")
@@ -70,9 +73,11 @@ struct BenchCommand: Command {
         defer { service?.terminate() }
         console.progress("bench: publishing \(plan.orders.grouped) orders")
         let started = ContinuousClock.now
+        let signer = PublisherName(Self.publisher).map { PublisherKey($0, secret: secret) }
         let sending = Task { [orders] in
-            try await KafkaOrders(plan: orders, market: market, kafka: kafka, readers: [ConsumerGroups.decisions])
-                .send(into: journal)
+            try await KafkaOrders(
+                plan: orders, market: market, kafka: kafka, signer: signer, readers: [ConsumerGroups.decisions]
+            ).send(into: journal)
         }
         if !isEmbedded {
             try await sending.value
@@ -138,6 +143,7 @@ struct BenchCommand: Command {
         guard let output = FileHandle(forWritingAtPath: log) else {
             throw CommandError(.usage, "\(log) cannot be written")
         }
+        let digits = secret.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
         return try ChildProgram(
             program,
             environment: [
@@ -145,6 +151,7 @@ struct BenchCommand: Command {
                 "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrapServers,
                 "STAMPEDE_POSTGRES_DSN": try settings.dsn(.reservation),
                 "STAMPEDE_HTTP_PORT": "0", "STAMPEDE_INSTANCE": "bench",
+                "STAMPEDE_PUBLISHERS": "\(Self.publisher)=\(digits) messaging=\(digits)",
                 // Nobody asks it anything.
                 "STAMPEDE_ROOT_KEYS": Base64URL.encode(Random.bytes(32)),
             ], output: output)

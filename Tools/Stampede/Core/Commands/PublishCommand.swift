@@ -4,6 +4,7 @@ import JSON
 import Kafka
 import Models
 import Observability
+import Security
 
 struct PublishCommand: Command {
     static let description = CommandDescription(
@@ -14,8 +15,8 @@ struct PublishCommand: Command {
             Option("key", "MEMBER", "the member that is the record's key", default: "buyerId"),
             Option("in-flight", "N", "records that may wait for the broker's word", default: "20000"),
             Option("unchecked", nil, "send lines as they are, broken ones too"),
-            .json,
-        ],
+            Option("unsigned", nil, "prove nothing, whatever the environment says"),
+        ] + Option.publisher + [.json],
         details: """
             Without FILE, or with '-', it reads standard input. A line is an event's body:
 
@@ -24,6 +25,9 @@ struct PublishCommand: Command {
             or a whole CloudEvent: {"specversion":"1.0","id":"…","type":"stampede.order.cancelled.v1","data":{…}}. The record's
             ID is derived from the body, so that a file published twice is recognised. A line that is not such an object is
             named and left out (exit code 1), or, with --unchecked, published for the dead letters to show.
+
+            A buyer's standing authorisation pays orders of the publisher that it names. An order of nobody is decided like any
+            other; only its buyer can pay it, and only who proves nothing cancels it.
             """)
 
     private let kafka: KafkaConfiguration
@@ -38,9 +42,12 @@ struct PublishCommand: Command {
         file = name == "-" ? nil : name
         inFlightMax = try arguments.integer("in-flight", in: 1...1_000_000)
         json = arguments.has("json")
+        let topic = arguments["topic"] ?? Topic.orders.name
+        let signs = topic == Topic.orders.name && !arguments.has("unsigned")
         encoder = LineEncoder(
-            topic: arguments["topic"] ?? Topic.orders.name, type: arguments["type"] ?? OrderPlaced.type,
-            key: arguments["key"] ?? "buyerId", isChecked: !arguments.has("unchecked"))
+            topic: topic, type: arguments["type"] ?? OrderPlaced.type,
+            key: arguments["key"] ?? "buyerId", isChecked: !arguments.has("unchecked"),
+            signer: signs ? try settings.publisher(arguments) : nil)
     }
 
     /// Lines beyond this are broken whatever they hold: with headers and a key they would be no record.
@@ -138,6 +145,8 @@ struct LineEncoder: Sendable {
     /// The body's member that is the record's key.
     let key: String
     let isChecked: Bool
+    /// Who proves to publish; nil: nobody.
+    var signer: PublisherKey?
 
     private static let source = Array("/stampede/publish".utf8)
     private static let version = Array("1.0".utf8)
@@ -154,15 +163,23 @@ struct LineEncoder: Sendable {
         }
         switch event {
         case .body(let type, let id, let key):
+            let (id, type) = (Array(id.utf8), Array(type.utf8))
             batch.append(
                 topic: topic, key: key, value: line,
                 headers: [
-                    ("ce_specversion", Self.version), ("ce_id", Array(id.utf8)), ("ce_type", Array(type.utf8)),
+                    ("ce_specversion", Self.version), ("ce_id", id), ("ce_type", type),
                     ("ce_source", Self.source), ("ce_time", WallClock.now().textBytes), ("content-type", Self.json),
-                ])
+                ] + proof(type: type, id: id, key, line))
         case .structured(let key):
-            batch.append(topic: topic, key: key, value: line, headers: [("content-type", Self.structured)])
+            batch.append(
+                topic: topic, key: key, value: line,
+                headers: [("content-type", Self.structured)] + proof(type: nil, id: nil, key, line))
         }
+    }
+
+    private func proof(type: [UInt8]?, id: [UInt8]?, _ key: [UInt8]?, _ value: [UInt8]) -> [(String, [UInt8])] {
+        guard let signer else { return [] }
+        return [("\(PublisherKey.header)", signer.proof(type: type, id: id, key: key, value: value))]
     }
 
     private enum Event {

@@ -4,6 +4,7 @@ import HTTP
 import JSON
 import Kafka
 import Models
+import Security
 
 struct RushCommand: Command {
     static let description = CommandDescription(
@@ -25,18 +26,19 @@ struct RushCommand: Command {
             Option("in-flight", "N", "orders that may be unread by a service; 0: all (150000 on the embedded broker)"),
             Option("timeout", "SECONDS", "give up so long after noon", default: "300"),
             Option("processes", "FOLDER", "where NAME.pid files of the programs to measure are"),
-            .json,
-        ],
+        ] + Option.publisher + [.json],
         details: """
             It makes a brand, a product, buyers with money and a standing authorisation, and a sale; waits for its opening;
             orders. It ends when every order is decided, every reserved one paid or released, and everybody told. Exit code 1
-            when that did not happen in time, or an order was refused.
+            when that did not happen in time, or an order was refused. The authorisations name the publisher that it is; orders
+            to the topic are proven to be its own.
             """)
 
     private let plan: RushPlan
     private let gatewayURL: String
     private let operatorSecret: String
     private let kafka: KafkaConfiguration
+    private let publisher: PublisherKey?
     private let processes: String?
     private let json: Bool
 
@@ -59,6 +61,9 @@ struct RushCommand: Command {
         gatewayURL = try settings.value("STAMPEDE_GATEWAY_URL")
         operatorSecret = try settings.value("STAMPEDE_OPERATOR_SECRET")
         kafka = try settings.kafka(clientID: "stampede-rush")
+        publisher = try settings.publisher(arguments)
+        // No authorisation would pay its orders.
+        if via == .kafka, publisher == nil { throw UsageError("--via kafka needs --as and --key-file") }
         processes = arguments["processes"]
         json = arguments.has("json")
     }
@@ -69,7 +74,9 @@ struct RushCommand: Command {
             connectionsMax: plan.listeners + 64, connectionsPerHostMax: plan.listeners + 64, requestsWaitingMax: 100_000
         )
         let api = APIClient(client: client, baseURL: gatewayURL)
-        let market = try await Preparation(api: api, operatorSecret: operatorSecret, plan: plan, console: console).run()
+        let market = try await Preparation(
+            api: api, operatorSecret: operatorSecret, plan: plan, console: console, publisher: publisher?.name
+        ).run()
         let journal = Journal(orders: plan.orders, noon: market.noon)
         let followers = try await Followers(kafka, buyers: market.buyers, sale: market.sale, brand: market.brand)
         let following = Task { try await followers.follow(into: journal) }
@@ -133,7 +140,7 @@ struct RushCommand: Command {
                 let cluster = try await KafkaAdmin(kafka).clusterID()
                 bounded.inFlightMax = cluster.hasPrefix("mockCluster") ? 150_000 : nil
             }
-            try await KafkaOrders(plan: bounded, market: market, kafka: kafka).send(into: journal)
+            try await KafkaOrders(plan: bounded, market: market, kafka: kafka, signer: publisher).send(into: journal)
         }
     }
 

@@ -5,6 +5,7 @@ import JSON
 import Kafka
 import Models
 import Observability
+import Security
 
 /// Orders by HTTP, as phones send them.
 struct HTTPOrders: Sendable {
@@ -50,6 +51,8 @@ struct KafkaOrders: Sendable {
     let plan: RushPlan
     let market: Market
     let kafka: KafkaConfiguration
+    /// Proves who publishes; nil: nobody does.
+    let signer: PublisherKey?
     /// Whose lag bounds what is published, where that is bounded.
     var readers = ConsumerGroups.ofOrders
 
@@ -99,6 +102,7 @@ struct KafkaOrders: Sendable {
         var writer = JSONWriter()
         let now = WallClock.now()
         let time = now.textBytes
+        let proofHeader = "\(PublisherKey.header)"
         var random = SystemRandomNumberGenerator()
         for order in orders {
             let id = OrderID.v7(at: now, random: (random.next(), random.next()))
@@ -106,12 +110,17 @@ struct KafkaOrders: Sendable {
             OrderPlaced(
                 orderId: id, saleId: market.sale, batch: 1, variant: RushPlan.variant, buyerId: market.buyers.ids[order]
             ).write(to: &writer)
-            batch.append(
-                topic: Topic.orders.name, key: market.buyers.ids[order].textBytes, value: writer.bytes,
-                headers: [
-                    ("ce_specversion", Self.version), ("ce_id", id.textBytes), ("ce_type", Self.type),
-                    ("ce_source", Self.source), ("ce_time", time), ("content-type", Self.contentType),
-                ])
+            let (idText, key) = (id.textBytes, market.buyers.ids[order].textBytes)
+            let proof = signer?.proof(type: Self.type, id: idText, key: key, value: writer.bytes)
+            batch.append(topic: Topic.orders.name, key: key, value: writer.bytes) { headers in
+                headers.add("ce_specversion", Self.version)
+                headers.add("ce_id", idText)
+                headers.add("ce_type", Self.type)
+                headers.add("ce_source", Self.source)
+                headers.add("ce_time", time)
+                headers.add("content-type", Self.contentType)
+                if let proof { headers.add(proofHeader, proof) }
+            }
         }
         return batch
     }

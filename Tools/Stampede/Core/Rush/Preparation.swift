@@ -19,6 +19,8 @@ struct Preparation: Sendable {
     let operatorSecret: String
     let plan: RushPlan
     let console: Console
+    /// Whose orders the buyers' authorisations hold for, besides those of the app.
+    var publisher: PublisherName?
 
     private static let batchMax = 1000
     private static let batchesInFlightMax = 4
@@ -75,10 +77,9 @@ struct Preparation: Sendable {
                             $0.field("locale", buyer % 2 == 0 ? "en" : "zh")
                             $0.name("authorisations")
                             $0.array {
-                                $0.object {
-                                    $0.field("payeeId", brand)
-                                    $0.field("limit", Money(RushPlan.priceMinorUnits, .cny))
-                                }
+                                Account.Authorisation(
+                                    payeeId: brand, limit: Money(RushPlan.priceMinorUnits, .cny), publisher: publisher
+                                ).write(to: &$0)
                             }
                         }
                     }
