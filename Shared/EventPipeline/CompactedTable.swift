@@ -192,7 +192,7 @@ public final class CompactedTable: Component {
     /// An old record of a key must not replace a newer one for a moment: what is read anew counts when all is read.
     private func gather(_ batch: ConsumedBatch, into found: inout [[UInt8]: Found]?) {
         for record in batch {
-            guard let key = record.key else { continue }
+            guard let key = key(of: record) else { continue }
             found?[Array(key)] = Found(type: Self.type(of: record), body: record.value.map { Array($0) })
         }
         moved(batch.partition, to: batch.nextOffset)
@@ -220,7 +220,7 @@ public final class CompactedTable: Component {
     private func take(_ batch: ConsumedBatch) {
         let parser = JSONParser()
         for record in batch {
-            guard let key = record.key else { continue }
+            guard let key = key(of: record) else { continue }
             applyOne(key, Self.type(of: record), record.value, parser, offset: record.offset)
         }
         moved(batch.partition, to: batch.nextOffset)
@@ -242,10 +242,20 @@ public final class CompactedTable: Component {
                 try apply(key, type, nil)
             }
         } catch {
-            context.log.error(
-                "a record of a table is broken and was left out",
-                ["topic": topic.name, "offset": offset.map { "\($0)" } ?? "unknown", "error": "\(error)"])
+            leftOut("\(error)", at: offset)
         }
+    }
+
+    /// Nil for a record without one, which no table has, and for those that cannot be read: told in the log.
+    private func key(of record: ConsumedRecord) -> ByteView? {
+        if let reason = record.unreadable { leftOut(reason, at: record.offset) }
+        return record.key
+    }
+
+    private func leftOut(_ reason: String, at offset: Int64?) {
+        context.log.error(
+            "a record of a table is broken and was left out",
+            ["topic": topic.name, "offset": offset.map { "\($0)" } ?? "unknown", "error": reason])
     }
 
     private static func type(of record: ConsumedRecord) -> String {

@@ -24,7 +24,10 @@ struct DeadLetterRecord: Sendable {
                 ("stampede-dead-offset", Array("\(record.offset)".utf8)),
                 ("stampede-dead-time", now.textBytes),
             ]
-            if let cut { headers.append(("stampede-dead-kept", Array(cut.utf8))) }
+            // Of what could not be read there is nothing to send again.
+            if let cut = cut ?? record.unreadable.map({ _ in "nothing" }) {
+                headers.append(("stampede-dead-kept", Array(cut.utf8)))
+            }
             return headers
         }
     }

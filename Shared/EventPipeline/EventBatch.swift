@@ -119,6 +119,10 @@ public struct EventBatch: Sendable {
         let parser = JSONParser()
         var names = TypeNames(types)
         for record in records where !isTombstone(record) {
+            if let reason = record.unreadable {
+                broken(record, reason)
+                continue
+            }
             do throws(JSONError) {
                 let value: Value?
                 if let header = record.header("ce_type") {
@@ -147,7 +151,7 @@ public struct EventBatch: Sendable {
     }
 
     private func isTombstone(_ record: ConsumedRecord) -> Bool {
-        topic.isCompacted && record.value == nil && record.header("ce_type") == nil
+        topic.isCompacted && record.value == nil && record.header("ce_type") == nil && record.unreadable == nil
     }
 
     private func checkedBody(_ record: ConsumedRecord) throws(JSONError) -> ByteView {

@@ -99,6 +99,10 @@ public struct ConsumedRecord: Sendable {
         return name.withUTF8 { header(UnsafeRawBufferPointer($0)) }
     }
 
+    /// Why its batch could not be unpacked: it stands for the whole of it, at its last offset, without key, value and
+    /// headers. Nil for every other record.
+    public var unreadable: String? { storage.unreadable }
+
     /// Every header in order, copied. A null value is an empty one.
     public var headers: [Header] {
         var headers: [Header] = []
@@ -159,13 +163,28 @@ final class RecordStorage: @unchecked Sendable {
     private(set) var bytes: UnsafeMutableRawPointer
     private(set) var byteCount = 0
     private var entryCapacity: Int
+    let unreadable: String?
     private var byteCapacity: Int
 
     init(recordsExpected: Int = 0) {
+        unreadable = nil
         entryCapacity = max(1, recordsExpected)
         byteCapacity = max(64, recordsExpected * 512)
         entries = .allocate(capacity: entryCapacity)
         bytes = .allocate(byteCount: byteCapacity, alignment: 1)
+    }
+
+    /// One record that stands for those that cannot be read.
+    init(unreadable reason: String, at offset: Int64) {
+        unreadable = reason
+        (entryCapacity, byteCapacity) = (1, 1)
+        entries = .allocate(capacity: 1)
+        bytes = .allocate(byteCount: 1, alignment: 1)
+        entries.initialize(
+            to: Entry(
+                offset: offset, timestamp: -1, start: 0, keyBytes: -1, valueBytes: -1, headerCount: 0,
+                timestampType: .notAvailable))
+        count = 1
     }
 
     deinit {

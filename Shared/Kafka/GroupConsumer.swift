@@ -107,7 +107,8 @@ public final class GroupConsumer: Sendable {
             let client = client.withLock { $0 }
             try subscribe(client.handle)
             let membership = Membership(
-                handle: client.handle, queue: client.queue, mailbox: mailbox, bounds: bounds, taken: taken, log: log,
+                handle: client.handle, queue: client.queue, mailbox: mailbox, bounds: bounds,
+                probe: BatchProbe(configuration: configuration, bounds: bounds), taken: taken, log: log,
                 revokeTimeout: .milliseconds(Int(revokeTimeoutSeconds * 1_000)),
                 serveInterval: .milliseconds(
                     (configuration.properties["max.poll.interval.ms"].flatMap { Int($0) } ?? 300_000) / 2),
@@ -319,6 +320,7 @@ private final class Membership {
     private let queue: KafkaQueue
     private let mailbox: Mailbox
     private let bounds: FetchBounds
+    private let probe: BatchProbe
     private let taken: Counter
     private let log: Logger
     private let revokeTimeout: Duration
@@ -340,8 +342,8 @@ private final class Membership {
     private var commits: Commits
 
     init(
-        handle: KafkaHandle, queue: KafkaQueue, mailbox: Mailbox, bounds: FetchBounds, taken: Counter, log: Logger,
-        revokeTimeout: Duration, serveInterval: Duration,
+        handle: KafkaHandle, queue: KafkaQueue, mailbox: Mailbox, bounds: FetchBounds, probe: BatchProbe,
+        taken: Counter, log: Logger, revokeTimeout: Duration, serveInterval: Duration,
         startOffset: @escaping @Sendable (TopicPartition) async throws -> Int64?,
         process: @escaping @Sendable (PartitionFeed) async throws -> Void,
         failed: @escaping @Sendable (TopicPartition, any Error) -> Void,
@@ -351,6 +353,7 @@ private final class Membership {
         self.queue = queue
         self.mailbox = mailbox
         self.bounds = bounds
+        self.probe = probe
         self.taken = taken
         self.log = log
         self.revokeTimeout = revokeTimeout
@@ -451,7 +454,8 @@ private final class Membership {
         guard revocation?.partitions.contains(partition) != true else { return }
         do {
             let offset = try result.get()
-            let feed = try PartitionFeed(partition, start: offset, handle: handle, bounds: bounds, taken: taken)
+            let feed = try PartitionFeed(
+                partition, start: offset, handle: handle, bounds: bounds, probe: probe, taken: taken)
             // Librdkafka remembers a pause beyond the assignment in which it was asked for.
             feed.resume()
             if let error = assign(partition, from: offset ?? Int64(RD_KAFKA_OFFSET_BEGINNING)) { throw error }

@@ -8,8 +8,8 @@ import Synchronization
 public final class PartitionFeed: Sendable {
     private struct State {
         var hasEnded = false
-        /// What librdkafka said of the partition, after the records before it.
-        var error: KafkaError?
+        /// What librdkafka said of the partition, after the records before it, and at which offset.
+        var error: (KafkaError, offset: Int64)?
         /// Records that came after `error`: never given before it has been thrown.
         var rest: ConsumedBatch?
     }
@@ -21,6 +21,7 @@ public final class PartitionFeed: Sendable {
     private let handle: KafkaHandle
     private let taken: Counter
     private let prefetch: Prefetch
+    private let probe: BatchProbe
     private let state = Mutex(State())
 
     /// About how many bytes of values one `next` gives at most: large records come in smaller batches.
@@ -30,12 +31,14 @@ public final class PartitionFeed: Sendable {
     public static let recordsMax = 100_000
 
     init(
-        _ partition: TopicPartition, start: Int64?, handle: KafkaHandle, bounds: FetchBounds, taken: Counter
+        _ partition: TopicPartition, start: Int64?, handle: KafkaHandle, bounds: FetchBounds, probe: BatchProbe,
+        taken: Counter
     ) throws(KafkaError) {
         self.partition = partition
         self.start = start
         prefetch = Prefetch(handle, bounds)
         self.handle = handle
+        self.probe = probe
         self.taken = taken
         queue = try KafkaQueue(
             rd_kafka_queue_get_partition(handle.pointer, partition.topic, partition.partition), of: handle)
@@ -48,6 +51,8 @@ public final class PartitionFeed: Sendable {
     /// Gives an empty batch when `waitMilliseconds` ran out, and nil when the partition was revoked, the consumer
     /// closed, or the task cancelled: then return from `process`.
     ///
+    /// In place of a batch that cannot be unpacked one record comes that says so (`unreadable`).
+    ///
     /// Throws `KafkaError` with `isOffsetOutOfRange` when the log does not hold the offset to go on from.
     public func next(recordsMax: Int, waitMilliseconds: Int? = nil) async throws(KafkaError) -> ConsumedBatch? {
         let deadline = waitMilliseconds.map { ContinuousClock.now + .milliseconds($0) }
@@ -58,7 +63,12 @@ public final class PartitionFeed: Sendable {
                 return (state.hasEnded, state.error, state.error == nil ? state.rest : nil)
             }
             if hasEnded { return nil }
-            if let error { throw await explained(error) }
+            if let (error, offset) = error {
+                guard error.isUnreadableBatch else { throw await explained(error) }
+                let placeholder = batch(try await probe.placeholder(of: offset, in: partition, error))
+                try await seek(to: placeholder.nextOffset)
+                return placeholder
+            }
             if let rest, !rest.isEmpty { return rest }
 
             if let batch = take(min(max(1, recordsMax), Self.recordsMax)) {
@@ -135,19 +145,19 @@ public final class PartitionFeed: Sendable {
         let waiting = queue.count
         guard waiting > 0 else { return nil }
         let storage = RecordStorage(recordsExpected: min(recordsMax, waiting))
-        var failure: (error: KafkaError, rest: RecordStorage)?
+        var failure: (error: KafkaError, offset: Int64, rest: RecordStorage)?
         let count = queue.take(recordsMax: recordsMax, bytesMax: Self.batchBytesMax) { message in
             if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
                 (failure?.rest ?? storage).append(consuming: message)
             } else {
-                if failure == nil { failure = (KafkaError(message), RecordStorage()) }
+                if failure == nil { failure = (KafkaError(message), message.pointee.offset, RecordStorage()) }
                 rd_kafka_message_destroy(message)
             }
         }
         prefetch.took(count, left: queue.count, partition)
         if let failure {
             state.withLock { state in
-                state.error = failure.error
+                state.error = (failure.error, failure.offset)
                 state.rest = batch(failure.rest)
             }
         }

@@ -14,10 +14,16 @@ public final class TopicReader: Sendable {
         case offsets([Int32: Int64])
     }
 
+    /// What an error was said of.
+    private struct Place {
+        let partition: Int32
+        let offset: Int64
+    }
+
     private struct State {
         var atEnd: Set<Int32> = []
         var isClosed = false
-        var error: KafkaError?
+        var error: (KafkaError, at: Place)?
         var rest: [ConsumedBatch] = []
     }
 
@@ -26,6 +32,7 @@ public final class TopicReader: Sendable {
     private let handle: KafkaHandle
     private let queue: KafkaQueue
     private let source: ReaderSource
+    private let probe: BatchProbe
     private let taken: Counter
     private let prefetch: Prefetch
     private let state = Mutex(State())
@@ -75,6 +82,7 @@ public final class TopicReader: Sendable {
         self.queue = queue
         self.source = source
         prefetch = Prefetch(handle, bounds)
+        probe = BatchProbe(configuration: configuration, bounds: bounds)
         taken = metrics.counter(
             "kafka_records_read_total", help: "Records read without a group", labels: ["topic": topic])
     }
@@ -83,7 +91,8 @@ public final class TopicReader: Sendable {
     /// woken and not polling.
     ///
     /// Gives an empty array when the end of a partition was reached (ask `isAtEnd`) or `waitMilliseconds` ran out, and
-    /// nil when the reader was closed or the task cancelled. Throws `isOffsetOutOfRange` when the log does not hold the
+    /// nil when the reader was closed or the task cancelled. In place of a batch that cannot be unpacked one record comes
+    /// that says so (`unreadable`). Throws `isOffsetOutOfRange` when the log does not hold the
     /// offset to go on from.
     public func next(recordsMax: Int, waitMilliseconds: Int? = nil) async throws(KafkaError) -> [ConsumedBatch]? {
         let deadline = waitMilliseconds.map { ContinuousClock.now + .milliseconds($0) }
@@ -94,7 +103,10 @@ public final class TopicReader: Sendable {
                 return (state.isClosed, state.error, state.error == nil ? state.rest : [])
             }
             if isClosed { return nil }
-            if let error { throw error }
+            if let (error, place) = error {
+                guard error.isUnreadableBatch else { throw error }
+                return [try await passOver(place, error)]
+            }
             if !rest.isEmpty { return rest }
             if let batches = take(min(max(1, recordsMax), PartitionFeed.recordsMax)) { return batches }
             if state.withLock({ $0.error != nil }) { continue }
@@ -147,7 +159,7 @@ public final class TopicReader: Sendable {
     private func take(_ recordsMax: Int) -> [ConsumedBatch]? {
         var batches: [ConsumedBatch] = []
         var rest: [ConsumedBatch] = []
-        var error: KafkaError?
+        var error: (KafkaError, at: Place)?
         var ends: Set<Int32> = []
         var records = 0
         let waiting = queue.count
@@ -166,7 +178,8 @@ public final class TopicReader: Sendable {
                 ends.insert(partition)
                 rd_kafka_message_destroy(message)
             default:
-                error = error ?? KafkaError(message)
+                error =
+                    error ?? (KafkaError(message), Place(partition: partition, offset: message.pointee.offset))
                 rd_kafka_message_destroy(message)
             }
         }
@@ -184,6 +197,17 @@ public final class TopicReader: Sendable {
             }
         }
         return error != nil && batches.isEmpty ? nil : batches
+    }
+
+    private func passOver(_ place: Place, _ error: KafkaError) async throws(KafkaError) -> ConsumedBatch {
+        let partition = TopicPartition(topic: topic, partition: place.partition)
+        let storage = try await probe.placeholder(of: place.offset, in: partition, error)
+        let placeholder = ConsumedBatch(topic: topic, partition: place.partition, storage: storage)
+        let source = source
+        try await blocking { () throws(KafkaError) in
+            try source.seek(partition.partition, to: placeholder.nextOffset)
+        }
+        return placeholder
     }
 
     /// What one fetch brought of a partition lies together, so the right batch is nearly always the last used.
@@ -227,6 +251,11 @@ private final class ReaderSource: @unchecked Sendable {
             throw KafkaError(rd_kafka_last_error(), "start partition \(partition)")
         }
         started.withLock { $0.append(partition) }
+    }
+
+    func seek(_ partition: Int32, to offset: Int64) throws(KafkaError) {
+        let code = rd_kafka_seek(topic, partition, offset, 10_000)
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(code, "seek partition \(partition)") }
     }
 
     func stop() {

@@ -241,6 +241,33 @@ import Testing
         await processor.stop()
     }
 
+    /// A small batch may unpack to more than the client takes. It is passed over and said; nothing after it waits.
+    @Test func aBatchThatCannotBeUnpackedIsOneDeadLetterThatNamesItsOffsets() async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context(TestBroker.readsLittle)
+        try await fixture.broker.sendCompressed(1_500, topic: Topic.orders.name, partition: 3)
+        let (partition, key) = (Int32(3), fixture.order(1).buyerId.textBytes)
+        var records = RecordBatch()
+        records.append(
+            topic: Topic.orders.name, key: key, value: JSONWriter.document(fixture.order(1)),
+            headers: [("ce_type", Array(OrderPlaced.type.utf8))], partition: partition)
+        try await context.producer.send(records)
+        let processor = EventProcessor(context, name: "orders", topic: .orders, handler: Recorder())
+        try await processor.start()
+        try await fixture.until("what follows is applied") { try await fixture.count(context) == 1 }
+        try await fixture.until("the dead letter is there") {
+            try await fixture.records(of: Topic.orders.deadLetters, context).count == 1
+        }
+        let letter = try #require(try await fixture.records(of: Topic.orders.deadLetters, context).first)
+        func fact(_ name: String) -> String {
+            letter.header(named: "stampede-dead-\(name)").map { String(decoding: $0, as: UTF8.self) } ?? ""
+        }
+        #expect(fact("reason").hasPrefix("offsets 0 to 1499 cannot be read: "), "\(fact("reason"))")
+        #expect(fact("partition") == "3" && fact("offset") == "1499" && fact("kept") == "nothing")
+        #expect(letter.key == nil && letter.value == nil)
+        await processor.stop()
+    }
+
     /// A right or a table that is missing: nothing is lost, the service says why, and goes on when it is back.
     @Test func whatSomebodyHasToMendIsSaidAndMendedWithoutARestart() async throws {
         let fixture = try await Fixture()

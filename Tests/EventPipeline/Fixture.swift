@@ -29,13 +29,13 @@ struct Fixture {
     }
 
     /// What a service would be given; each is an instance of its own.
-    func context() throws -> ServiceContext {
+    func context(_ properties: [String: String] = [:]) throws -> ServiceContext {
         let log = Logger(service: "test", level: .error)
         let metrics = Metrics()
         return ServiceContext(
             serviceName: "reservation", instance: UUID().uuidString,
             configuration: try Configuration(keys: [], environment: [:]), log: log, metrics: metrics,
-            postgres: try database.pool("reservation"), kafka: broker.configuration,
+            postgres: try database.pool("reservation"), kafka: broker.configuration(properties),
             producer: try KafkaProducer(broker.configuration, log: log, metrics: metrics))
     }
 

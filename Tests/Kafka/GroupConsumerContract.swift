@@ -136,6 +136,44 @@ final class OffsetStore: Sendable {
         await producer.close(timeoutSeconds: 5)
     }
 
+    /// Librdkafka would stop at it for ever. What comes before, behind and between two of them is read.
+    @Test(arguments: TestBroker.kinds)
+    func aBatchThatCannotBeUnpackedIsPassedOver(_ kind: TestBroker.Kind) async throws {
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 1)
+        let producer = try KafkaProducer.test(broker)
+        try await producer.send(.numbered(0..<5, topic: topic, partition: 0))
+        try await broker.sendCompressed(1_000, topic: topic, partition: 0)
+        try await producer.send(.numbered(1_005..<1_006, topic: topic, partition: 0))
+        try await broker.sendCompressed(600, topic: topic, partition: 0)
+        try await broker.sendCompressed(700, topic: topic, partition: 0)
+        let records = Recorder<(offset: Int64, number: Int?, unreadable: String?)>()
+        let consumer = try GroupConsumer.test(
+            broker, group: topic, topic: topic, properties: TestBroker.readsLittle)
+        let running = consumer.start { feed in
+            while let batch = try await feed.next(recordsMax: 10) {
+                for record in batch { records.record((record.offset, record.number, record.unreadable)) }
+            }
+        }
+        await records.wait { $0.last?.offset == 2_305 }
+        // Nothing stands behind the last of them yet.
+        try await producer.send(.numbered(2_306..<2_310, topic: topic, partition: 0))
+        await records.wait { $0.last?.offset == 2_309 }
+        await consumer.close()
+        try await running.value
+        let offsets: [Int64] = [0, 1, 2, 3, 4, 1_004, 1_005, 1_605, 2_305, 2_306, 2_307, 2_308, 2_309]
+        #expect(records.events.map(\.offset) == offsets)
+        for (offset, number, unreadable) in records.events where unreadable == nil {
+            #expect(number == Int(offset))
+        }
+        let passedOver = records.events.compactMap(\.unreadable)
+        #expect(passedOver.count == 3)
+        for (text, places) in zip(passedOver, ["5 to 1004", "1006 to 1605", "1606 to 2305"]) {
+            #expect(text.hasPrefix("offsets \(places) cannot be read: Kafka _BAD_COMPRESSION"), "\(text)")
+        }
+        await producer.close(timeoutSeconds: 5)
+    }
+
     @Test(arguments: TestBroker.kinds)
     func membersComeAndGoAndNothingIsLostOrProcessedByTwo(_ kind: TestBroker.Kind) async throws {
         let broker = try await TestBroker.make(kind)

@@ -202,6 +202,23 @@ extension ConsumedRecord {
         await producer.close(timeoutSeconds: 5)
     }
 
+    /// As `orders` is made: who reads it never has to unpack more than what one batch may have.
+    @Test(.enabled(if: TestBroker.kinds.contains(.apache)))
+    func aBatchThatIsLargeUnpackedIsRefusedByATopicThatKeepsItUnpacked() async throws {
+        let broker = try await TestBroker.make(.apache)
+        let topic = try await broker.topic(
+            partitions: 1, configuration: ["max.message.bytes": "\(4 << 20)", "compression.type": "uncompressed"])
+        let error = await #expect(throws: KafkaError.self) {
+            try await broker.sendCompressed(500, topic: topic, partition: 0)
+        }
+        #expect(error?.isRecordTooLarge == true)
+        try await broker.sendCompressed(400, topic: topic, partition: 0)
+        let producer = try KafkaProducer.test(broker)
+        try await producer.send(.numbered(0..<20, topic: topic))
+        #expect(try await readAll(topic, 420, on: broker).compactMap(\.number) == Array(0..<20))
+        await producer.close(timeoutSeconds: 5)
+    }
+
     /// On Apache Kafka with a topic as `stampede topics create` makes it, the broker's bound is tried as well.
     @Test(arguments: TestBroker.kinds)
     func theLargestRecordIsTakenAndOneByteMoreIsRefusedBeforehand(_ kind: TestBroker.Kind) async throws {

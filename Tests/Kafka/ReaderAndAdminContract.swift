@@ -80,6 +80,32 @@ import Testing
     }
 
     @Test(arguments: TestBroker.kinds)
+    func aBatchThatCannotBeUnpackedIsPassedOver(_ kind: TestBroker.Kind) async throws {
+        let broker = try await TestBroker.make(kind)
+        let topic = try await broker.topic(partitions: 2)
+        let producer = try KafkaProducer.test(broker)
+        try await broker.sendCompressed(800, topic: topic, partition: 0)
+        try await broker.sendCompressed(900, topic: topic, partition: 1)
+        try await producer.send(.numbered(0..<10, topic: topic, partition: 0))
+        let reader = try await TopicReader(
+            broker.configuration(TestBroker.readsLittle), topic: topic, from: .beginning, log: testLog,
+            metrics: Metrics())
+        var records: [Int32: [ConsumedRecord]] = [:]
+        while !reader.isAtEnd, let batches = try await reader.next(recordsMax: 100) {
+            for batch in batches { records[batch.partition, default: []] += batch }
+        }
+        #expect(records[0]?.map(\.offset) == Array(799..<810))
+        #expect(records[0]?.dropFirst().map(\.number) == Array(0..<10))
+        #expect(records[1]?.map(\.offset) == [899])
+        for record in [records[0]?.first, records[1]?.first] {
+            #expect(record?.unreadable?.hasPrefix("offsets 0 to ") == true)
+            #expect(record?.key == nil && record?.value == nil && record?.headers == [])
+        }
+        await reader.close()
+        await producer.close(timeoutSeconds: 5)
+    }
+
+    @Test(arguments: TestBroker.kinds)
     func waitingEndsWithTheTimeOrTheReader(_ kind: TestBroker.Kind) async throws {
         let broker = try await TestBroker.make(kind)
         let topic = try await broker.topic(partitions: 1)

@@ -147,6 +147,7 @@ import Testing
         let orders = try #require(topics.first { $0.name == "orders" })
         #expect(orders.partitions == 12)
         #expect(orders.configuration["message.timestamp.type"] == "LogAppendTime")
+        #expect(orders.configuration["compression.type"] == "uncompressed")
         #expect(orders.configuration["retention.ms"] == "\(7 * 86_400_000)")
         #expect(topics.first { $0.name == "sales" }?.configuration["cleanup.policy"] == "compact")
         #expect(

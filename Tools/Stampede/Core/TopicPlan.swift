@@ -35,6 +35,9 @@ enum TopicPlan {
             configuration["cleanup.policy"] = "delete"
             configuration["retention.ms"] = milliseconds(hours: topic.retentionHours)
         }
+        // Others than the services write to it: a few kilobytes, compressed, may be gigabytes to whoever reads them. So the
+        // broker unpacks them, and counts what there is then.
+        if topic == .orders { configuration["compression.type"] = "uncompressed" }
         if topic.usesLogAppendTime { configuration["message.timestamp.type"] = "LogAppendTime" }
         return configuration
     }

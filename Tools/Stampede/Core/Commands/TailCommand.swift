@@ -75,7 +75,7 @@ enum RecordText {
         let time = Timestamp(milliseconds: record.timestamp).description
         let type = type(of: record).replacing("stampede.", with: "").replacing(".v1", with: "")
         let key = record.key.map { printable($0, bytesMax: 64) } ?? "-"
-        let value = record.value.map { printable($0, bytesMax: 1000) } ?? "(null)"
+        let value = record.value.map { printable($0, bytesMax: 1000) } ?? record.unreadable ?? "(null)"
         return "\(time)  \(record.partition)/\(record.offset)  \(key)  \(type)  \(value)"
     }
 
