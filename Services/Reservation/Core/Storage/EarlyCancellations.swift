@@ -19,8 +19,8 @@ struct EarlyCancellations: Sendable {
     /// is below the next number that is given once the cancellation is there to see.
     static let beginDecision: SQL = "SELECT pg_current_xact_id()"
 
-    /// Remembers cancellations, so many of one buyer from one publisher. Whose order has come is forgotten, and so is what `PastOrders` takes
-    /// away: what is older than anything that the topic may hold.
+    /// Remembers cancellations, so many of one buyer from one publisher. Whose order has come is forgotten, and so is what
+    /// `PastOrders` takes away: what is older than anything that the topic may hold.
     func keep(_ early: [CancellationInLog], came orders: [OrderID]) -> [SQL] {
         var statements: [SQL] = []
         if !orders.isEmpty {
