@@ -192,12 +192,12 @@ public final class EventProcessor: Component {
     }
 
     private func watch(_ progress: Progress) async {
-        guard let consumer = state.withLock({ $0.consumer }) else { return }
-        let own = progress.own.map { TopicPartition(topic: topic.name, partition: $0) }
+        let own = Array(progress.own)
         if own.isEmpty { return }
-        let found = await consumer.watermarks(own)
-        progress.observe(
-            Dictionary(uniqueKeysWithValues: found.map { ($0.key.partition, $0.value) }), now: context.now())
+        // By the producer's connection: on the consumer's the question would wait behind fetches that wait for records.
+        let found = try? await context.producer.watermarks(of: topic.name, own, timeoutSeconds: 1)
+        guard let found else { return }
+        progress.observe(found, now: context.now())
     }
 
     private func failed(_ partition: TopicPartition, _ error: any Error) {

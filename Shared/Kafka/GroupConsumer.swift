@@ -158,22 +158,6 @@ public final class GroupConsumer: Sendable {
         }
     }
 
-    /// The first offset that each partition's log holds, and the one that its next record gets. What no broker tells
-    /// within a second each is left out.
-    public func watermarks(_ partitions: [TopicPartition]) async -> [TopicPartition: (low: Int64, high: Int64)] {
-        let handle = client.withLock { $0.handle }
-        let found = try? await blocking { () throws(KafkaError) in
-            var found: [TopicPartition: (low: Int64, high: Int64)] = [:]
-            for partition in partitions {
-                found[partition] = try? handle.watermarks(partition, timeoutMilliseconds: 1_000)
-                // The others would take as long in vain.
-                if found[partition] == nil { break }
-            }
-            return found
-        }
-        return found ?? [:]
-    }
-
     /// Ends the feeds, waits for `process` to return, leaves the group, and returns when `run` has.
     public func close() async {
         let wasRunning = lifecycle.withLock { lifecycle in

@@ -104,13 +104,15 @@ public final class KafkaProducer: Sendable {
     /// The first offset that each partition's log holds, and the one that the next record gets. Asked over this producer's
     /// connections: on a consumer's the question waits behind each fetch that waits for records.
     public func watermarks(
-        of topic: String, _ partitions: [Int32]
+        of topic: String, _ partitions: [Int32], timeoutSeconds: Double = 10
     ) async throws(KafkaError) -> [Int32: (low: Int64, high: Int64)] {
         let handle = try current().handle
         return try await blocking { () throws(KafkaError) in
             var found: [Int32: (low: Int64, high: Int64)] = [:]
             for partition in partitions {
-                found[partition] = try handle.watermarks(TopicPartition(topic: topic, partition: partition))
+                found[partition] = try handle.watermarks(
+                    TopicPartition(topic: topic, partition: partition),
+                    timeoutMilliseconds: Int32(timeoutSeconds * 1000))
             }
             return found
         }
