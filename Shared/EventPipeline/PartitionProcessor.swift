@@ -181,8 +181,10 @@ final class PartitionProcessor {
             commitToKafka()
             return .gone
         }
-        if !hasFetched { work.stands(partition, nil) }
-        hasFetched = true
+        if !hasFetched {
+            hasFetched = if batch.isEmpty { await logHolds(machine.next) } else { true }
+            if hasFetched { work.stands(partition, nil) }
+        }
         if batch.isEmpty {
             commitToKafka()
             return .idle
@@ -208,8 +210,17 @@ final class PartitionProcessor {
         outcome = nil
     }
 
+    /// Whether fetching from the offset can be right. That nothing came says nothing of it: that the log does not hold it may
+    /// come later.
+    private func logHolds(_ offset: Int64) async -> Bool {
+        if offset == PipelineSchema.beginning { return true }
+        let logs = try? await work.context.producer.watermarks(of: work.topic.name, [partition], timeoutSeconds: 1)
+        return logs?[partition].map { $0.low <= offset && offset <= $0.high } ?? false
+    }
+
+    /// An offset that the log was never seen to hold is nobody's to believe in: whoever sets it right would go back.
     private func commitToKafka() {
-        guard machine.next != PipelineSchema.beginning else { return }
+        guard hasFetched, machine.next != PipelineSchema.beginning else { return }
         tellKafka(machine.next)
         committedToKafka = machine.next
     }

@@ -524,7 +524,9 @@ import Testing
         await processor.stop()
     }
 
-    @Test func anOffsetThatTheLogDoesNotHoldStopsThePartitionLoudly() async throws {
+    /// Also where the broker takes longer to say so than an idle partition waits: until then nobody may believe in it.
+    @Test(arguments: [0, 900])
+    func anOffsetThatTheLogDoesNotHoldStopsThePartitionLoudly(latencyMilliseconds: Int) async throws {
         let fixture = try await Fixture()
         let context = try fixture.context()
         let clusterID = try await KafkaAdmin(context.kafka).clusterID()
@@ -537,7 +539,9 @@ import Testing
         try await processor.start()
         #expect(processor.isReady)
         try await fixture.publish((1...200).map { fixture.order($0) }, context)
+        try fixture.broker.embedded?.setLatency(milliseconds: latencyMilliseconds)
         try await fixture.until("the partition has stopped") { !processor.isReady }
+        try fixture.broker.embedded?.setLatency(milliseconds: 0)
         #expect(processor.detail?.contains("it holds 0 to") == true, "\(processor.detail ?? "")")
         // As the message says: the stored offset is set to one that the log holds.
         try await context.postgres.execute(

@@ -10,22 +10,22 @@ import Testing
 @Suite struct KillTests {
     /// A process of `EventPipelineProbe`, which the build puts beside the tests.
     private final class Instance: Sendable {
-        private let process: Process
+        private let process: Subprocess
 
         init(_ fixture: Fixture) throws {
-            process = Process()
-            process.executableURL = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
-                .appendingPathComponent("EventPipelineProbe")
-            process.environment = [
-                "KAFKA_BOOTSTRAP_SERVERS": fixture.broker.bootstrapServers,
-                "STAMPEDE_POSTGRES_DSN": fixture.database.dsn("reservation"), "STAMPEDE_HTTP_PORT": "0",
-                "STAMPEDE_LOG_LEVEL": "error", "STAMPEDE_PROBE_BATCH": "20",
-            ]
-            try process.run()
+            let program = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
+                .appendingPathComponent("EventPipelineProbe").path
+            process = try Subprocess(
+                [program],
+                environment: [
+                    "KAFKA_BOOTSTRAP_SERVERS": fixture.broker.bootstrapServers,
+                    "STAMPEDE_POSTGRES_DSN": fixture.database.dsn("reservation"), "STAMPEDE_HTTP_PORT": "0",
+                    "STAMPEDE_LOG_LEVEL": "error", "STAMPEDE_PROBE_BATCH": "20",
+                ], errors: STDERR_FILENO)
         }
 
         /// As a crash would end it: it says nothing to anybody.
-        func kill() { Glibc.kill(process.processIdentifier, SIGKILL) }
+        func kill() { process.send(SIGKILL) }
     }
 
     @Test(.timeLimit(.minutes(4)), arguments: TestBroker.kinds)

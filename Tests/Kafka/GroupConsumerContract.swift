@@ -766,30 +766,27 @@ struct GroupMembersOnKafka {
 
 /// A member in a process of its own, which can be killed.
 private final class ChildMember: Sendable {
-    private let process: Process
+    private let process: Subprocess
     private let lines = Recorder<String>()
 
     init(_ broker: TestBroker, _ topic: String, instanceID: String, properties: [String: String]) throws {
-        process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
         let settings = properties.merging([
             "group.instance.id": instanceID, "partition.assignment.strategy": "cooperative-sticky",
             "auto.offset.reset": "earliest",
         ]) { $1 }
-        process.arguments =
-            ["kcat", "-b", broker.bootstrapServers, "-G", topic]
+        let arguments =
+            ["/usr/bin/env", "kcat", "-b", broker.bootstrapServers, "-G", topic]
             + settings.flatMap { ["-X", "\($0.key)=\($0.value)"] } + [topic]
         let pipe = Pipe()
         let lines = lines
         pipe.fileHandleForReading.readabilityHandler = { file in
             lines.record(String(decoding: file.availableData, as: UTF8.self))
         }
-        process.standardError = pipe
-        process.standardOutput = FileHandle.nullDevice
-        try process.run()
+        process = try Subprocess(arguments, errors: pipe.fileHandleForWriting.fileDescriptor)
+        try pipe.fileHandleForWriting.close()
     }
 
     func hasPartitions() async { await lines.wait { $0.joined().contains(#/assignment of 3 partition/#) } }
 
-    func kill() { _ = Foundation.kill(process.processIdentifier, SIGKILL) }
+    func kill() { process.send(SIGKILL) }
 }

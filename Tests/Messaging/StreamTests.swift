@@ -357,7 +357,8 @@ extension [ServerSentEvent] {
     }
 
     @Test func whoseReturnTakesTooLongIsRefusedAndNobodyWaitsForIt() async throws {
-        let chat = try await Chat.shared()
+        // Of its own: nobody else waits for the table.
+        let chat = try await Chat()
         let (alice, bob) = (try await chat.person("alice"), try await chat.person("bob"))
         let stream = Following(chat, alice.token)
         let position = try #require(try await stream.ready().last?.id)

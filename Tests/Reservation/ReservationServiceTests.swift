@@ -10,7 +10,7 @@ import Testing
 
 @testable import ReservationCore
 
-@Suite(.timeLimit(.minutes(5)), .serialized) struct ReservationServiceTests {
+@Suite(.timeLimit(.minutes(5))) struct ReservationServiceTests {
     typealias Service = TestService<ReservationService>
     let brand = BrandID.random()
 

@@ -9,7 +9,7 @@ import Testing
 
 @testable import ReservationCore
 
-@Suite(.timeLimit(.minutes(5)), .serialized) struct StockKeeperTests {
+@Suite(.timeLimit(.minutes(5))) struct StockKeeperTests {
     typealias Service = TestService<ReservationService>
 
     /// The time of day, until it is moved.

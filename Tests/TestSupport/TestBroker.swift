@@ -143,36 +143,23 @@ private enum ApacheBroker {
     /// Starts a shell that reads from a pipe which only this process holds: when the process is gone, the shell reads
     /// its end, kills the broker and removes the folder.
     private static func watch(_ folder: String) throws {
-        let shell = Process()
-        shell.executableURL = URL(filePath: "/bin/bash")
         let script = #"cat > /dev/null; kill -9 -- "$(cat "$1/pid")" 2> /dev/null; rm -rf "$1"; sleep 0.2; rm -rf "$1""#
-        shell.arguments = ["-c", closeInherited + script, "bash", folder]
         let pipe = Pipe()
-        shell.standardInput = pipe
-        shell.standardOutput = FileHandle.nullDevice
-        shell.standardError = FileHandle.nullDevice
-        try shell.run()
+        _ = fcntl(pipe.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
+        _ = try Subprocess(
+            ["/bin/bash", "-c", script, "bash", folder], input: pipe.fileHandleForReading.fileDescriptor)
         held.withLock { $0 = pipe }
     }
 
     private static let held = Mutex<Pipe?>(nil)
 
-    /// Foundation knows a process's end by a socket that the process inherits. The broker that a script leaves running
-    /// would hold it open for ever, so the script closes it first.
-    private static let closeInherited =
-        #"for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ "$fd" -gt 2 ] && eval "exec $fd>&-"; done 2> /dev/null; "#
-
     private static func run(_ script: String, _ arguments: [String]) throws {
-        let process = Process()
-        process.executableURL = URL(filePath: "/bin/bash")
-        process.arguments = ["-c", closeInherited + script, "bash"] + arguments
-        process.environment = ProcessInfo.processInfo.environment.merging(["KAFKA_HEAP_OPTS": "-Xmx512m"]) { $1 }
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            throw TestBroker.Failure(description: "Kafka's start ended with status \(process.terminationStatus)")
+        let process = try Subprocess(
+            ["/bin/bash", "-c", script, "bash"] + arguments,
+            environment: ProcessInfo.processInfo.environment.merging(["KAFKA_HEAP_OPTS": "-Xmx512m"]) { $1 })
+        let status = process.wait()
+        guard status == 0 else {
+            throw TestBroker.Failure(description: "Kafka's start ended with status \(status)")
         }
     }
 }

@@ -59,16 +59,11 @@ public final class TestPostgres: Sendable {
         try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
         certificateFile = folder + "/server.crt"
 
-        let watcher = Process()
-        watcher.executableURL = URL(fileURLWithPath: "/bin/sh")
         let stop = Self.asPostgres("\(programs)/pg_ctl -D \(folder)/data -m immediate stop")
-        watcher.arguments = ["-c", "trap '' INT TERM HUP; cat >/dev/null; \(stop) >/dev/null 2>&1; rm -rf '\(folder)'"]
+        let watch = "trap '' INT TERM HUP; cat >/dev/null; \(stop) >/dev/null 2>&1; rm -rf '\(folder)'"
         let pipe = Pipe()
         _ = fcntl(pipe.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
-        watcher.standardInput = pipe
-        watcher.standardOutput = FileHandle.nullDevice
-        watcher.standardError = FileHandle.nullDevice
-        try watcher.run()
+        _ = try Subprocess(["/bin/sh", "-c", watch], input: pipe.fileHandleForReading.fileDescriptor)
         watcherInput = pipe.fileHandleForWriting
 
         try Data(password.utf8).write(to: URL(fileURLWithPath: folder + "/password"))
@@ -203,26 +198,14 @@ public final class TestPostgres: Sendable {
     }
 
     private static func run(_ command: String) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/bash")
-        // Foundation knows a process's end by a socket that the process inherited. A server that the command leaves
-        // running would hold it open for ever, so it is closed first, with whatever else was inherited.
-        process.arguments = [
-            "-c",
-            "for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ $fd -gt 2 ] && eval \"exec $fd>&-\"; done 2>/dev/null; \(command)",
-        ]
-        process.currentDirectoryURL = URL(fileURLWithPath: "/tmp")
-        process.standardInput = FileHandle.nullDevice
         // To a file and not to a pipe: the server that a command leaves running would keep a pipe open.
         let output = "/tmp/stampede-test-output-\(UUID().uuidString)"
         _ = FileManager.default.createFile(atPath: output, contents: nil)
         defer { try? FileManager.default.removeItem(atPath: output) }
         guard let handle = FileHandle(forWritingAtPath: output) else { throw Failure.missing(output) }
-        process.standardOutput = handle
-        process.standardError = handle
-        try process.run()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
+        let process = try Subprocess(
+            ["/bin/bash", "-c", command], output: handle.fileDescriptor, errors: handle.fileDescriptor, folder: "/tmp")
+        guard process.wait() == 0 else {
             let text = (try? String(contentsOfFile: output, encoding: .utf8)) ?? ""
             throw Failure.command(command, output: text)
         }
