@@ -767,6 +767,7 @@ struct GroupMembersOnKafka {
 /// A member in a process of its own, which can be killed.
 private final class ChildMember: Sendable {
     private let process: Subprocess
+    private let pipe = Pipe()
     private let lines = Recorder<String>()
 
     init(_ broker: TestBroker, _ topic: String, instanceID: String, properties: [String: String]) throws {
@@ -777,7 +778,6 @@ private final class ChildMember: Sendable {
         let arguments =
             ["/usr/bin/env", "kcat", "-b", broker.bootstrapServers, "-G", topic]
             + settings.flatMap { ["-X", "\($0.key)=\($0.value)"] } + [topic]
-        let pipe = Pipe()
         let lines = lines
         pipe.fileHandleForReading.readabilityHandler = { file in
             lines.record(String(decoding: file.availableData, as: UTF8.self))

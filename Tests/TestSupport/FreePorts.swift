@@ -11,6 +11,8 @@ public enum FreePorts {
     }()
     /// What was given out is given to nobody else of this process.
     private static let given = Mutex<Set<Int>>([])
+    /// Nor to another process of tests: who has a port holds the lock on its byte of this file.
+    private static let locks = open("/tmp/stampede-test-ports", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
 
     public struct NoneLeft: Error {}
 
@@ -22,7 +24,7 @@ public enum FreePorts {
             guard ports.allSatisfy(range.contains), given.withLock({ $0.isDisjoint(with: ports) }) else { continue }
             let sockets = ports.map(bind)
             defer { for socket in sockets { if let socket { close(socket) } } }
-            guard !sockets.contains(nil) else { continue }
+            guard !sockets.contains(nil), ports.allSatisfy(lock) else { continue }
             if given.withLock({ given in
                 guard given.isDisjoint(with: ports) else { return false }
                 given.formUnion(ports)
@@ -39,6 +41,16 @@ public enum FreePorts {
         let port = try take()
         guard let socket = bind(port), listen(socket, 1) == 0 else { throw NoneLeft() }
         return (socket, port)
+    }
+
+    /// False where another process has it. Ends with this process.
+    private static func lock(_ port: Int) -> Bool {
+        var lock = flock()
+        lock.l_type = Int16(F_WRLCK)
+        lock.l_whence = Int16(SEEK_SET)
+        lock.l_start = off_t(port)
+        lock.l_len = 1
+        return fcntl(locks, F_SETLK, &lock) == 0
     }
 
     private static func bind(_ port: Int) -> Int32? {

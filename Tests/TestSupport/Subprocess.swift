@@ -42,7 +42,7 @@ public struct Subprocess: Sendable {
     }
 
     private static let closeInherited =
-        #"for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ "$fd" -gt 2 ] && eval "exec $fd>&-"; done 2> /dev/null; "#
+        #"for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ "$fd" -gt 2 ] && eval "exec $fd>&-"; done; "#
         + #"cd "$1" && shift && exec "$@""#
 
     /// Blocks until the program has ended: its exit code, or minus the signal that ended it. To be called once.
