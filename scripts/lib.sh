@@ -71,7 +71,9 @@ identity() {
 # make_state: the folders that everything runs in. What people write to each other passes through them: nobody else may
 # read there. Whom root starts something as may pass through the outer one to what is theirs.
 make_state() {
-    if ! (umask 077 && mkdir -p "$run" "$logs") 2>/dev/null || [[ ! -w $run || ! -w $logs ]]; then
+    # Programs that run as other users pass through what is made on the way here, and read nothing of it.
+    if ! (umask 066 && mkdir -p "$state" && umask 077 && mkdir -p "$run" "$logs") 2>/dev/null ||
+        [[ ! -w $run || ! -w $logs ]]; then
         fail 73 "$state cannot be written to; set STACK_DIR to a folder that can"
     fi
     chmod 700 "$run" "$logs"

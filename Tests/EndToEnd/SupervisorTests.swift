@@ -61,6 +61,25 @@ import TestSupport
         #expect(code == 0, "\(output)")
     }
 
+    /// The broker and the services run as users of their own, and pass through folders that are made on the way to theirs.
+    @Test func foldersThatAreMadeOnTheWayToTheStateLetOtherUsersPass() async throws {
+        let (code, output) = try await run(
+            """
+            unset run logs
+            folder=$STACK_DIR/new/further
+            (
+                STACK_DIR=$folder
+                source lib.sh
+                make_state
+            )
+            [[ $(stat -c %a "$STACK_DIR/new") == 711 ]] || fail 70 "$(stat -c %a "$STACK_DIR/new")"
+            if ((EUID == 0)); then expected=711; else expected=700; fi
+            [[ $(stat -c %a "$folder") == "$expected" ]] || fail 70 "$(stat -c %a "$folder")"
+            [[ $(stat -c %a "$folder/run") == 700 ]]
+            """)
+        #expect(code == 0, "\(output)")
+    }
+
     /// Whoever is killed, and in whichever order.
     @Test func aProgramWhoseSupervisorIsKilledIsEndedWithAllThatItStarted() async throws {
         for victims in ["$supervisor", "$supervisor $program", "$program $supervisor"] {
