@@ -152,10 +152,12 @@ public enum IdempotencyStatements {
     /// transaction that had the key before has written.
     public static func kept(_ keys: [IdempotencyKey]) -> SQL {
         """
-        SELECT owner_id, key, fingerprint, status, location, answer
-        FROM idempotency_keys JOIN unnest(\(keys.map(\.owner)), \(keys.map(\.key))) AS asked (owner_id, key)
-            USING (owner_id, key)
-        WHERE created_at >= now() - make_interval(hours => \(Int32(keptHours)))
+        SELECT i.owner_id, i.key, i.fingerprint, i.status, i.location, i.answer
+        FROM unnest(\(keys.map(\.owner)), \(keys.map(\.key))) AS asked (owner_id, key)
+        -- OFFSET: looked up for each key, also where the planner knew the table when it was empty.
+        CROSS JOIN LATERAL (
+            SELECT * FROM idempotency_keys WHERE owner_id = asked.owner_id AND key = asked.key OFFSET 0) i
+        WHERE i.created_at >= now() - make_interval(hours => \(Int32(keptHours)))
         """
     }
 

@@ -31,6 +31,26 @@ import Testing
         await pool.close()
     }
 
+    /// A join with the keys may read all of a table that was empty when it was planned, and go on so while it grows.
+    @Test(arguments: [0, 1, 3, 60])
+    func aLookupForEachKeyReadsNothingElseHoweverSmallTheTableWas(rows: Int) async throws {
+        var options = TestDatabase.patientOptions
+        options.findsByIndex = true
+        let pool = try await Fixture.pool(options: options)
+        try await pool.execute("CREATE TABLE grown (id int, part int, PRIMARY KEY (id, part))")
+        try await pool.execute("INSERT INTO grown SELECT n, n FROM generate_series(1, \(Int32(rows))) AS n")
+        try await pool.execute("VACUUM ANALYZE grown")
+        let ids: [Int32] = [1, 2, 3]
+        let plan = try await pool.query(
+            """
+            EXPLAIN (FORMAT JSON) SELECT g.* FROM unnest(\(ids), \(ids)) AS k(id, part)
+            CROSS JOIN LATERAL (SELECT * FROM grown WHERE id = k.id AND part = k.part OFFSET 0) g
+            """)[0].get(0, as: JSONText.self)
+        let text = String(decoding: plan.bytes, as: UTF8.self)
+        #expect(text.contains("((id = k.id) AND (part = k.part))") && !text.contains("Join Filter"), "\(text)")
+        await pool.close()
+    }
+
     /// As few rows as autovacuum looks at: to read the table as a whole and join it costs as good as nothing then.
     @Test func aPoolThatFindsByIndexReadsNoTableAsAWhole() async throws {
         var options = TestDatabase.patientOptions

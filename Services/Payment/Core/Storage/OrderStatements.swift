@@ -75,9 +75,12 @@ enum OrderStatements {
     /// The authorisations of `owners` for `payees`; the two go together pair by pair.
     static func authorisations(owners: [AccountID], payees: [BrandID]) -> SQL {
         """
-        SELECT owner_id, payee_id, limit_amount, currency, publisher
-        FROM authorisations JOIN unnest(\(owners), \(payees)) AS asked (owner_id, payee_id)
-            USING (owner_id, payee_id)
+        SELECT a.owner_id, a.payee_id, a.limit_amount, a.currency, a.publisher
+        FROM unnest(\(owners), \(payees)) AS asked (owner_id, payee_id)
+        -- OFFSET: looked up for each key, also where the planner knew the table when it was empty.
+        CROSS JOIN LATERAL (
+            SELECT * FROM authorisations
+            WHERE owner_id = asked.owner_id AND payee_id = asked.payee_id OFFSET 0) a
         """
     }
 

@@ -124,7 +124,10 @@ struct DecisionStorage: Sendable {
         let rows = try await transaction.query(
             """
             SELECT o.sale_id, o.buyer_id FROM unnest(\(orders.map(\.saleId)), \(orders.map(\.buyerId))) AS k(sale_id, buyer_id)
-            JOIN orders o ON o.sale_id = k.sale_id AND o.buyer_id = k.buyer_id AND o.state < 4
+            -- OFFSET: looked up for each key, also where the planner knew the table when it was empty.
+            CROSS JOIN LATERAL (
+                SELECT sale_id, buyer_id FROM orders
+                WHERE sale_id = k.sale_id AND buyer_id = k.buyer_id AND state < 4 OFFSET 0) o
             """)
         var served: Set<SaleBuyer> = []
         for row in rows { served.insert(SaleBuyer(saleId: try row.get(0), buyerId: try row.get(1))) }
