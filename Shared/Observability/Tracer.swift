@@ -15,9 +15,6 @@ public final class Tracer: Sendable {
     private let recorded: Counter
     private let dropped: Counter
     private let queue = Mutex<[Span]>([])
-    private let wakeup: AsyncStream<Void>.Continuation
-    /// Signalled when a span comes into the empty queue. For one reader.
-    public let wakeups: AsyncStream<Void>
 
     /// - Parameters:
     ///   - ratio: the part of new traces that is recorded. Of the traces of those who are trusted, those are that they record.
@@ -33,7 +30,6 @@ public final class Tracer: Sendable {
         recorded = metrics.counter("stampede_trace_spans_total", help: "Spans that were recorded")
         dropped = metrics.counter(
             "stampede_trace_spans_dropped_total", help: "Spans that no collector took in time, and were dropped")
-        (wakeups, wakeup) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     /// A new trace, chosen to be recorded or not.
@@ -56,13 +52,12 @@ public final class Tracer: Sendable {
 
     public func record(_ span: Span) {
         guard records(span.context) else { return }
-        let (isFirst, isTaken) = queue.withLock { queue in
-            guard queue.count < spansMax else { return (false, false) }
+        let isTaken = queue.withLock { queue in
+            guard queue.count < spansMax else { return false }
             queue.append(span)
-            return (queue.count == 1, true)
+            return true
         }
         (isTaken ? recorded : dropped).add()
-        if isFirst { wakeup.yield() }
     }
 
     /// Spans that wait, at most so many, the oldest first; they are the caller's now.
@@ -76,9 +71,6 @@ public final class Tracer: Sendable {
 
     /// Spans that were taken and could not be sent.
     public func drop(_ count: Int) { dropped.add(count) }
-
-    /// No further wake-ups.
-    public func close() { wakeup.finish() }
 
     /// Nanoseconds since 1970.
     public static func now() -> Int64 {

@@ -16,14 +16,26 @@ final class SpanExporter: Component {
     /// How long the last spans may take when the service stops.
     private static let lastDuration = Duration.seconds(2)
 
+    private struct Batch {
+        let body: [UInt8]
+        let count: Int
+    }
+
+    /// The collector does not take a batch.
+    private struct Refusal: Error, CustomStringConvertible {
+        let description: String
+        let mayPass: Bool
+    }
+
     private let tracer: Tracer
     private let url: String
     private let service: String
     private let instance: String
     private let log: Logger
     private let client: HTTPClient
-    private let isStopping = Atomic<Bool>(false)
-    private let sending = Mutex<Task<Void, Never>?>(nil)
+    /// The batch at hand.
+    private let unsent = Mutex<Batch?>(nil)
+    private let sending = Mutex<Periodic?>(nil)
 
     /// - Parameter endpoint: the collector's address, to which `/v1/traces` is added.
     init(_ tracer: Tracer, endpoint: String, service: String, instance: String, log: Logger) throws(HTTPClientError) {
@@ -36,63 +48,61 @@ final class SpanExporter: Component {
     }
 
     func start() async throws {
-        sending.withLock { $0 = Task.detached { [self] in await run() } }
+        let (log, url) = (log, url)
+        let sending = Periodic(
+            every: Self.gatherDuration,
+            told: { outcome in
+                switch outcome {
+                case .failed(let error, isFirst: true):
+                    log.warning("traces are not taken", ["collector": url, "reason": "\(error)"])
+                case .failed: break
+                case .recovered: log.info("traces are taken again", ["collector": url])
+                }
+            }
+        ) { [self] in try await sendAll() }
+        sending.start()
+        self.sending.withLock { $0 = sending }
     }
 
     func stop() async {
-        isStopping.store(true, ordering: .relaxed)
-        tracer.close()
-        let task = sending.withLock { $0 }
-        _ = await within(Self.lastDuration) { await task?.value }
-        task?.cancel()
+        await sending.withLock { $0 }?.stop()
+        _ = await within(Self.lastDuration) { try? await self.sendAll() }
+        if let lost = unsent.withLock({ $0.take() }) { tracer.drop(lost.count) }
         await client.close()
     }
 
-    private func run() async {
-        var isAway = false
-        for await _ in tracer.wakeups {
-            if !isStopping.load(ordering: .relaxed) { try? await Task.sleep(for: Self.gatherDuration) }
-            await sendAll(&isAway)
+    /// - Throws: `Refusal`. A batch that may be taken later is at hand again; another is dropped.
+    private func sendAll() async throws {
+        while let batch = next() {
+            let refusal = await send(batch.body)
+            if refusal?.mayPass != true { unsent.withLock { $0 = nil } }
+            guard let refusal else { continue }
+            if !refusal.mayPass { tracer.drop(batch.count) }
+            throw refusal
         }
-        await sendAll(&isAway)
     }
 
-    private func sendAll(_ isAway: inout Bool) async {
-        while case let spans = tracer.take(Self.batchMax), !spans.isEmpty {
-            let body = SpanDocument.body(spans, service: service, instance: instance)
-            var backoff = Backoff(isJittered: true)
-            while true {
-                let problem = await send(body)
-                if let problem, !isAway {
-                    isAway = true
-                    log.warning(
-                        "traces are not taken", ["collector": url, "reason": problem.reason])
-                }
-                guard let problem else {
-                    if isAway { log.info("traces are taken again", ["collector": url]) }
-                    isAway = false
-                    break
-                }
-                guard problem.mayPass, !isStopping.load(ordering: .relaxed), !Task.isCancelled else {
-                    tracer.drop(spans.count)
-                    break
-                }
-                try? await Task.sleep(for: backoff.next())
+    private func next() -> Batch? {
+        unsent.withLock { unsent in
+            if unsent == nil, case let spans = tracer.take(Self.batchMax), !spans.isEmpty {
+                unsent = Batch(
+                    body: SpanDocument.body(spans, service: service, instance: instance), count: spans.count)
             }
+            return unsent
         }
     }
 
     /// Nil when the collector has taken it.
-    private func send(_ body: [UInt8]) async -> (reason: String, mayPass: Bool)? {
+    private func send(_ body: [UInt8]) async -> Refusal? {
         var request = ClientRequest.json(.post, url, body)
         request.timeoutSeconds = Self.timeoutSeconds
         request.responseBytesMax = 64 << 10
         do {
-            let response = try await client.send(request)
-            if (200...299).contains(response.status) { return nil }
-            return ("status \(response.status)", response.status == 429 || response.status >= 500)
+            let status = try await client.send(request).status
+            if (200...299).contains(status) { return nil }
+            return Refusal(description: "status \(status)", mayPass: status == 429 || status >= 500)
         } catch {
-            return (error.description, error.isRetriable)
+            return Refusal(description: error.description, mayPass: error.isRetriable)
         }
     }
 }
