@@ -21,7 +21,7 @@ public final class RunningService<Running: Service>: Sendable {
         now: @escaping @Sendable () -> Timestamp = { .now() }
     ) async throws -> RunningService {
         let choices = [
-            StandardKeys.httpPort: "0", StandardKeys.instance: Running.name, StandardKeys.drainSeconds: "5",
+            StandardKeys.httpPort: "0", StandardKeys.instance: Running.name, StandardKeys.drainSeconds: "20",
             StandardKeys.startSeconds: "60", StandardKeys.logLevel: "warning",
         ]
         let runner = try ServiceRunner<Running>(
