@@ -192,7 +192,7 @@ public final class EventProcessor: Component {
     }
 
     private func watch(_ progress: Progress) async {
-        let own = Array(progress.own)
+        let own = progress.own
         if own.isEmpty { return }
         // By the producer's connection: on the consumer's the question would wait behind fetches that wait for records.
         let found = try? await context.producer.watermarks(of: topic.name, own, timeoutSeconds: 1)

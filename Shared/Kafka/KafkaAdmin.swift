@@ -281,12 +281,8 @@ extension KafkaHandle {
         let list = rd_kafka_topic_partition_list_new(Int32(clamping: partitions.count))
         defer { rd_kafka_topic_partition_list_destroy(list) }
         for partition in partitions { rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition) }
-        // A coordinator that is just being chosen, or reads what it knows, is asked again until the time is over.
-        let deadline = ContinuousClock.now + .milliseconds(Int(timeoutMilliseconds))
-        var code = rd_kafka_committed(pointer, list, timeoutMilliseconds)
-        while KafkaError(code).isRetriable, ContinuousClock.now < deadline {
-            Thread.sleep(forTimeInterval: 0.02)
-            code = rd_kafka_committed(pointer, list, timeoutMilliseconds)
+        let code = askAgain(timeoutMilliseconds, while: Self.coordinatorComes) {
+            rd_kafka_committed(pointer, list, timeoutMilliseconds)
         }
         guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let list else { throw KafkaError(code, "the group's offsets") }
         var committed: [TopicPartition: Int64] = [:]

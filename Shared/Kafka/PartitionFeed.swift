@@ -204,19 +204,32 @@ extension KafkaHandle {
     func watermarks(
         _ partition: TopicPartition, timeoutMilliseconds: Int32 = 10_000
     ) throws(KafkaError) -> (low: Int64, high: Int64) {
+        var (low, high): (Int64, Int64) = (0, 0)
+        let code = askAgain(timeoutMilliseconds, while: Self.leaderComes) {
+            rd_kafka_query_watermark_offsets(
+                pointer, partition.topic, partition.partition, &low, &high, timeoutMilliseconds)
+        }
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(code, "offsets of \(partition)") }
+        return (low, high)
+    }
+
+    private static let leaderComes = [
+        RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+    ]
+    static let coordinatorComes = [
+        RD_KAFKA_RESP_ERR_NOT_COORDINATOR, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+        RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR__WAIT_COORD,
+    ]
+
+    /// Asks until the answer is none of those that pass by themselves, or the time is over. Blocks.
+    func askAgain(
+        _ timeoutMilliseconds: Int32, while passing: [rd_kafka_resp_err_t], _ ask: () -> rd_kafka_resp_err_t
+    ) -> rd_kafka_resp_err_t {
         let deadline = ContinuousClock.now + .milliseconds(Int(timeoutMilliseconds))
         while true {
-            var low: Int64 = 0
-            var high: Int64 = 0
-            let code = rd_kafka_query_watermark_offsets(
-                pointer, partition.topic, partition.partition, &low, &high, timeoutMilliseconds)
-            switch code {
-            case RD_KAFKA_RESP_ERR_NO_ERROR: return (low, high)
-            case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
-                guard ContinuousClock.now < deadline else { fallthrough }
-                Thread.sleep(forTimeInterval: 0.02)
-            default: throw KafkaError(code, "offsets of \(partition)")
-            }
+            let code = ask()
+            guard passing.contains(code), ContinuousClock.now < deadline else { return code }
+            Thread.sleep(forTimeInterval: 0.02)
         }
     }
 }

@@ -67,17 +67,23 @@ final class SpanExporter: Component {
     func stop() async {
         await sending.withLock { $0 }?.stop()
         _ = await within(Self.lastDuration) { try? await self.sendAll() }
-        if let lost = unsent.withLock({ $0.take() }) { tracer.drop(lost.count) }
+        dropUnsent()
         await client.close()
+    }
+
+    /// Once: a last attempt that goes on beyond its time finds nothing to drop any more.
+    private func dropUnsent() {
+        if let lost = unsent.withLock({ $0.take() }) { tracer.drop(lost.count) }
     }
 
     /// - Throws: `Refusal`. A batch that may be taken later is at hand again; another is dropped.
     private func sendAll() async throws {
         while let batch = next() {
-            let refusal = await send(batch.body)
-            if refusal?.mayPass != true { unsent.withLock { $0 = nil } }
-            guard let refusal else { continue }
-            if !refusal.mayPass { tracer.drop(batch.count) }
+            guard let refusal = await send(batch.body) else {
+                unsent.withLock { $0 = nil }
+                continue
+            }
+            if !refusal.mayPass { dropUnsent() }
             throw refusal
         }
     }
