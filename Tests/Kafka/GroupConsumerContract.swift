@@ -526,7 +526,7 @@ final class OffsetStore: Sendable {
         try await producer.send(.numbered(0..<100, topic: topic))
         await store.hasProcessed(100)
         // The coordinator does not know the member any more: it was silent for too long.
-        broker.embedded?.failRequests(.heartbeat, with: [25])
+        await broker.fail(.heartbeat, with: 25) { events.events.contains("ended") }
         await events.wait { $0.filter { $0 == "ended" }.count == 2 }
         await events.wait { $0.filter { $0 == "started" }.count == 4 }
         try await producer.send(.numbered(100..<200, topic: topic))
@@ -551,8 +551,7 @@ final class OffsetStore: Sendable {
         try await producer.send(.numbered(0..<100, topic: topic))
         await store.hasProcessed(100)
         // UNKNOWN_SERVER_ERROR
-        broker.embedded?.failRequests(.fetch, with: [-1])
-        await failures.wait { !$0.isEmpty }
+        await broker.fail(.fetch, with: -1) { !failures.events.isEmpty }
         try await producer.send(.numbered(100..<200, topic: topic))
         await store.hasProcessed(200)
         await consumer.close()
@@ -636,16 +635,18 @@ final class OffsetStore: Sendable {
         let events = Recorder<String>()
         let gate = Gate()
         let consumer = try GroupConsumer.test(broker, group: topic, topic: topic, revokeTimeoutSeconds: 0.2)
-        let starts = Atomic(0)
+        let (starts, ends) = (Recorder<Void>(), Recorder<Void>())
         let running = consumer.start { feed in
-            let number = starts.add(1, ordering: .relaxed).newValue
+            starts.record(())
+            let number = starts.events.count
             events.record("started \(number)")
             while try await feed.next(recordsMax: 1) != nil {}
+            ends.record(())
             if number == 1 { await gate.pass() }
             events.record("returned \(number)")
         }
         await events.wait { $0 == ["started 1"] }
-        broker.embedded?.failRequests(.heartbeat, with: [25])
+        await broker.fail(.heartbeat, with: 25) { !ends.events.isEmpty }
         // The same member gets the partition again, while the first process still hangs: it must wait for that.
         let other = try await TestBroker.make()
         _ = try await KafkaAdmin(other.configuration).clusterID()
