@@ -33,6 +33,17 @@ import Testing
         await shop.close()
     }
 
+    /// Accounts and reservations are topics of their own: either may be read first.
+    @Test func aBrandThatIsPaidBeforeItsAccountIsKnownSeesItsProceeds() async throws {
+        let shop = Shop(service: try await TestService.start(PaymentService.self))
+        let buyer = try await shop.openWallet(limit: shop.price, holding: 200_000)
+        try await shop.reserve(OrderID.random(), for: buyer)
+        _ = try await shop.service.events(PaymentCaptured.self, on: .payments, count: 1)
+        #expect(try await shop.balance(shop.brand, in: "proceeds") == 199_900)
+        #expect(try await shop.balance(shop.brand) == nil)
+        await shop.close()
+    }
+
     @Test func eachRecordSaysWhoseItIsAndCanBeRecognisedWhenRepeated() async throws {
         let shop = try await Shop.open()
         let buyer = try await shop.openWallet(limit: shop.price, holding: 200_000)
