@@ -635,10 +635,10 @@ final class OffsetStore: Sendable {
         let events = Recorder<String>()
         let gate = Gate()
         let consumer = try GroupConsumer.test(broker, group: topic, topic: topic, revokeTimeoutSeconds: 0.2)
-        let (starts, ends) = (Recorder<Void>(), Recorder<Void>())
+        let starts = Atomic(0)
+        let ends = Recorder<Void>()
         let running = consumer.start { feed in
-            starts.record(())
-            let number = starts.events.count
+            let number = starts.add(1, ordering: .relaxed).newValue
             events.record("started \(number)")
             while try await feed.next(recordsMax: 1) != nil {}
             ends.record(())
