@@ -77,11 +77,16 @@ let package = Package(
             dependencies: ["Models", "JSON", "Kafka", "Postgres", "HTTP", "Security", "ServiceKit", "Observability"],
             path: "Tests/TestSupport", swiftSettings: settings),
     ]
-        + service("Messaging")
-        + service("Catalog")
-        + service("Reservation")
-        + service("Payment")
-        + service("Notification")
+        + service("Messaging", sql: ["Migrations"])
+        + service("Catalog", sql: ["Migrations"])
+        + service("Reservation", sql: ["Migrations"])
+        + service(
+            "Payment",
+            sql: [
+                "0001_create.sql", "Payments/0002_order_revision.sql", "Ledger/0004_exact_sums_contract.sql",
+                "Wallets/0005_publishers.sql",
+            ])
+        + service("Notification", sql: ["Migrations"])
         + [
             // The operator's command
             .target(
@@ -119,7 +124,8 @@ func shared(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 }
 
 /// A service: its core, which tests can start, its executable of a few lines, and its tests.
-func service(_ name: String) -> [Target] {
+/// - Parameter sql: its migrations, by their paths in `Core`.
+func service(_ name: String, sql: [String]) -> [Target] {
     let core = Target.Dependency(stringLiteral: "\(name)Core")
     let kit: [Target.Dependency] = [
         "Models", "JSON", "Kafka", "Postgres", "HTTP", "Security", "Observability", "ServiceKit", "EventPipeline",
@@ -128,7 +134,7 @@ func service(_ name: String) -> [Target] {
     return [
         .target(
             name: "\(name)Core", dependencies: kit, path: "Services/\(name)/Core",
-            resources: [.embedInCode("Migrations")], swiftSettings: settings),
+            resources: sql.map { .embedInCode($0) }, swiftSettings: settings),
         .executableTarget(
             name: "\(name)App", dependencies: [core, "ServiceKit"], path: "Services/\(name)/App",
             swiftSettings: settings),

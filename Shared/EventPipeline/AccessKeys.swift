@@ -62,7 +62,7 @@ public struct AccessRecords: Sendable {
 }
 
 /// Keeps a verifier supplied with what messaging says of access tokens. Ready while all that the topic holds is known.
-public final class AccessKeys: Component {
+public final class AccessKeys: Consumer {
     /// The configuration of every service that verifies tokens.
     public static let rootKeys = ConfigurationKey(
         "STAMPEDE_ROOT_KEYS",
@@ -70,6 +70,8 @@ public final class AccessKeys: Component {
         .secret, required: true)
 
     public let name = "access keys"
+    public let topic = Topic.keys
+    public let group: String? = nil
     public let verifier: TokenVerifier
     private let table: CompactedTable
 

@@ -20,12 +20,13 @@ public struct TableNotCurrent: Error, Sendable, CustomStringConvertible {
 ///
 /// A reader that fails is replaced, again and again. The new one goes on where the old one was, so nothing is missed.
 /// Meanwhile the facts stay as they are, the table is not ready, and `catchUp` throws.
-public final class CompactedTable: Component {
+public final class CompactedTable: Consumer {
     /// Applies one record: the key, the CloudEvents type, and the body, nil for a tombstone. The body must not escape.
     public typealias Apply = @Sendable (ByteView, String, JSONValue?) throws(JSONError) -> Void
 
     public let name: String
-    private let topic: Topic
+    public let topic: Topic
+    public let group: String? = nil
     private let context: ServiceContext
     private let apply: Apply
     private let tracing: ConsumerTracing

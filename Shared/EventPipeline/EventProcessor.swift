@@ -16,10 +16,10 @@ import Synchronization
 ///
 /// Whoever takes a partition over publishes first what it finds in the outbox. Records may so be published twice, never
 /// not at all; their `ce_id`s are derived from the input.
-public final class EventProcessor: Component {
+public final class EventProcessor: Consumer {
     public let name: String
+    public let topic: Topic
 
-    private let topic: Topic
     private let handler: any EventHandler
     private let recordsMax: Int
     private let pace: Duration
@@ -59,6 +59,8 @@ public final class EventProcessor: Component {
         self.pace = pace
         self.prefetchBytesMax = prefetchBytesMax
     }
+
+    public var group: String? { "\(context.serviceName).\(name)" }
 
     /// False while the group cannot be consumed, or a partition of this instance stands still.
     public var isReady: Bool {

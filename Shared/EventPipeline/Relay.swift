@@ -78,7 +78,8 @@ public final class Relay: Component {
         await listening?.close()
     }
 
-    /// Runs `body` in a transaction; what the step publishes is sent after the commit.
+    /// Runs `body` in a transaction; what the step publishes is sent after the commit. Runs it again where it lost a race
+    /// against another transaction: what it did besides must be as good done twice.
     /// - Throws: `Overloaded` when too much waits to be sent, `Unpublishable` for an event that is too large, or what the
     ///   body or the transaction throws.
     public func commit<Result: Sendable>(
@@ -89,7 +90,7 @@ public final class Relay: Component {
         }
         if isFull { throw Overloaded() }
         let began = context.tracer.isOn ? Tracer.now() : 0
-        let (result, bytes, report) = try await context.postgres.transaction { transaction in
+        let (result, bytes, report) = try await context.postgres.retryingTransaction { transaction in
             let step = Step(transaction: transaction, now: self.context.now(), origin: self.origin)
             let result = try await body(step)
             let records: RecordBatch

@@ -48,6 +48,26 @@ extension Timestamp: PostgresValue {
     }
 }
 
+extension Currency: PostgresValue {
+    public static var postgresType: PostgresType { .text }
+    public func encode(into buffer: inout PostgresBuffer) { buffer.append(code) }
+    public static func decode(_ value: PostgresBytes) throws(PostgresError) -> Currency {
+        let text = try String.decode(value)
+        guard let currency = Currency(stored: text) else { throw unknown(text, "a currency") }
+        return currency
+    }
+}
+
+extension PublisherName: PostgresValue {
+    public static var postgresType: PostgresType { .text }
+    public func encode(into buffer: inout PostgresBuffer) { buffer.append(text) }
+    public static func decode(_ value: PostgresBytes) throws(PostgresError) -> PublisherName {
+        let text = try String.decode(value)
+        guard let publisher = PublisherName(text) else { throw unknown(text, "a publisher") }
+        return publisher
+    }
+}
+
 extension Row {
     /// A column of one of the schema's enumerations, as text.
     public func choice<Choice: RawRepresentable<String>>(
@@ -59,21 +79,16 @@ extension Row {
     }
 
     /// A currency as it was stored.
-    public func currency(_ column: Int) throws(PostgresError) -> Currency {
-        let text: String = try get(column)
-        guard let currency = Currency(stored: text) else { throw unknown(text, "a currency") }
-        return currency
-    }
+    public func currency(_ column: Int) throws(PostgresError) -> Currency { try get(column) }
 
     /// A publisher's name as it was stored; nobody where the column is null or empty.
     public func publisher(_ column: Int) throws(PostgresError) -> PublisherName? {
         guard let text = try get(column, as: String?.self), !text.isEmpty else { return nil }
-        guard let publisher = PublisherName(text) else { throw unknown(text, "a publisher") }
-        return publisher
+        return try get(column)
     }
+}
 
-    private func unknown(_ text: String, _ expected: String) -> PostgresError {
-        PostgresError(
-            sqlState: PostgresError.Code.datatypeMismatch, message: "expected \(expected), the column has \(text)")
-    }
+private func unknown(_ text: String, _ expected: String) -> PostgresError {
+    PostgresError(
+        sqlState: PostgresError.Code.datatypeMismatch, message: "expected \(expected), the column has \(text)")
 }

@@ -39,9 +39,10 @@ public struct PostgresError: Error, Sendable, Equatable {
     /// The same work may succeed when it is done again from its start: it lost a race (serialization, deadlock, a table
     /// that a migration changed, a statement that a pooler lost), there was no connection, or no free one. Never true where
     /// the outcome is unknown.
-    public var isRetriable: Bool {
-        sqlState == "40001" || sqlState == "40P01" || isStaleStatement || (isUnavailable && !isOutcomeUnknown)
-    }
+    public var isRetriable: Bool { isLostRace || (isUnavailable && !isOutcomeUnknown) }
+
+    /// Nothing was wrong but the moment: another transaction was first, or a statement was prepared before a migration.
+    public var isLostRace: Bool { sqlState == "40001" || sqlState == "40P01" || isStaleStatement }
 
     /// A prepared statement's tables have changed since it was prepared, or the server no longer has it. It has not run;
     /// the connection forgets it.

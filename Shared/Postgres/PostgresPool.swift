@@ -129,6 +129,26 @@ public final class PostgresPool: Sendable {
         return value
     }
 
+    /// The same, and runs the body again, at most `racesMax` times in all, where the transaction lost a race against another:
+    /// nothing of it was committed.
+    @discardableResult
+    public func retryingTransaction<R>(
+        _ level: TransactionIsolation = .readCommitted,
+        caller: isolated (any Actor)? = #isolation,
+        _ body: (Transaction) async throws -> R
+    ) async throws -> R {
+        for _ in 1..<Self.racesMax {
+            do {
+                return try await transaction(level, caller: caller, body)
+            } catch let error as PostgresError where error.isLostRace {
+                continue
+            }
+        }
+        return try await transaction(level, caller: caller, body)
+    }
+
+    private static let racesMax = 5
+
     /// Returns when the server answers.
     public func ping() async throws(PostgresError) { _ = try await query("SELECT 1") }
 

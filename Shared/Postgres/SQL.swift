@@ -48,6 +48,11 @@ public struct SQL: ExpressibleByStringInterpolation, Sendable {
             appendInterpolation(value)
         }
 
+        /// The columns' names, as they stand in the source.
+        public mutating func appendInterpolation<Value>(_ columns: Columns<Value>) {
+            text += columns.list
+        }
+
         /// A name of a table, a column or a schema, quoted. For names that the source does not know, such as a schema's.
         public mutating func appendInterpolation(identifier: String) {
             text += SQL.quoted(identifier: identifier)

@@ -46,24 +46,16 @@ public struct Precondition: Sendable {
     public var isEmpty: Bool { match == nil && noneMatch == nil }
 
     /// For what others edit too: an edit has to say what it was made of.
-    /// - Throws: `Problem` 428 without `If-Match`.
-    public func requireMatch() throws(Problem) {
-        guard match == nil else { return }
-        throw Problem(
-            428, type: "precondition-required", title: "The state that this changes must be named",
-            detail: "Send If-Match with the ETag of what was read, or * for whatever there is.")
+    public func requireMatch() throws(PreconditionRefusal) {
+        guard match != nil else { throw .required }
     }
 
     /// - Parameter current: the tag of what is there, nil where there is nothing.
-    /// - Throws: `Problem` 412 where that is not what the request expects.
-    public func check(_ current: EntityTag?) throws(Problem) {
-        if let match, !Self.contains(match, current, EntityTag.isEditOf) { throw Self.failed }
-        if let noneMatch, Self.contains(noneMatch, current, EntityTag.isOf) { throw Self.failed }
+    /// - Throws: `failed` where that is not what the request expects.
+    public func check(_ current: EntityTag?) throws(PreconditionRefusal) {
+        if let match, !Self.contains(match, current, EntityTag.isEditOf) { throw .failed }
+        if let noneMatch, Self.contains(noneMatch, current, EntityTag.isOf) { throw .failed }
     }
-
-    private static let failed = Problem(
-        412, type: "precondition-failed", title: "What was read has changed since",
-        detail: "Read it again and make the change to what is there now.")
 
     private static func contains(
         _ tags: [String], _ current: EntityTag?, _ fits: (EntityTag) -> (String) -> Bool
@@ -79,6 +71,27 @@ public struct Precondition: Sendable {
             throw .badRequest(fields: [FieldProblem(name, expected: #"* or entity tags: "1.x", "2.y""#)])
         }
         return tags
+    }
+}
+
+/// Why a change is not made.
+public enum PreconditionRefusal: ProblemConvertible, Sendable {
+    /// The request does not say which state it changes.
+    case required
+    /// The state is not what the request expects.
+    case failed
+
+    public var problem: Problem {
+        switch self {
+        case .required:
+            Problem(
+                428, type: "precondition-required", title: "The state that this changes must be named",
+                detail: "Send If-Match with the ETag of what was read, or * for whatever there is.")
+        case .failed:
+            Problem(
+                412, type: "precondition-failed", title: "What was read has changed since",
+                detail: "Read it again and make the change to what is there now.")
+        }
     }
 }
 

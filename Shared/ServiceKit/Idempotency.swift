@@ -72,14 +72,27 @@ public struct IdempotentCommand: Sendable {
         guard request.header(headerName) != nil else { return nil }
         return try IdempotentCommand(request, by: owner, name: name, content: content())
     }
+}
 
-    public static let running = Problem(
-        409, type: "idempotency-key-in-use", title: "A command with this key is being carried out",
-        detail: "Ask again shortly: the same answer will be given.", retryAfterSeconds: 1)
+/// Why a command is not carried out.
+public enum IdempotencyRefusal: ProblemConvertible, Sendable {
+    /// Another transaction has the key.
+    case running
+    /// The key was another command's.
+    case reused
 
-    public static let reused = Problem(
-        422, type: "idempotency-key-reused", title: "This key was used for another command",
-        detail: "A new command needs a new Idempotency-Key.")
+    public var problem: Problem {
+        switch self {
+        case .running:
+            Problem(
+                409, type: "idempotency-key-in-use", title: "A command with this key is being carried out",
+                detail: "Ask again shortly: the same answer will be given.", retryAfterSeconds: 1)
+        case .reused:
+            Problem(
+                422, type: "idempotency-key-reused", title: "This key was used for another command",
+                detail: "A new command needs a new Idempotency-Key.")
+        }
+    }
 }
 
 /// The answers that are kept for some keys.
@@ -97,10 +110,10 @@ public struct KeptAnswers: Sendable {
     }
 
     /// What the command was answered before, nil when it is new.
-    /// - Throws: `Problem` 422 where the key was another command's.
-    public func answer(_ command: IdempotentCommand) throws(Problem) -> KeptAnswer? {
+    /// - Throws: `reused` where the key was another command's.
+    public func answer(_ command: IdempotentCommand) throws(IdempotencyRefusal) -> KeptAnswer? {
         guard let kept = byKey[command.key] else { return nil }
-        guard kept.fingerprint == command.fingerprint else { throw IdempotentCommand.reused }
+        guard kept.fingerprint == command.fingerprint else { throw .reused }
         return kept.answer
     }
 }
@@ -108,7 +121,7 @@ public struct KeptAnswers: Sendable {
 extension Transaction {
     /// Carries a command out, or gives the answer that it got before. Without a command the work is just done.
     /// - Returns: the answer, and whether it is of now.
-    /// - Throws: `Problem` 409 while another transaction carries it out, 422 where its key was another's.
+    /// - Throws: `IdempotencyRefusal`.
     public func once(
         _ command: IdempotentCommand?, _ work: () async throws -> KeptAnswer
     ) async throws -> (answer: KeptAnswer, isNew: Bool) {
@@ -116,7 +129,7 @@ extension Transaction {
         let rows = try await pipeline([
             IdempotencyStatements.claim([command.key]), IdempotencyStatements.kept([command.key]),
         ])
-        guard try rows[0].column(0, as: Bool.self) == [true] else { throw IdempotentCommand.running }
+        guard try rows[0].column(0, as: Bool.self) == [true] else { throw IdempotencyRefusal.running }
         if let answer = try KeptAnswers(rows[1]).answer(command) { return (answer, false) }
         let answer = try await work()
         finish([

@@ -34,6 +34,12 @@ public final class RunningService<Running: Service>: Sendable {
         }
     }
 
+    /// The service as it would start, which nothing has been asked of yet: what it is made of can be looked at.
+    public static func assembled(environment: [String: String]) throws -> Running {
+        let log = LogSink.discarding
+        return try ServiceRunner<Running>(environment: environment, sink: log, now: { .now() }).service
+    }
+
     private init(_ runner: ServiceRunner<Running>, port: UInt16) {
         self.runner = runner
         service = runner.service

@@ -1,9 +1,8 @@
 // What makes a program a service of Stampede.
-import HTTP
-import Models
 import Postgres
+import Security
 
-/// The composition root of a service: all that it consumes, serves, publishes and repeats.
+/// The composition root of a service: its features, and what they share.
 public protocol Service: Sendable {
     /// One word in lower case: the executable, the Postgres schema and role, the prefix of consumer groups.
     static var name: String { get }
@@ -11,29 +10,24 @@ public protocol Service: Sendable {
     static var summary: String { get }
     /// Its own configuration besides the standard one.
     static var configurationKeys: [ConfigurationKey] { get }
-    /// Applied to the schema `name` before components start.
+    /// What its features keep, applied to the schema `name` in the order of their numbers before components start.
     static var migrations: [Migration] { get }
-    /// Topics that must be there before components start.
-    static var topics: [Topic] { get }
     static var defaultHTTPPort: Int { get }
 
     /// Puts the service together. Nothing is connected or migrated yet: reading and writing belong into components.
     /// - Throws: `ConfigurationError` for values that only the service can judge.
     init(_ context: ServiceContext) throws
 
-    /// Answered with 503 until the service is ready.
-    var routes: [Route] { get }
-    /// In the order in which they start.
-    var components: [any Component] { get }
+    var features: [any Feature] { get }
+    /// Whose access tokens are good. By default nobody's.
+    var verifier: TokenVerifier { get }
 }
 
 extension Service {
     public static var configurationKeys: [ConfigurationKey] { [] }
     public static var migrations: [Migration] { [] }
-    public static var topics: [Topic] { [] }
     public static var defaultHTTPPort: Int { 8080 }
-    public var routes: [Route] { [] }
-    public var components: [any Component] { [] }
+    public var verifier: TokenVerifier { TokenVerifier() }
 
     /// Every configuration key of this service.
     public static var allConfigurationKeys: [ConfigurationKey] {

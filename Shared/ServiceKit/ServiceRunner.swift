@@ -60,7 +60,8 @@ final class ServiceRunner<Running: Service>: Sendable {
         } catch {
             throw ConfigurationError(["\(error)".singleLine])
         }
-        let routes = service.routes.map { $0.revalidated().guarded { try health.gate() } } + health.routes(metrics)
+        let routes =
+            service.routes(now: now).map { $0.revalidated().guarded { try health.gate() } } + health.routes(metrics)
         let serverConfiguration = try Self.serverConfiguration(configuration)
         do {
             server = try HTTPServer(
@@ -74,7 +75,7 @@ final class ServiceRunner<Running: Service>: Sendable {
                 PostgresDependency(
                     context.postgres, schema: Running.name, migrations: Running.migrations, log: log),
                 KafkaDependency(
-                    context.producer, bootstrapServers: context.kafka.bootstrapServers, topics: Running.topics, log: log
+                    context.producer, bootstrapServers: context.kafka.bootstrapServers, topics: service.topics, log: log
                 ),
             ] + service.components
         health.setComponents(components)

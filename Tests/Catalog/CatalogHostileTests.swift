@@ -12,7 +12,7 @@ import Testing
     /// Every route with each kind of bad token: 401, whatever else is wrong.
     @Test func nobodyGetsInWithoutAGenuineToken() async throws {
         let service = try await Catalog.shared().service
-        for route in service.service?.routes ?? [] {
+        for route in service.service?.endpoints ?? [] {
             let path = route.pattern.replacing("{id}", with: "\(SaleID.random())")
             for token in [nil] + (try service.badTokens().map(Optional.some)) {
                 let answer = try await service.call(route.method, path, Array("{".utf8), token: token)
@@ -26,7 +26,7 @@ import Testing
         let catalog = try await Catalog.shared()
         let brand = try catalog.brand()
         let plan = Catalog.sale(of: try await catalog.product(of: brand))
-        for route in catalog.service.service?.routes ?? [] where route.pattern.contains("{id}") {
+        for route in catalog.service.service?.endpoints ?? [] where route.pattern.contains("{id}") {
             for id in ["\(SaleID.random())", "0", "%00", "null", "01a21ce0-6e00-7c3a-9f51-0242ac12000g", "%F0%9F"] {
                 let path = route.pattern.replacing("{id}", with: id)
                 let answer = try await catalog.service.call(

@@ -1,14 +1,9 @@
 // Encryption, identities and rights: a small sale for each way to show who one is, and what is refused.
-import CatalogCore
 import Foundation
 import Kafka
-import MessagingCore
 import Models
-import NotificationCore
 import Observability
-import PaymentCore
 import Postgres
-import ReservationCore
 import ServiceKit
 import Testing
 import TestSupport
@@ -18,16 +13,12 @@ import TestSupport
 @Suite(.serialized) struct SecurityTests {
     /// The rights are what the services name as theirs, no more and no less, and the document says so.
     @Test func rightsAreThoseOfTheTopicsThatAServiceNames() throws {
-        let named: [Settings.Service: [Topic]] = [
-            .messaging: MessagingService.topics, .catalog: CatalogService.topics,
-            .reservation: ReservationService.topics, .payment: PaymentService.topics,
-            .notification: NotificationService.topics,
-        ]
+        let named = try ServiceManifest.all()
         let document = try String(contentsOfFile: "\(Stack.root)/docs/security.md", encoding: .utf8)
         for rights in AccessRights.all where !rights.isOperator {
             if let service = Settings.Service(rawValue: rights.holder) {
                 let allowed = Set(rights.reads + rights.writes).filter { !$0.hasSuffix(".dead") }
-                #expect(allowed == Set(named[service]?.map(\.name) ?? []), "\(service)")
+                #expect(allowed == Set(named[service]?.topics.map(\.name) ?? []), "\(service)")
             }
             func list(_ names: [String]) -> String {
                 names.isEmpty ? "|" : "| \(names.map { "`\($0)`" }.joined(separator: ", ")) "

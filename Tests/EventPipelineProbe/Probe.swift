@@ -13,7 +13,6 @@ struct App {
 struct Probe: Service {
     static let name = "reservation"
     static let summary = "Answers orders, to be killed in the middle."
-    static let topics: [Topic] = [.orders, .reservations]
     static let configurationKeys = [
         ConfigurationKey("STAMPEDE_PROBE_BATCH", "Orders in a transaction", .integer(1...5000), default: "50")
     ]
@@ -28,14 +27,18 @@ struct Probe: Service {
         PipelineSchema.commands(number: 2),
     ]
 
-    let components: [any Component]
+    let features: [any Feature]
 
     init(_ context: ServiceContext) {
-        components = [
-            EventProcessor(
-                context, name: "orders", topic: .orders,
-                batchRecordsMax: context.configuration.integer("STAMPEDE_PROBE_BATCH"), pace: .zero,
-                handler: Recorder(rendersAnswers: true))
-        ]
+        let orders = EventProcessor(
+            context, name: "orders", topic: .orders,
+            batchRecordsMax: context.configuration.integer("STAMPEDE_PROBE_BATCH"), pace: .zero,
+            handler: Recorder(rendersAnswers: true))
+        features = [Probed(consumes: [orders])]
     }
+}
+
+private struct Probed: Feature {
+    let consumes: [any Consumer]
+    let publishes: [Topic] = [.reservations]
 }

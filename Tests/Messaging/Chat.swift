@@ -43,7 +43,7 @@ final class Chat: Sendable {
         document = try OpenAPIDocument(service: "messaging")
         service = try await RunningService.start(
             MessagingService.self, environment: Self.environment(broker, database))
-        patterns = service.service.routes.map {
+        patterns = service.service.endpoints.map {
             ($0.method.rawValue, $0.pattern.split(separator: "/").map(String.init))
         }
     }

@@ -223,13 +223,13 @@ import Testing
     @Test func theDocumentIsSoundAndDescribesTheRoutes() async throws {
         let chat = try await Chat.shared()
         #expect(chat.document.problems == [])
-        #expect(chat.document.problems(of: chat.service.service.routes) == [])
-        for route in chat.service.service.routes {
+        #expect(chat.document.problems(of: chat.service.service.endpoints) == [])
+        for route in chat.service.service.endpoints {
             let statuses = chat.document.statuses(method: route.method.rawValue, path: route.pattern)
             #expect(statuses.contains { $0.hasPrefix("2") })
             #expect(statuses.contains("503"), "\(route.pattern)")
         }
-        let limits = chat.service.service.routes.map { ("\($0.method.rawValue) \($0.pattern)", $0.bodyBytesMax) }
+        let limits = chat.service.service.endpoints.map { ("\($0.method.rawValue) \($0.pattern)", $0.bodyBytesMax) }
         for (operation, limit) in limits where chat.document.bodyLimits[operation] != nil {
             #expect(chat.document.bodyLimits[operation] == limit, "\(operation)")
         }

@@ -42,10 +42,10 @@ struct Books: Sendable {
     func topUp(_ owners: [AccountID], _ amount: Int64) async throws {
         try await pool.transaction { transaction in
             let rows = try await transaction.pipeline([
-                WalletStatements.openBank(["CNY"]),
-                LedgerStatements.lockForTopUp(owners: Set(owners), currencies: ["CNY"]),
+                WalletStatements.openBank([.cny]),
+                LedgerStatements.lockForTopUp(owners: Set(owners), currencies: [.cny]),
             ])
-            var ledger = Ledger(try LedgerStatements.accounts(rows[1]))
+            var ledger = Ledger(try LedgerStatements.accountRow.all(rows[1]))
             for owner in owners {
                 try ledger.transfer(
                     amount, from: .bank(.cny), to: .wallet(owner, .cny), kind: .topup, order: nil, id: .fresh())
@@ -57,10 +57,10 @@ struct Books: Sendable {
     /// Applies events as a partition's processor does: again whenever it lost a race. A deadlock is none: it is an error.
     @discardableResult
     func settle(_ news: [ReservationNews], slot: Int32 = 0) async throws -> [Settlement.Answer] {
-        let desk = ReservationDesk(newID: { .fresh() })
+        let commands = SettlementCommands(newID: { .fresh() })
         while true {
             do {
-                return try await pool.transaction { try await desk.settle(news, slot: slot, $0).settlement.answers }
+                return try await pool.transaction { try await commands.settle(news, slot: slot, $0).settlement.answers }
             } catch let error as PostgresError where error.sqlState == "40001" {
                 await Task.yield()
             }
@@ -83,7 +83,7 @@ struct Books: Sendable {
     func states() async throws -> [OrderID: PaymentOrder.State] {
         var states: [OrderID: PaymentOrder.State] = [:]
         for row in try await pool.query("SELECT order_id, state::text FROM orders") {
-            states[try row.get(0)] = try row.choice(1)
+            states[try row.get(0)] = try row.get(1)
         }
         return states
     }

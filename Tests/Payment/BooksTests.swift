@@ -110,7 +110,7 @@ import Testing
             buyer, authorisations: [Account.Authorisation(payeeId: scenario.brand, limit: scenario.price)])
         try await books.openWallets([account])
         #expect(try await books.balance(buyer) == 0)
-        #expect(try await books.pool.execute(WalletStatements.withdraw(buyer, payee: scenario.brand)) == 1)
+        #expect(try await books.pool.execute(AuthorisationStatements.delete(buyer, payee: scenario.brand)) == 1)
         try await books.openWallets([account])
         #expect(try await books.count("SELECT count(*) FROM authorisations") == 0)
         #expect(try await books.count("SELECT count(*) FROM accounts") == 1)

@@ -23,7 +23,7 @@ import Testing
         let id = AccountID.random()
         let person = try service.token(.person)
         let `operator` = try service.token(.operator)
-        for route in try #require(service.service).routes {
+        for route in try #require(service.service).endpoints {
             let path = route.pattern.replacing("{payeeId}", with: "\(id)").replacing("{id}", with: "\(id)")
             for token in [nil] + (try service.badTokens()) {
                 #expect(try await service.call(route.method, path, token: token).status == 401, "\(route.pattern)")

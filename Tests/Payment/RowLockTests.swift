@@ -28,10 +28,10 @@ import Testing
     private func topUpSlowly(_ owner: AccountID, _ books: Books, began: @Sendable () -> Void) async throws {
         try await books.pool.transaction { transaction in
             let rows = try await transaction.pipeline([
-                WalletStatements.openBank(["CNY"]),
-                LedgerStatements.lockForTopUp(owners: [owner], currencies: ["CNY"]),
+                WalletStatements.openBank([.cny]),
+                LedgerStatements.lockForTopUp(owners: [owner], currencies: [.cny]),
             ])
-            var ledger = Ledger(try LedgerStatements.accounts(rows[1]))
+            var ledger = Ledger(try LedgerStatements.accountRow.all(rows[1]))
             try ledger.transfer(
                 100, from: .bank(.cny), to: .wallet(owner, .cny), kind: .topup, order: nil, id: .fresh())
             _ = try await transaction.execute(LedgerStatements.insert(ledger.transfers))

@@ -24,8 +24,8 @@ import Testing
         do {
             try precondition(headers).check(current)
             return nil
-        } catch let problem as Problem {
-            return problem.status
+        } catch let refusal as PreconditionRefusal {
+            return refusal.problem.status
         }
     }
 
@@ -48,7 +48,7 @@ import Testing
         #expect(try status(["If-None-Match": "*"], EntityTag(of: [1])) == 412)
         #expect(try status(["If-None-Match": "*"], nil) == nil)
         #expect(try status([:], nil) == nil)
-        #expect(throws: Problem.self) { try precondition(["If-None-Match": "*"]).requireMatch() }
+        #expect(throws: PreconditionRefusal.required) { try precondition(["If-None-Match": "*"]).requireMatch() }
         try precondition(["If-Match": "*"]).requireMatch()
     }
 

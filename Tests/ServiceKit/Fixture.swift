@@ -86,9 +86,23 @@ struct Scripted: Component {
 }
 
 /// A service made of what a test gives it. The name of its schema is `tested`.
-protocol TestedService: Service {}
+protocol TestedService: Service {
+    static var topics: [Topic] { get }
+    var routes: [Endpoint] { get }
+    var components: [any Component] { get }
+}
+
+private struct Tested: Feature {
+    let serves: [Endpoint]
+    let publishes: [Topic]
+    let repeats: [any Component]
+}
 
 extension TestedService {
+    static var topics: [Topic] { [] }
+    var routes: [Endpoint] { [] }
+    var components: [any Component] { [] }
+    var features: [any Feature] { [Tested(serves: routes, publishes: Self.topics, repeats: components)] }
     static var name: String { "tested" }
     static var summary: String { "Is tested." }
 }

@@ -23,15 +23,15 @@ import Testing
     struct Plain: TestedService {
         static let migrations = [Migration(number: 1, name: "things", sql: "CREATE TABLE things (id bigint)")]
         static let topics: [Topic] = [.orders]
-        let routes: [Route]
+        let routes: [Endpoint]
         let components: [any Component]
 
         init(_ context: ServiceContext) {
             routes = [
-                Route(.get, "/v1/things") { _ in
+                Endpoint(.get, "/v1/things", for: .everybody) { _ in
                     .text("\(try await context.postgres.query("SELECT count(*) FROM things").one(Int64.self))")
                 },
-                Route(.get, "/v1/fail/{how}") { request in
+                Endpoint(.get, "/v1/fail/{how}", for: .everybody) { request in
                     switch request.pathParameters["how"] {
                     // Any KafkaError will do, and this one needs no broker to make.
                     case "kafka": _ = try RecordBatch(bytes: [1, 2, 3])
@@ -45,7 +45,7 @@ import Testing
                     }
                     return .empty()
                 },
-                Route(.post, "/v1/publish") { _ in
+                Endpoint(.post, "/v1/publish", for: .everybody) { _ in
                     var headers: [(String, [UInt8])] = []
                     if let trace = TraceContext.current?.child() {
                         headers.append(("traceparent", Array(trace.traceparent.utf8)))
@@ -144,7 +144,7 @@ import Testing
         static let starting = Mutex<[String: @Sendable () async throws -> Void]>([:])
         let components: [any Component]
         let journal = Journal()
-        let routes = [Route(.get, "/v1/thing") { _ in .text("thing") }]
+        let routes = [Endpoint(.get, "/v1/thing", for: .everybody) { _ in .text("thing") }]
 
         init(_ context: ServiceContext) {
             let journal = journal
@@ -383,16 +383,11 @@ import Testing
 
     struct Guarded: TestedService {
         let verifier = TokenVerifier()
-        let routes: [Route]
+        let routes: [Endpoint]
 
         init(_ context: ServiceContext) {
-            let verifier = verifier
             routes = [
-                Route(.get, "/v1/brands-only") { request in
-                    let claims = try request.claims(using: verifier, now: context.now())
-                    try claims.require(.brand, .operator)
-                    return .text(claims.sub.description)
-                }
+                Endpoint(.get, "/v1/brands-only", for: .brands) { _, caller in .text(caller.sub.description) }
             ]
         }
     }

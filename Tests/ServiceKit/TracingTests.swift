@@ -17,8 +17,8 @@ import Testing
 
     struct Plain: TestedService {
         let routes = [
-            Route(.get, "/v1/things/{id}") { request in .text(request.trace.traceparent) },
-            Route(.get, "/v1/broken") { _ in throw Broken() },
+            Endpoint(.get, "/v1/things/{id}", for: .everybody) { request in .text(request.trace.traceparent) },
+            Endpoint(.get, "/v1/broken", for: .everybody) { _ in throw Broken() },
         ]
 
         init(_ context: ServiceContext) {}

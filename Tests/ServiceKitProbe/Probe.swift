@@ -17,24 +17,29 @@ struct Probe: Service {
         ConfigurationKey("STAMPEDE_PROBE_WORK_SECONDS", "What /task takes", .seconds(0...60), default: "0.5"),
     ]
 
-    let routes: [Route]
-    let components: [any Component]
+    let features: [any Feature]
 
     init(_ context: ServiceContext) {
         let log = context.log
         let work = context.configuration.duration("STAMPEDE_PROBE_WORK_SECONDS")
-        routes = [
-            Route(.get, "/task") { _ in
+        let routes = [
+            Endpoint(.get, "/task", for: .everybody) { _ in
                 log.info("at work", ["secret": context.configuration.secret("STAMPEDE_PROBE_SECRET").value])
                 try await Task.sleep(for: work)
                 return .text("done")
             }
         ]
-        components = [
+        let components = [
             Stopping(name: "first", isStuck: false, log: log),
             Stopping(name: "second", isStuck: context.configuration.boolean("STAMPEDE_PROBE_STUCK"), log: log),
         ]
+        features = [Probed(serves: routes, repeats: components)]
     }
+}
+
+private struct Probed: Feature {
+    let serves: [Endpoint]
+    let repeats: [any Component]
 }
 
 /// Says that it is stopping; then is, or never will be.

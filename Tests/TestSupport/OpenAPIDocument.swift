@@ -4,6 +4,7 @@
 //     #expect(document.problems(of: routes) == [])
 //     #expect(document.problems(method: "GET", path: "/v1/products/{id}", status: 200, body: bytes) == [])
 import HTTP
+import ServiceKit
 
 public struct OpenAPIDocument: Sendable {
     public let tree: DocumentTree
@@ -73,12 +74,17 @@ public struct OpenAPIDocument: Sendable {
     }
 
     /// What is wrong with the routes: one that is not documented, an operation that no route answers, a body that may be
-    /// longer or shorter than the document says.
-    public func problems(of routes: [Route]) -> [String] {
+    /// longer or shorter than the document says, a token that is needed or not.
+    public func problems(of routes: [Endpoint]) -> [String] {
         let served = Set(routes.map { "\($0.method.rawValue) \($0.pattern)" })
         var found = served.subtracting(operations).sorted().map { "\($0): is not documented" }
         found += operations.subtracting(served).sorted().map { "\($0): is answered by no route" }
         for route in routes {
+            let isPublic = operation(route.method.rawValue, route.pattern)?["security"] != nil
+            if isPublic != (route.callers == nil) {
+                found.append(
+                    "\(route.method.rawValue) \(route.pattern): a token is \(isPublic ? "asked for" : "not asked for")")
+            }
             guard let body = operation(route.method.rawValue, route.pattern)?["requestBody"].map(resolved) else {
                 continue
             }

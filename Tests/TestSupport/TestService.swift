@@ -119,12 +119,12 @@ public final class TestService<Running: Service>: Sendable {
 
     public var service: Running? { running.withLock { $0?.service } }
     /// How the service's routes and its OpenAPI document differ.
-    public var routeProblems: [String] { document?.problems(of: service?.routes ?? []) ?? ["there is no document"] }
+    public var routeProblems: [String] { document?.problems(of: service?.endpoints ?? []) ?? ["there is no document"] }
 
     /// How many bytes a body may have, for those of the operations that are asked for.
     public func bodyLimits(of operations: some Sequence<String>) -> [String: Int] {
         let asked = Set(operations)
-        let limits = (service?.routes ?? []).map { ("\($0.method.rawValue) \($0.pattern)", $0.bodyBytesMax) }
+        let limits = (service?.endpoints ?? []).map { ("\($0.method.rawValue) \($0.pattern)", $0.bodyBytesMax) }
         return Dictionary(limits.filter { asked.contains($0.0) }) { first, _ in first }
     }
 
@@ -188,7 +188,7 @@ public final class TestService<Running: Service>: Sendable {
         if !body.isEmpty { headers.append(("Content-Type", contentType)) }
         let response = try await http.send(
             ClientRequest(method, running.httpURL + path, headers: headers, body: body))
-        if let document, let pattern = pattern(method, path, of: running.service.routes) {
+        if let document, let pattern = pattern(method, path, of: running.service.endpoints) {
             let problems = document.problems(
                 method: method.rawValue, path: pattern, status: response.status, body: response.body,
                 mediaType: response.header("Content-Type") ?? "application/json", headers: response.headers)
@@ -200,9 +200,9 @@ public final class TestService<Running: Service>: Sendable {
     }
 
     /// The route's pattern that a path fits: a literal segment is preferred to a parameter.
-    private func pattern(_ method: HTTPMethod, _ path: String, of routes: [Route]) -> String? {
+    private func pattern(_ method: HTTPMethod, _ path: String, of routes: [Endpoint]) -> String? {
         let segments = path.prefix { $0 != "?" }.split(separator: "/")
-        func literals(_ route: Route) -> Int { route.pattern.split(separator: "/").count { $0.first != "{" } }
+        func literals(_ route: Endpoint) -> Int { route.pattern.split(separator: "/").count { $0.first != "{" } }
         let fitting = routes.filter { route in
             let parts = route.pattern.split(separator: "/")
             return route.method == method && parts.count == segments.count

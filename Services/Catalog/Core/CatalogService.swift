@@ -9,7 +9,6 @@ public struct CatalogService: Service {
     public static let name = "catalog"
     public static let summary = "Products and sales: drafts, publication, what may still change."
     public static let defaultHTTPPort = 8082
-    public static let topics: [Topic] = [.keys, .products, .sales, .reservations]
     public static let migrations = [
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
@@ -21,21 +20,21 @@ public struct CatalogService: Service {
 
     public static let configurationKeys = [AccessKeys.rootKeys]
 
-    public let components: [any Component]
-    public let routes: [Route]
+    public let features: [any Feature]
 
     public init(_ context: ServiceContext) throws {
         let keys = try AccessKeys(context)
         let relay = Relay(context)
         let desk = CatalogDesk(
             relay: relay, postgres: context.postgres, newProductID: { context.newID() }, newSaleID: { context.newID() })
-        components = [
+        let components: [any Component] = [
             keys,
             relay,
             EventProcessor(context, name: "reservations", topic: .reservations, handler: AvailabilityHandler()),
             EventProcessor(context, name: "sales-readback", topic: .sales, handler: SaleReadback()),
             PipelineWatch(context),
         ]
-        routes = CatalogRoutes(desk: desk, verifier: keys.verifier, now: context.now).all
+        let routes = CatalogRoutes(desk: desk, verifier: keys.verifier, now: context.now).all
+        features = [Everything(components, publishes: [.products, .sales], routes: routes)]
     }
 }

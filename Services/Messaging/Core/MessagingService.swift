@@ -43,12 +43,7 @@ public struct MessagingService: Service {
         IdempotencySchema.migration(number: 6),
     ]
 
-    public static let topics: [Topic] = [
-        .accounts, .keys, .sales, .products, .orders, .reservations, .payments, .notifications, .messages,
-    ]
-
-    public let components: [any Component]
-    public let routes: [Route]
+    public let features: [any Feature]
 
     public init(_ context: ServiceContext) throws {
         let tokenSeconds = Int64(context.configuration.integer("STAMPEDE_ACCESS_TOKEN_SECONDS"))
@@ -78,7 +73,7 @@ public struct MessagingService: Service {
         let attempts = AttemptStorage(postgres: context.postgres, now: context.now)
         let door = Doorkeeper(verifier: verifier, now: context.now)
 
-        components = [
+        let components: [any Component] = [
             relay,
             CompactedTable(context, topic: .keys, apply: keys.apply),
             CompactedTable(context, topic: .sales, apply: tables.applySale),
@@ -106,7 +101,8 @@ public struct MessagingService: Service {
         let brands = BrandRoutes(context, door: door, relay: relay, hub: hub, representation: representation)
         let orders = OrderRoutes(context, door: door, tables: tables, relay: relay, hub: hub, signer: signer)
         let streams = StreamRoutes(door: door, hub: hub)
-        routes =
+        let routes =
             accounts.routes + operators.routes + conversations.routes + brands.routes + orders.routes + streams.routes
+        features = [Everything(components, publishes: [.accounts, .keys, .messages, .orders], routes: routes)]
     }
 }

@@ -8,7 +8,6 @@ public struct NotificationService: Service {
     public static let name = "notification"
     public static let summary = "Tells readers what became of their orders and payments, in their language."
     public static let defaultHTTPPort = 8085
-    public static let topics: [Topic] = [.accounts, .products, .sales, .reservations, .payments, .notifications]
     public static let migrations = [
         PipelineSchema.migration,
         Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
@@ -17,7 +16,7 @@ public struct NotificationService: Service {
         Migration(number: 4, name: "forgetting", sql: PackageResources._004_forgetting_sql),
     ]
 
-    public let components: [any Component]
+    public let features: [any Feature]
 
     public init(_ context: ServiceContext) throws {
         let goods = GoodsTable(context)
@@ -28,7 +27,7 @@ public struct NotificationService: Service {
             return EventProcessor(
                 context, name: topic.name, topic: topic, handler: Teller(types: types, goods: goods, told: told))
         }
-        components =
+        let components: [any Component] =
             goods.components + [
                 EventProcessor(context, name: "accounts", topic: .accounts, handler: ReaderHandler()),
                 teller(.reservations, Teller.reservationTypes),
@@ -36,5 +35,6 @@ public struct NotificationService: Service {
                 Forgetting(context, [ToldStatements.forget]),
                 PipelineWatch(context),
             ]
+        features = [Everything(components, publishes: [.notifications])]
     }
 }

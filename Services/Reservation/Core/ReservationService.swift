@@ -14,7 +14,6 @@ public struct ReservationService: Service {
     public static let name = "reservation"
     public static let summary = "Decides every order: reserved, waitlisted or rejected, each exactly once."
     public static let defaultHTTPPort = 8083
-    public static let topics: [Topic] = [.sales, .keys, .orders, .payments, .reservations]
     public static let migrations = [
         PipelineSchema.migration,
         Migration(
@@ -35,8 +34,7 @@ public struct ReservationService: Service {
             required: true),
     ]
 
-    public let components: [any Component]
-    public let routes: [Route]
+    public let features: [any Feature]
 
     public init(_ context: ServiceContext) throws {
         let publishers = try Self.publishers(context.configuration.secret("STAMPEDE_PUBLISHERS"))
@@ -51,7 +49,7 @@ public struct ReservationService: Service {
             sales: sales, search: SaleSearch(now: context.now) { try await salesTable.catchUp() }, keeper: keeper,
             refused: RefusedOrders(holder: context.newID(of: RefusedOrders.self)),
             publishers: publishers, decided: DecisionCounters(context.metrics))
-        components = [
+        let components: [any Component] = [
             relay,
             keys,
             salesTable,
@@ -65,10 +63,11 @@ public struct ReservationService: Service {
             Forgetting(context, PastOrders.forget),
             PipelineWatch(context),
         ]
-        routes =
+        let routes =
             StockRoutes(
                 counts: StockCounts(context.postgres), verifier: keys.verifier, now: context.now
             ).routes
+        features = [Everything(components, publishes: [.reservations], routes: routes)]
     }
 
     private static func publishers(_ text: Secret) throws(ConfigurationError) -> PublisherKeys {

@@ -141,7 +141,7 @@ struct AccountRoutes: Sendable {
     /// The account that the same command made before, with a session of its own.
     private func signInAgain(_ wanted: SignUp, _ request: HTTPRequest) async throws -> HTTPResponse {
         guard let signedIn = try await signIn(wanted.handle, wanted.password, request) else {
-            throw IdempotentCommand.reused
+            throw IdempotencyRefusal.reused
         }
         return signedIn.answer.with("Location", "/v1/accounts/\(signedIn.account)")
     }

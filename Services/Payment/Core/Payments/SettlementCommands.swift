@@ -9,7 +9,7 @@ enum ReservationNews: Sendable {
 }
 
 /// Locks what the events touch, decides in memory, writes it as sets: two round trips, whatever their number.
-struct ReservationDesk: Sendable {
+struct SettlementCommands: Sendable {
     let newID: @Sendable () -> PaymentID
 
     /// - Parameter slot: the partition that the events were read from.
@@ -70,11 +70,12 @@ struct ReservationDesk: Sendable {
             LedgerStatements.openProceeds(proceeds),
             OrderStatements.lock(orders),
             LedgerStatements.lockAccounts(buyers: buyers, brands: brands, slot: slot, orders: released),
-            OrderStatements.authorisations(owners: sorted.map(\.owner), payees: sorted.map(\.payee)),
+            OrderStatements.authorities(owners: sorted.map(\.owner), payees: sorted.map(\.payee)),
         ])
         return Settlement(
-            orders: try OrderStatements.orders(rows[1]), accounts: try LedgerStatements.accounts(rows[2]),
-            authorisations: try OrderStatements.authorisations(rows[3]))
+            orders: try OrderStatements.orderRow.all(rows[1]), accounts: try LedgerStatements.accountRow.all(rows[2]),
+            authorisations: Dictionary(
+                try OrderStatements.authorityRow.all(rows[3]).map { ($0.key, $0.authority) }, uniquingKeysWith: { $1 }))
     }
 }
 

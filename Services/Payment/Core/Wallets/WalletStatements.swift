@@ -1,4 +1,4 @@
-// Wallets: their opening, what they hold, what came and went, and what their owners authorised.
+// Wallets: their opening, what they hold, what came and went.
 import Models
 import Postgres
 
@@ -14,27 +14,27 @@ enum WalletStatements {
         var owners: [AccountID] = []
         var payees: [AccountID] = []
         var limits: [Int64] = []
-        var currencies: [String] = []
-        var publishers: [String?] = []
+        var currencies: [Currency] = []
+        var publishers: [PublisherName?] = []
         for account in sorted {
             for authorisation in account.authorisations {
                 owners.append(account.accountId)
                 payees.append(authorisation.payeeId)
                 limits.append(authorisation.limit.amount)
-                currencies.append(authorisation.limit.currency.code)
-                publishers.append(authorisation.publisher?.text)
+                currencies.append(authorisation.limit.currency)
+                publishers.append(authorisation.publisher)
             }
         }
         let brands = sorted.filter { $0.kind == .brand }.map(\.accountId)
         return """
             WITH opened AS (
                 INSERT INTO accounts (owner_id, kind, currency)
-                SELECT owner_id, 'wallet', \(opening.code) FROM unnest(\(sorted.map(\.accountId))) AS owner_id
+                SELECT owner_id, 'wallet', \(opening) FROM unnest(\(sorted.map(\.accountId))) AS owner_id
                 ON CONFLICT DO NOTHING
                 RETURNING owner_id
             ), proceeds AS (
                 INSERT INTO accounts (owner_id, kind, currency)
-                SELECT owner_id, 'proceeds', \(opening.code) FROM unnest(\(brands)) AS owner_id
+                SELECT owner_id, 'proceeds', \(opening) FROM unnest(\(brands)) AS owner_id
                 ON CONFLICT DO NOTHING
             )
             INSERT INTO authorisations (owner_id, payee_id, limit_amount, currency, publisher)
@@ -48,7 +48,7 @@ enum WalletStatements {
     }
 
     /// Wallets in further currencies, of owners that have one.
-    static func openFurther(_ wallets: [(owner: AccountID, currency: String)]) -> SQL {
+    static func openFurther(_ wallets: [(owner: AccountID, currency: Currency)]) -> SQL {
         """
         INSERT INTO accounts (owner_id, kind, currency)
         SELECT DISTINCT new.owner_id, 'wallet'::account_kind, new.currency
@@ -59,19 +59,45 @@ enum WalletStatements {
         """
     }
 
-    static func openBank(_ currencies: Set<String>) -> SQL {
+    static func openBank(_ currencies: Set<Currency>) -> SQL {
         """
         INSERT INTO accounts (owner_id, kind, currency)
-        SELECT \(AccountID.bank), 'bank', currency FROM unnest(\(currencies.sorted())) AS currency
+        SELECT \(AccountID.bank), 'bank', currency FROM unnest(\(currencies.map(\.code).sorted())) AS currency
         ON CONFLICT DO NOTHING
         """
+    }
+
+    /// One kind and currency of what an owner has.
+    static let balanceRow = Columns("kind::text", "currency", "sum(balance)::bigint") {
+        (kind: LedgerAccountKey.Kind, currency: Currency, sum: Int64) in (kind: kind, amount: Money(sum, currency))
     }
 
     /// What an owner has, by kind and currency: a brand's proceeds summed over their parts.
     static func balances(_ owner: AccountID) -> SQL {
         """
-        SELECT kind::text, currency, sum(balance)::bigint FROM accounts
+        SELECT \(balanceRow) FROM accounts
         WHERE owner_id = \(owner) AND kind <> 'bank' GROUP BY kind, currency ORDER BY kind, currency
+        """
+    }
+
+    static let entryRow = Columns(
+        "transfer_id", "ledger_account_id", "account_kind", "kind::text", "order_id", "amount", "entry.currency",
+        "created_at"
+    ) {
+        (
+            transfer: TransferID, number: Int64, account: LedgerAccountKey.Kind, kind: Transfer.Kind, order: OrderID?,
+            amount: Int64, currency: Currency, createdAt: Timestamp
+        ) in
+        WalletEntry(
+            cursor: EntryCursor(transfer: transfer, account: number), account: account, kind: kind, order: order,
+            amount: Money(amount, currency), createdAt: createdAt)
+    }
+
+    /// Locks the owner's wallets, so that two requests do not both add the last one that is allowed.
+    static func lockWallets(_ owner: AccountID) -> SQL {
+        """
+        SELECT ledger_account_id FROM accounts WHERE owner_id = \(owner) AND kind = 'wallet'
+        ORDER BY ledger_account_id FOR UPDATE
         """
     }
 
@@ -80,7 +106,7 @@ enum WalletStatements {
     static func entries(_ owner: AccountID, before: EntryCursor?, countMax: Int) -> SQL {
         let bound = before ?? .newest
         return """
-            SELECT transfer_id, ledger_account_id, account_kind, kind::text, order_id, amount, entry.currency, created_at
+            SELECT \(entryRow)
             FROM (
                 SELECT ledger_account_id, kind::text AS account_kind FROM accounts
                 WHERE owner_id = \(owner) AND kind <> 'bank'
@@ -122,59 +148,14 @@ enum WalletStatements {
 
         var description: String { "\(transfer).\(account)" }
     }
+}
 
-    // MARK: Authorisations
-
-    /// At most this many for one wallet.
-    static let authorisationsMax = 100
-
-    static func authorisation(_ owner: AccountID, payee: AccountID) -> SQL {
-        """
-        SELECT payee_id, limit_amount, currency, publisher FROM authorisations
-        WHERE owner_id = \(owner) AND payee_id = \(payee)
-        """
-    }
-
-    static func authorisations(_ owner: AccountID) -> SQL {
-        """
-        SELECT payee_id, limit_amount, currency, publisher FROM authorisations
-        WHERE owner_id = \(owner) ORDER BY payee_id LIMIT \(Int64(authorisationsMax))
-        """
-    }
-
-    /// Locks the owner's wallets, so that two requests do not both add the last one that is allowed.
-    static func lockWallets(_ owner: AccountID) -> SQL {
-        """
-        SELECT ledger_account_id FROM accounts WHERE owner_id = \(owner) AND kind = 'wallet'
-        ORDER BY ledger_account_id FOR UPDATE
-        """
-    }
-
-    /// Whether the payee sells, and how many others the owner has authorised.
-    static func authorisationFacts(_ owner: AccountID, payee: AccountID) -> SQL {
-        """
-        SELECT
-            EXISTS (SELECT FROM accounts WHERE owner_id = \(payee) AND kind = 'proceeds'),
-            (SELECT count(*) FROM authorisations WHERE owner_id = \(owner) AND payee_id <> \(payee))
-        """
-    }
-
-    static func authorise(_ owner: AccountID, _ authorisation: Account.Authorisation) -> SQL {
-        """
-        INSERT INTO authorisations (owner_id, payee_id, limit_amount, currency, publisher)
-        VALUES (\(owner), \(authorisation.payeeId), \(authorisation.limit.amount),
-            \(authorisation.limit.currency.code), \(authorisation.publisher?.text as String?))
-        ON CONFLICT (owner_id, payee_id) DO UPDATE SET
-            limit_amount = excluded.limit_amount, currency = excluded.currency, publisher = excluded.publisher
-        """
-    }
-
-    /// All that these owners have authorised.
-    static func withdrawAll(_ owners: [AccountID]) -> SQL {
-        "DELETE FROM authorisations WHERE owner_id = ANY(\(owners))"
-    }
-
-    static func withdraw(_ owner: AccountID, payee: AccountID) -> SQL {
-        "DELETE FROM authorisations WHERE owner_id = \(owner) AND payee_id = \(payee)"
-    }
+/// What came or went by one transfer, as the wallet's owner sees it.
+struct WalletEntry: Sendable {
+    let cursor: WalletStatements.EntryCursor
+    let account: LedgerAccountKey.Kind
+    let kind: Transfer.Kind
+    let order: OrderID?
+    let amount: Money
+    let createdAt: Timestamp
 }

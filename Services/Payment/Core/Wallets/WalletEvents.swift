@@ -5,7 +5,7 @@ import Models
 
 /// Opens the wallets of new accounts. What changes in an account later does not concern its wallet, until it is deleted:
 /// then nobody may take from the wallet any more. What is in it, and what came and went, stays in the books.
-struct AccountEvents: EventHandler {
+struct WalletEvents: EventHandler {
     /// The currency of a new wallet.
     let opening: Currency
 
@@ -29,6 +29,6 @@ struct AccountEvents: EventHandler {
             step.transaction.finish(WalletStatements.open(new, opening: opening))
         }
         // Behind the openings: an account may come and go within a batch.
-        if !deleted.isEmpty { step.transaction.finish(WalletStatements.withdrawAll(deleted.sorted())) }
+        if !deleted.isEmpty { step.transaction.finish(AuthorisationStatements.deleteAll(deleted.sorted())) }
     }
 }

@@ -6,7 +6,7 @@ import Testing
 
 @testable import PaymentCore
 
-@Suite struct ReservationDeskTests {
+@Suite struct SettlementCommandTests {
     /// What a random list of events is made of.
     struct World: Sendable {
         var scenario: Scenario

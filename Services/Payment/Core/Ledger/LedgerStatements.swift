@@ -3,6 +3,16 @@ import Models
 import Postgres
 
 enum LedgerStatements {
+    static let accountRow = Columns("ledger_account_id", "owner_id", "kind::text", "currency", "slot", "balance") {
+        (
+            number: Int64, owner: AccountID, kind: LedgerAccountKey.Kind, currency: Currency, slot: Int32,
+            balance: Int64
+        ) in
+        LedgerAccount(
+            number: number, key: LedgerAccountKey(owner: owner, kind: kind, currency: currency, slot: slot),
+            balance: balance)
+    }
+
     /// The database's clock at this statement, not at the transaction's beginning.
     static let clock: SQL = "SELECT clock_timestamp()"
 
@@ -13,7 +23,7 @@ enum LedgerStatements {
         return """
             INSERT INTO accounts (owner_id, kind, slot, currency)
             SELECT owner_id, 'proceeds', slot, currency
-            FROM unnest(\(keys.map(\.owner)), \(keys.map(\.slot)), \(keys.map(\.currency.code)))
+            FROM unnest(\(keys.map(\.owner)), \(keys.map(\.slot)), \(keys.map(\.currency)))
                 AS new (owner_id, slot, currency)
             ON CONFLICT DO NOTHING
             """
@@ -26,7 +36,7 @@ enum LedgerStatements {
     /// beside a union it would find no partner then and count as missing. Where the refunds come from is asked first.
     static func lockAccounts(buyers: Set<AccountID>, brands: Set<BrandID>, slot: Int32, orders: Set<OrderID>) -> SQL {
         """
-        SELECT ledger_account_id, owner_id, kind::text, currency, slot, balance FROM accounts
+        SELECT \(accountRow) FROM accounts
         WHERE (owner_id = ANY(\(buyers.sorted())) AND kind = 'wallet' AND slot = 0)
             OR (owner_id = ANY(\(brands.sorted())) AND kind = 'proceeds' AND slot = \(slot))
             OR ledger_account_id = ANY(ARRAY(
@@ -38,25 +48,14 @@ enum LedgerStatements {
     }
 
     /// Locks the bank's accounts in the currencies and the wallets of `owners`, in every currency.
-    static func lockForTopUp(owners: Set<AccountID>, currencies: Set<String>) -> SQL {
+    static func lockForTopUp(owners: Set<AccountID>, currencies: Set<Currency>) -> SQL {
         """
-        SELECT ledger_account_id, owner_id, kind::text, currency, slot, balance FROM accounts
+        SELECT \(accountRow) FROM accounts
         WHERE (owner_id = ANY(\(owners.sorted())) AND kind = 'wallet' AND slot = 0)
             OR (owner_id = \(AccountID.bank) AND kind = 'bank' AND slot = 0
-                AND currency = ANY(\(currencies.sorted())))
+                AND currency = ANY(\(currencies.map(\.code).sorted())))
         ORDER BY ledger_account_id FOR UPDATE
         """
-    }
-
-    static func accounts(_ rows: Rows) throws(PostgresError) -> [LedgerAccount] {
-        var accounts: [LedgerAccount] = []
-        accounts.reserveCapacity(rows.count)
-        for row in rows {
-            let key = LedgerAccountKey(
-                owner: try row.get(1), kind: try row.choice(2), currency: try row.currency(3), slot: try row.get(4))
-            accounts.append(LedgerAccount(number: try row.get(0), key: key, balance: try row.get(5)))
-        }
-        return accounts
     }
 
     /// Adds to the journal; the balances follow by its trigger.
@@ -71,10 +70,13 @@ enum LedgerStatements {
                 transfer_id, kind::transfer_kind, order_id, debit_account, credit_account, amount, currency,
                 coalesce(\(time as Timestamp?), clock_timestamp())
             FROM unnest(
-                \(transfers.map(\.id)), \(transfers.map(\.kind.rawValue)), \(transfers.map(\.order)),
+                \(transfers.map(\.id)), \(transfers.map(\.kind)), \(transfers.map(\.order)),
                 \(transfers.map(\.debit)), \(transfers.map(\.credit)), \(transfers.map(\.amount.amount)),
-                \(transfers.map(\.amount.currency.code))
+                \(transfers.map(\.amount.currency))
             ) AS new (transfer_id, kind, order_id, debit_account, credit_account, amount, currency)
             """
     }
 }
+
+extension LedgerAccountKey.Kind: PostgresValue {}
+extension Transfer.Kind: PostgresValue {}

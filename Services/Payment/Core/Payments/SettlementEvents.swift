@@ -4,9 +4,9 @@ import JSON
 import Models
 import Observability
 
-struct ReservationEvents: EventHandler {
-    let desk: ReservationDesk
-    let ledger: LedgerCounters
+struct SettlementEvents: EventHandler {
+    let commands: SettlementCommands
+    let counters: LedgerCounters
 
     func apply(_ batch: EventBatch, _ step: Step) async throws {
         let events = batch.read(step, only: [OrderReserved.type, OrderReleased.type]) {
@@ -18,10 +18,10 @@ struct ReservationEvents: EventHandler {
             }
         }
         guard !events.isEmpty else { return }
-        let (settlement, impossible) = try await desk.settle(
+        let (settlement, impossible) = try await commands.settle(
             events.map(\.value), slot: batch.partition, step.transaction)
         for (input, error) in impossible { step.dead(events[input], reason: "\(error)") }
-        ledger.count(settlement.ledger.transfers, step)
+        counters.count(settlement.ledger.transfers, step)
         for answer in settlement.answers { step.publish(answer.event, cause: events[answer.input].trace) }
     }
 }
