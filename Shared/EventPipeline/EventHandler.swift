@@ -19,9 +19,6 @@ extension EventHandler {
 /// Thrown by a handler that needs something done outside of its transaction first. The transaction is rolled back,
 /// `preparation` runs, and the batch is applied again at once.
 public struct TryAgain: Error {
-    /// Preparations for one batch without any progress in between; from then on each waits before it.
-    static let promptMax = 10
-
     public let preparation: @Sendable () async throws -> Void
 
     public init(after preparation: @escaping @Sendable () async throws -> Void) {

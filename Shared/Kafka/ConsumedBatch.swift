@@ -44,8 +44,6 @@ public struct ConsumedBatch: RandomAccessCollection, Sendable {
         return ConsumedRecord(topic: topic, partition: partition, index: index, storage: storage)
     }
 
-    public var topicPartition: TopicPartition { TopicPartition(topic: topic, partition: partition) }
-
     /// The first record's offset; -1 in an empty batch.
     public var firstOffset: Int64 { first?.offset ?? -1 }
 

@@ -126,11 +126,6 @@ public final class TopicReader: Sendable {
     /// The same of one partition.
     public func isAtEnd(of partition: Int32) -> Bool { state.withLock { $0.atEnd.contains(partition) } }
 
-    /// Asks the broker for the offset that the next record of each partition gets.
-    public func highWatermarks() async throws(KafkaError) -> [Int32: Int64] {
-        try await watermarks().mapValues(\.high)
-    }
-
     /// Asks the broker for the first offset that each partition's log holds, and the one that the next record gets.
     public func watermarks() async throws(KafkaError) -> [Int32: (low: Int64, high: Int64)] {
         let (handle, topic, partitions) = (handle, topic, partitions)

@@ -31,8 +31,6 @@ public final class Histogram: Sendable {
     public static let latencySecondsBuckets: [Double] = [
         0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
     ]
-    /// 1 to 100,000 in steps of about 3: fits batches.
-    public static let sizeBuckets: [Double] = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]
 
     /// Upper bounds, ascending; what is larger falls into one more bucket.
     let bounds: [Double]

@@ -12,14 +12,14 @@ public final class TokenVerifier: Sendable {
     /// Longer tokens are not looked at.
     public static let tokenBytesMax = 2048
 
-    private struct Key {
+    struct Key {
         let key: ECKey
         let jwk: String
         let notAfterSeconds: Int64
     }
 
     private let issuer: String
-    private let keys = Mutex<[String: Key]>([:])
+    let keys = Mutex<[String: Key]>([:])
     private let known: TokenTable
     private let ended: EndedSessions
 
@@ -33,9 +33,6 @@ public final class TokenVerifier: Sendable {
         ended = EndedSessions(sessionsMax: endedSessionsMax)
         known = TokenTable(tokensMax: tokensMax)
     }
-
-    /// How many keys there are.
-    public var keyCount: Int { keys.withLock { $0.count } }
 
     /// Adds a public key or replaces the one of that ID. The same key again changes nothing, and no token is forgotten.
     /// - Parameter notAfter: tokens of this key are refused from then on.

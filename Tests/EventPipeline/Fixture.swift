@@ -60,7 +60,7 @@ struct Fixture {
     func records(of topic: String, _ context: ServiceContext) async throws -> [ConsumedRecord] {
         let reader = try await TopicReader(
             context.kafka, topic: topic, partitions: nil, from: .beginning, log: context.log, metrics: context.metrics)
-        let ends = try await reader.highWatermarks()
+        let ends = try await reader.watermarks().mapValues(\.high)
         var found: [ConsumedRecord] = []
         let count = Int(ends.values.reduce(0, +))
         while found.count < count, let batches = try await reader.next(recordsMax: 10_000) {

@@ -424,7 +424,7 @@ final class OffsetStore: Sendable {
             #expect(try await read(10) == Array(0..<10))
             let nothing = try #require(try await feed.next(recordsMax: 10, waitMilliseconds: 1))
             #expect(nothing.isEmpty)
-            #expect(nothing.topicPartition == feed.partition)
+            #expect(TopicPartition(topic: nothing.topic, partition: nothing.partition) == feed.partition)
             feed.pause()
             try await producer.send(.numbered(10..<20, topic: topic))
             #expect(try await feed.next(recordsMax: 10, waitMilliseconds: 300)?.isEmpty == true)

@@ -27,7 +27,7 @@ import Testing
             numbers += batches.joined().compactMap(\.number)
         }
         #expect(numbers.sorted() == Array(0..<2_000))
-        #expect(try await reader.highWatermarks().values.reduce(0, +) == 2_000)
+        #expect(try await reader.watermarks().values.reduce(0) { $0 + $1.high } == 2_000)
 
         try await producer.send(.numbered(2_000..<2_010, topic: topic))
         var more: [Int] = []
