@@ -107,6 +107,11 @@ let package = Package(
                     "MessagingCore", "CatalogCore", "ReservationCore", "PaymentCore", "NotificationCore",
                 ]),
             tests("Deploy", ["StampedeCore"]),
+            // What CONTRIBUTING.md shows
+            .testTarget(
+                name: "ExampleTests",
+                dependencies: ["ServiceKit", "Postgres", "HTTP", "JSON", "Kafka", "Models", "Security", "TestSupport"],
+                path: "Tests/Example", resources: [.embedInCode("Wishes/0001_wishes.sql")], swiftSettings: settings),
             tests("Tidy"),
         ],
     swiftLanguageModes: [.v6],

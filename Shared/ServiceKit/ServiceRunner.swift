@@ -11,9 +11,9 @@ import Synchronization
 ///
 /// Start: the HTTP server first, so that health can be asked; then Postgres, Kafka and the service's components, each
 /// when the one before is ready; then the routes open. Stop goes the other way.
-final class ServiceRunner<Running: Service>: Sendable {
-    let service: Running
-    let context: ServiceContext
+package final class ServiceRunner<Running: Service>: Sendable {
+    package let service: Running
+    package let context: ServiceContext
     private let health: Health
     private let server: HTTPServer
     private let components: [any Component]
@@ -25,7 +25,7 @@ final class ServiceRunner<Running: Service>: Sendable {
     private let begun = Mutex(0)
 
     /// Checks the configuration and puts the service together. Nothing is connected yet.
-    init(
+    package init(
         environment: [String: String], sink: LogSink, now: @escaping @Sendable () -> Timestamp = { .now() }
     ) throws(ConfigurationError) {
         let configuration = try Configuration(keys: Running.allConfigurationKeys, environment: environment)
@@ -139,7 +139,7 @@ final class ServiceRunner<Running: Service>: Sendable {
     }
 
     /// Returns the HTTP port when all is ready. When it throws, `stop` is still to be called.
-    func start() async throws(StartFailure) -> UInt16 {
+    package func start() async throws(StartFailure) -> UInt16 {
         let clock = ContinuousClock()
         let began = clock.now
         let deadline = began + startDuration
@@ -220,7 +220,7 @@ final class ServiceRunner<Running: Service>: Sendable {
 
     /// Ends what runs, in the reverse order of the start. Whether all of it ended within the drain time.
     @discardableResult
-    func stop() async -> Bool {
+    package func stop() async -> Bool {
         health.setPhase(.draining)
         let deadline = ContinuousClock.now + drainDuration
         context.log.info("draining", ["seconds_max": "\(drainDuration.inSeconds)"])

@@ -42,7 +42,7 @@ struct Books: Sendable {
     func topUp(_ owners: [AccountID], _ amount: Int64) async throws {
         try await pool.transaction { transaction in
             let rows = try await transaction.pipeline([
-                WalletStatements.openBank([.cny]),
+                LedgerStatements.openBank([.cny]),
                 LedgerStatements.lockForTopUp(owners: Set(owners), currencies: [.cny]),
             ])
             var ledger = Ledger(try LedgerStatements.accountRow.all(rows[1]))

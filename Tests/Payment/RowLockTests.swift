@@ -28,7 +28,7 @@ import Testing
     private func topUpSlowly(_ owner: AccountID, _ books: Books, began: @Sendable () -> Void) async throws {
         try await books.pool.transaction { transaction in
             let rows = try await transaction.pipeline([
-                WalletStatements.openBank([.cny]),
+                LedgerStatements.openBank([.cny]),
                 LedgerStatements.lockForTopUp(owners: [owner], currencies: [.cny]),
             ])
             var ledger = Ledger(try LedgerStatements.accountRow.all(rows[1]))

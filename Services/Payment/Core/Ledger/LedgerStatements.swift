@@ -29,6 +29,27 @@ enum LedgerStatements {
             """
     }
 
+    /// Wallets in further currencies, of owners that have one.
+    static func openFurther(_ wallets: [(owner: AccountID, currency: Currency)]) -> SQL {
+        """
+        INSERT INTO accounts (owner_id, kind, currency)
+        SELECT DISTINCT new.owner_id, 'wallet'::account_kind, new.currency
+        FROM unnest(\(wallets.map(\.owner)), \(wallets.map(\.currency))) AS new (owner_id, currency)
+        WHERE EXISTS (SELECT FROM accounts WHERE owner_id = new.owner_id AND kind = 'wallet')
+        ORDER BY new.owner_id, new.currency
+        ON CONFLICT DO NOTHING
+        """
+    }
+
+    /// The bank's accounts, where they are not open yet.
+    static func openBank(_ currencies: Set<Currency>) -> SQL {
+        """
+        INSERT INTO accounts (owner_id, kind, currency)
+        SELECT \(AccountID.bank), 'bank', currency FROM unnest(\(currencies.map(\.code).sorted())) AS currency
+        ON CONFLICT DO NOTHING
+        """
+    }
+
     /// Locks the wallets of `buyers`, in every currency, the brands' proceeds in `slot`, and the proceeds that a refund
     /// of `orders` comes from.
     ///

@@ -41,8 +41,8 @@ struct TopUpCommands: Sendable {
         let rows = try await transaction.pipeline([
             IdempotencyStatements.claim([command.key]),
             IdempotencyStatements.kept([command.key]),
-            WalletStatements.openBank(currencies),
-            WalletStatements.openFurther(items.map { ($0.account, $0.amount.currency) }),
+            LedgerStatements.openBank(currencies),
+            LedgerStatements.openFurther(items.map { ($0.account, $0.amount.currency) }),
             LedgerStatements.lockForTopUp(owners: Set(items.map(\.account)), currencies: currencies),
         ])
         guard try rows[0].column(0, as: Bool.self) == [true] else { throw IdempotencyRefusal.running }

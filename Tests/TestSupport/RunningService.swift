@@ -1,6 +1,7 @@
 // Services inside a test's process.
 import Models
 import Observability
+import ServiceKit
 
 /// A service that runs as its program would, without a process of its own: several fit into one test.
 public final class RunningService<Running: Service>: Sendable {
