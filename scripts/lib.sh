@@ -17,6 +17,20 @@ services=(messaging catalog reservation payment notification)
 # shellcheck disable=SC2034
 declare -A users=([broker]=61100 [messaging]=61101 [catalog]=61102 [reservation]=61103 [payment]=61104 [notification]=61105)
 
+# What clients are told (write_environment) is no setting of a stack: services refuse it, and a shell may have exported it.
+# Of what both read, STACK_WROTE has what was written: another value is somebody's choice.
+forget_client_settings() {
+    local setting name
+    unset STAMPEDE_GATEWAY_URL STAMPEDE_OPERATOR_SECRET STAMPEDE_PUBLISHER STAMPEDE_PUBLISHER_SECRET
+    for name in "${services[@]^^}"; do unset "${name}_POSTGRES_DSN" "${name}_OWNER_POSTGRES_DSN"; done
+    for setting in ${STACK_WROTE:+${STACK_WROTE//,/ }}; do
+        name=${setting%%=*}
+        [[ ${!name:-} != "${setting#*=}" ]] || unset "$name"
+    done
+    unset STACK_WROTE
+}
+forget_client_settings
+
 : "${GATEWAY_PORT:=8080}" "${MESSAGING_PORT:=8081}" "${CATALOG_PORT:=8082}" "${RESERVATION_PORT:=8083}"
 : "${PAYMENT_PORT:=8084}" "${NOTIFICATION_PORT:=8085}" "${POSTGRES_PORT:=15432}" "${KAFKA_PORT:=19092}"
 # How many of each run; the second one's port is 10 above the first's, and so on.

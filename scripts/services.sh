@@ -96,13 +96,16 @@ root_keys() { STAMPEDE_ROOT_SECRET=$(secret root) "$programs/stampede" keys root
 # by default, at every step of an order's way.
 embedded_settings() { [[ $broker_kind != embedded ]] || say "STAMPEDE_KAFKA_FETCH_WAIT_MAX_MS=25"; }
 
+# What a client needs. lib.sh keeps all of it from who starts a stack.
 write_environment() {
-    local service
+    local service shared
+    mapfile -t shared < <(say "KAFKA_BOOTSTRAP_SERVERS=$KAFKA_BOOTSTRAP_SERVERS" && embedded_settings)
     (
         umask 077
         {
-            say "KAFKA_BOOTSTRAP_SERVERS=$KAFKA_BOOTSTRAP_SERVERS"
-            embedded_settings
+            printf '%s\n' "${shared[@]}"
+            # A broker that was given stays given.
+            [[ $broker_kind == given ]] || (IFS=, && say "STACK_WROTE=${shared[*]}")
             say "STAMPEDE_GATEWAY_URL=http://127.0.0.1:$GATEWAY_PORT"
             say "STAMPEDE_OPERATOR_SECRET=$(secret operator)"
             say "STAMPEDE_PUBLISHER=rush"

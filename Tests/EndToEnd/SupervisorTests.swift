@@ -1,47 +1,10 @@
 // Programs that start others, under scripts/supervise: when the first of them dies, nothing is left that would stand in
 // the way of the next.
-import Foundation
 import Testing
-import TestSupport
-
-@testable import StampedeCore
 
 @Suite struct SupervisorTests {
-    private func run(_ script: String) async throws -> (code: Int32, output: String) {
-        let folder = "/tmp/stampede-supervisor-\(getpid())-\(UUID().uuidString.prefix(8))"
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(atPath: folder) }
-        let log = "\(folder)/output"
-        _ = FileManager.default.createFile(atPath: log, contents: nil)
-        let output = try #require(FileHandle(forWritingAtPath: log))
-        let prologue = """
-            cd '\(Stack.root)/scripts'
-            source lib.sh
-            make_state
-            until_true() {
-                local tries
-                for ((tries = 600; tries > 0; tries--)); do
-                    if "$@" >/dev/null 2>&1; then return; fi
-                    sleep 0.05
-                done
-                fail 70 "it never came true: $*"
-            }
-            has_members() { (($(members "$1" | wc -l) == $2)); }
-            another() { local now && now=$(running "$1.pid") && [[ $now != "$2" ]]; }
-
-            """
-        let program = try ChildProgram(
-            "/bin/bash", ["-c", prologue + script],
-            environment: [
-                "PATH": "/usr/sbin:/usr/bin:/bin", "STACK_DIR": folder,
-                "GATEWAY_PORT": "\(try FreePorts.take())",
-            ], output: output)
-        let code = await program.wait()
-        return (code, try String(contentsOfFile: log, encoding: .utf8))
-    }
-
     @Test func aKilledGatewayComesBackOnItsPortAndNothingOfItIsLeftWhenItIsStopped() async throws {
-        let (code, output) = try await run(
+        let (code, output) = try await Scripts.run(
             """
             source gateway.sh
             start_gateway
@@ -63,7 +26,7 @@ import TestSupport
 
     /// The broker and the services run as users of their own, and pass through folders that are made on the way to theirs.
     @Test func foldersThatAreMadeOnTheWayToTheStateLetOtherUsersPass() async throws {
-        let (code, output) = try await run(
+        let (code, output) = try await Scripts.run(
             """
             unset run logs
             folder=$STACK_DIR/new/further
@@ -83,7 +46,7 @@ import TestSupport
     /// Whoever is killed, and in whichever order.
     @Test func aProgramWhoseSupervisorIsKilledIsEndedWithAllThatItStarted() async throws {
         for victims in ["$supervisor", "$supervisor $program", "$program $supervisor"] {
-            let (code, output) = try await run(
+            let (code, output) = try await Scripts.run(
                 """
                 start forker /bin/bash -c 'sleep 1000 & trap "" TERM; sleep 1000; :'
                 supervisor=$(running forker.supervisor) program=$(running forker.pid)
