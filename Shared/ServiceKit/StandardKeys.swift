@@ -2,13 +2,13 @@
 import Foundation
 import Observability
 
-enum StandardKeys {
+package enum StandardKeys {
     static let bootstrapServers = "KAFKA_BOOTSTRAP_SERVERS"
     static let postgresDSN = "STAMPEDE_POSTGRES_DSN"
     static let postgresConnections = "STAMPEDE_POSTGRES_CONNECTIONS"
     static let postgresStatementSeconds = "STAMPEDE_POSTGRES_STATEMENT_SECONDS"
     static let httpAddress = "STAMPEDE_HTTP_ADDRESS"
-    static let httpPort = "STAMPEDE_HTTP_PORT"
+    package static let httpPort = "STAMPEDE_HTTP_PORT"
     static let httpThreads = "STAMPEDE_HTTP_THREADS"
     static let httpConnections = "STAMPEDE_HTTP_CONNECTIONS"
     static let httpRequests = "STAMPEDE_HTTP_REQUESTS"
@@ -16,12 +16,12 @@ enum StandardKeys {
     static let httpAddressConnections = "STAMPEDE_HTTP_ADDRESS_CONNECTIONS"
     static let httpAccountRate = "STAMPEDE_HTTP_ACCOUNT_RATE"
     static let httpTrustedProxies = "STAMPEDE_HTTP_TRUSTED_PROXIES"
-    static let logLevel = "STAMPEDE_LOG_LEVEL"
-    static let instance = "STAMPEDE_INSTANCE"
+    package static let logLevel = "STAMPEDE_LOG_LEVEL"
+    package static let instance = "STAMPEDE_INSTANCE"
     static let traceEndpoint = "STAMPEDE_TRACE_ENDPOINT"
     static let traceRatio = "STAMPEDE_TRACE_RATIO"
-    static let startSeconds = "STAMPEDE_START_SECONDS"
-    static let drainSeconds = "STAMPEDE_DRAIN_SECONDS"
+    package static let startSeconds = "STAMPEDE_START_SECONDS"
+    package static let drainSeconds = "STAMPEDE_DRAIN_SECONDS"
 
     static func all(httpPort port: Int) -> [ConfigurationKey] {
         [

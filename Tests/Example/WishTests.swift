@@ -9,7 +9,6 @@ import ServiceKit
 import Testing
 import TestSupport
 
-
 private struct WishService: Service {
     static let name = "wishes"
     static let summary = "Keeps wishes."
@@ -44,7 +43,7 @@ private struct WishService: Service {
             ])
         let key = try SigningKey.generate()
         try service.service.verifier.update(keyID: key.keyID, jwk: key.publicJWK)
-        let now = Timestamp.now().seconds
+        let now = Timestamp.now().microseconds / 1_000_000
         let token = try key.sign(
             claims: AccessClaims(
                 sub: AccountID(high: 1, low: 2), kind: .person, sid: SessionID(high: 3, low: 4), iat: now,
