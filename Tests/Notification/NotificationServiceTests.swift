@@ -76,7 +76,7 @@ import struct Foundation.UUID
                 now() - make_interval(days => 88 + n)
             FROM unnest(ARRAY[1, 2, 3]) AS n
             """)
-        try await postgres.execute(ToldStatements.forget)
+        try await postgres.execute(DeliveredStatements.forget)
         let days = try await postgres.query(
             "SELECT extract(day FROM now() - told_at)::int4 FROM told WHERE sale_id = \(sale) ORDER BY told_at DESC"
         ).column(0, as: Int32.self)
@@ -350,7 +350,7 @@ final class Desk: Sendable {
             .accounts, key: id,
             Account(accountId: id, kind: .person, handle: nil, displayName: "Reader", locale: locale, createdAt: .now())
         )
-        let expected = Language(locale: locale) == .english ? [] : [locale]
+        let expected = TemplateCatalogue.isStandard(locale) ? [] : [locale]
         while try await pool.query("SELECT locale FROM readers WHERE account_id = \(id)").column(0) != expected {
             try await Task.sleep(for: .milliseconds(20))
         }

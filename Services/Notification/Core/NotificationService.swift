@@ -20,20 +20,22 @@ public struct NotificationService: Service {
     public let components: [any Component]
 
     public init(_ context: ServiceContext) throws {
-        let goods = GoodsTable(context)
-        func teller(_ topic: Topic, _ types: [String]) -> EventProcessor {
-            let told = context.metrics.counter(
+        let templates = try TemplateCatalogue(TemplateTexts.all)
+        let products = ProductNameTable(context)
+        func notifier(_ topic: Topic, _ types: [String]) -> EventProcessor {
+            let delivered = context.metrics.counter(
                 "stampede_notifications_told_total", help: "Notifications told, each once",
                 labels: ["topic": topic.name])
             return EventProcessor(
-                context, name: topic.name, topic: topic, handler: Teller(types: types, goods: goods, told: told))
+                context, name: topic.name, topic: topic,
+                handler: Notifier(types: types, templates: templates, products: products, delivered: delivered))
         }
         components =
-            goods.components + [
+            products.components + [
                 EventProcessor(context, name: "accounts", topic: .accounts, handler: ReaderHandler()),
-                teller(.reservations, Teller.reservationTypes),
-                teller(.payments, Teller.paymentTypes),
-                Forgetting(context, [ToldStatements.forget]),
+                notifier(.reservations, Notifier.reservationTypes),
+                notifier(.payments, Notifier.paymentTypes),
+                Forgetting(context, [DeliveredStatements.forget]),
                 PipelineWatch(context),
             ]
     }
