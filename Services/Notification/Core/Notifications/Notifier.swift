@@ -7,7 +7,7 @@ import Observability
 import Postgres
 import Security
 
-/// Applies batches of `reservations` or `payments`: each event tells each reader once.
+/// Applies batches of `reservations` or `payments`: each event notifies each reader once.
 struct Notifier: EventHandler {
     /// Of rejected orders nothing is told here: the order's card and the post that it is sold out say it. Nor of what is to
     /// be had again: the sale itself shows it, and one phone is no news to everybody.
