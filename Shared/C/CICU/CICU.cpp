@@ -16,7 +16,6 @@
 #include <unicode/timezone.h>
 #include <unicode/uloc.h>
 #include <unicode/ustring.h>
-#include <unicode/uvernum.h>
 
 using icu::FieldPosition;
 using icu::Formattable;
@@ -225,6 +224,4 @@ int64_t stampede_language_fallbacks(const char *tag, char *out, size_t capacity)
     return write(found, out, capacity);
 }
 
-const char *stampede_icu_version(void) { return U_ICU_VERSION; }
-
-}
+}  // extern "C"

@@ -65,9 +65,6 @@ int stampede_language_is_tag(const char *tag);
 /// The tags to look for in place of this one, best first, with a space after each.
 int64_t stampede_language_fallbacks(const char *tag, char *out, size_t capacity);
 
-/// ICU's version and that of its data, `72.1`.
-const char *stampede_icu_version(void);
-
 #ifdef __cplusplus
 }
 #endif
