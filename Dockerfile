@@ -5,7 +5,7 @@
 FROM swift:6.3-bookworm AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends pkg-config librdkafka-dev libpq-dev libmicrohttpd-dev \
-        libcurl4-openssl-dev libsodium-dev libcjose-dev libjansson-dev \
+        libcurl4-openssl-dev libsodium-dev libcjose-dev libjansson-dev libicu-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY . .
@@ -21,7 +21,7 @@ RUN --mount=type=cache,target=/build/.build,sharing=locked \
 FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates curl librdkafka1 libpq5 libmicrohttpd12 \
-        libcurl4 libsodium23 libcjose0 libjansson4 \
+        libcurl4 libsodium23 libcjose0 libjansson4 libicu72 \
     && rm -rf /var/lib/apt/lists/*
 # A user for each, so that a secret can be readable for one of them alone. Nobody has a shell or a home.
 RUN set -eu; \

@@ -1,6 +1,6 @@
 // swift-tools-version: 6.2
-// Every target of Stampede, stamped by the helper functions at the end. Data flows one way:
-// Services -> EventPipeline -> ServiceKit -> HTTP, Kafka, Postgres, Security -> Observability, JSON -> C.
+// Every target of Stampede, stamped by the helper functions at the end. Data flows one way: Services -> EventPipeline ->
+// ServiceKit -> HTTP, Kafka, Postgres, Security -> Observability, Models -> JSON, ICU -> C.
 import PackageDescription
 
 /// Warnings are errors in CI; the language mode is Swift 6 everywhere.
@@ -36,11 +36,17 @@ let package = Package(
             name: "CJSON", path: "Shared/C/CJSON",
             cxxSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]),
 
+        // ICU: Debian's libicu-dev, whose messages with named arguments are for C++ alone
+        .target(
+            name: "CICU", path: "Shared/C/CICU",
+            linkerSettings: [.linkedLibrary("icui18n"), .linkedLibrary("icuuc")]),
+
         // Shared
         shared("Runtime", ["CLinux"]),
         shared("JSON", ["CJSON"]),
+        shared("ICU", ["CICU"]),
         shared("Observability"),
-        shared("Models", ["JSON"]),
+        shared("Models", ["ICU", "JSON"]),
         shared("Kafka", ["CRdKafka", "Observability", "Runtime"]),
         shared("Postgres", ["CLibPQ", "Observability", "Models", "Runtime"]),
         shared("HTTP", ["CMicroHTTPD", "CCurl", "Observability", "JSON", "Runtime"]),
@@ -55,6 +61,7 @@ let package = Package(
         // Tests of Shared
         tests("Runtime", ["Runtime"]),
         tests("JSON", ["JSON"]),
+        tests("ICU", ["ICU"]),
         tests("Observability", ["Observability"]),
         tests("Models", ["Models", "JSON"]),
         tests("Kafka", ["Kafka"]),
@@ -86,7 +93,12 @@ let package = Package(
                 "0001_create.sql", "Payments/0002_order_revision.sql", "Ledger/0004_exact_sums_contract.sql",
                 "Wallets/0005_publishers.sql",
             ])
-        + service("Notification", sql: ["Migrations"])
+        + service(
+            "Notification",
+            sql: [
+                "Notifications/0001_create.sql", "Notifications/0002_order_revision.sql",
+                "Readers/0003_reader_revision.sql", "Notifications/0004_forgetting.sql",
+            ], plugins: ["EmbedTexts"], excluding: ["Templates/Texts"])
         + [
             // The operator's command
             .target(
@@ -113,6 +125,8 @@ let package = Package(
                 dependencies: ["ServiceKit", "Postgres", "HTTP", "JSON", "Kafka", "Models", "Security", "TestSupport"],
                 path: "Tests/Example", resources: [.embedInCode("Wishes/0001_wishes.sql")], swiftSettings: settings),
             tests("Tidy"),
+            // Makes Swift of a service's texts
+            .plugin(name: "EmbedTexts", capability: .buildTool(), path: "Tools/EmbedTexts"),
         ],
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17
@@ -130,16 +144,18 @@ func shared(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 
 /// A service: its core, which tests can start, its executable of a few lines, and its tests.
 /// - Parameter sql: its migrations, by their paths in `Core`.
-func service(_ name: String, sql: [String]) -> [Target] {
+func service(
+    _ name: String, sql: [String], plugins: [Target.PluginUsage] = [], excluding: [String] = []
+) -> [Target] {
     let core = Target.Dependency(stringLiteral: "\(name)Core")
     let kit: [Target.Dependency] = [
         "Models", "JSON", "Kafka", "Postgres", "HTTP", "Security", "Observability", "ServiceKit", "EventPipeline",
-        "Runtime",
+        "Runtime", "ICU",
     ]
     return [
         .target(
-            name: "\(name)Core", dependencies: kit, path: "Services/\(name)/Core",
-            resources: sql.map { .embedInCode($0) }, swiftSettings: settings),
+            name: "\(name)Core", dependencies: kit, path: "Services/\(name)/Core", exclude: excluding,
+            resources: sql.map { .embedInCode($0) }, swiftSettings: settings, plugins: plugins),
         .executableTarget(
             name: "\(name)App", dependencies: [core, "ServiceKit"], path: "Services/\(name)/App",
             swiftSettings: settings),

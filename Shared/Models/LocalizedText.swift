@@ -1,3 +1,4 @@
+import ICU
 import JSON
 
 /// A text in several languages, by BCP 47 tag, with at least one.
@@ -13,15 +14,11 @@ public struct LocalizedText: Hashable, Sendable {
         self.byLocale = byLocale
     }
 
-    /// The text for a reader: in the language asked for, else in its parent (`zh-TW` -> `zh`), else English, else
-    /// whatever comes first by tag.
+    /// The text for a reader: in the language asked for, else in the nearest to it (`zh-Hant-TW` -> `zh-TW`, `zh-Hant`, `zh`),
+    /// else English, else whatever comes first by tag.
     public func text(for locale: String) -> String {
-        var tag = Substring(locale)
-        while true {
-            if let text = byLocale[String(tag)] { return text }
-            guard let dash = tag.lastIndex(of: "-") else { break }
-            tag = tag[..<dash]
-        }
+        if let text = byLocale[locale] { return text }
+        for tag in Languages.fallbacks(for: locale) { if let text = byLocale[tag] { return text } }
         return byLocale["en"] ?? byLocale.min { $0.key < $1.key }?.value ?? ""
     }
 
@@ -62,11 +59,20 @@ extension LocalizedText: JSONWritable {
 extension JSONValue {
     /// Texts by language, none of more than `charactersMax` characters.
     public func localizedText(_ name: StaticString, charactersMax: Int = 2000) throws(JSONError) -> LocalizedText {
+        try localizedText(name, charactersMax: charactersMax, LanguageTag.isOne)
+    }
+
+    /// The same of what was taken once: of an event.
+    func storedLocalizedText(_ name: StaticString, charactersMax: Int = 2000) throws(JSONError) -> LocalizedText {
+        try localizedText(name, charactersMax: charactersMax, LanguageTag.hasShape)
+    }
+
+    private func localizedText(
+        _ name: StaticString, charactersMax: Int, _ isTag: (String) -> Bool
+    ) throws(JSONError) -> LocalizedText {
         try read(name) { (value) throws(JSONError) in
             let texts = try value.members(countMax: LocalizedText.localesMax) { (locale, text) throws(JSONError) in
-                guard LanguageTag.isOne(locale) else {
-                    throw JSONError(path: "", expected: "a language tag (BCP 47) such as en or zh-Hans")
-                }
+                guard isTag(locale) else { throw LanguageTag.expected(path: "") }
                 guard let text = text.stringValue, text.hasCharacters(atMost: charactersMax) else {
                     throw JSONError(path: "", expected: "a string of at most \(charactersMax) characters")
                 }

@@ -1,5 +1,4 @@
 // What a connection is made with: the DSN as libpq reads it, and what the pool adds.
-import CLibPQ
 
 /// The DSN, checked, with the pool's own defaults behind what it says itself.
 struct ConnectionSettings: Sendable {
@@ -10,22 +9,7 @@ struct ConnectionSettings: Sendable {
     let target: String
 
     init(dsn: String, applicationName: String, options: PostgresOptions) throws(PostgresError) {
-        var given: [String: String] = [:]
-        var message: UnsafeMutablePointer<CChar>?
-        guard let parsed = PQconninfoParse(dsn, &message) else {
-            let text = message.map { oneLine(String(cString: $0)) } ?? ""
-            PQfreemem(message)
-            throw PostgresError(
-                sqlState: PostgresError.Code.invalidConfiguration,
-                message: "the Postgres DSN is not readable: expected postgresql://user:password@host:port/database"
-                    + "?option=value, or option=value pairs" + Self.harmless(text))
-        }
-        defer { PQconninfoFree(parsed) }
-        var option = parsed
-        while let keyword = option.pointee.keyword {
-            if let value = option.pointee.val { given[String(cString: keyword)] = String(cString: value) }
-            option += 1
-        }
+        let given = try DSN.forConnecting(dsn).values
 
         let hosts = (given["host"] ?? given["hostaddr"] ?? "").split(separator: ",").count
         let seconds = given["connect_timeout"].flatMap { Int($0) } ?? 10
@@ -61,12 +45,6 @@ struct ConnectionSettings: Sendable {
         "plan_cache_mode=force_generic_plan", "enable_seqscan=off", "enable_hashjoin=off", "enable_mergejoin=off",
         "jit=off",
     ]
-
-    /// libpq's own words, where they cannot hold a part of a password.
-    private static func harmless(_ text: String) -> String {
-        let starts = ["invalid connection option", "invalid URI query parameter"]
-        return starts.contains { text.hasPrefix($0) } ? ": \(text)" : ""
-    }
 }
 
 /// libpq ends its messages with a line break, and some have several lines.

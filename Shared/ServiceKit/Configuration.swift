@@ -1,5 +1,6 @@
 // The configuration of a program: declared keys, read from environment variables and checked before anything starts.
 import Foundation
+import Postgres
 
 /// Values of declared keys, all checked. Asking for a key that was not declared, or by another kind than declared, is
 /// the programmer's mistake and stops the program.
@@ -81,27 +82,12 @@ public struct Configuration: Sendable {
         var texts: [String] = []
         for (name, value) in values where keys[name]?.kind == .secret {
             texts.append(value)
-            texts += Self.passwords(inDSN: value)
+            texts += DSN.passwords(in: value)
         }
         for (property, value) in kafkaProperties where ConfigurationReader.isSecret(property: property) {
             texts.append(value)
         }
         return texts
-    }
-
-    /// The password of `postgresql://user:password@host/…` (as written and decoded) or of `… password=… `.
-    static func passwords(inDSN dsn: String) -> [String] {
-        var found: [String] = []
-        if let scheme = dsn.range(of: "://") {
-            let authority = dsn[scheme.upperBound...].prefix { $0 != "/" && $0 != "?" }
-            if let at = authority.lastIndex(of: "@"), let colon = authority[..<at].firstIndex(of: ":") {
-                found.append(String(authority[authority.index(after: colon)..<at]))
-            }
-        }
-        for match in dsn.matches(of: #/password\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&]+)/#) {
-            found.append(match.1.trimmingCharacters(in: ["'"]))
-        }
-        return found + found.compactMap { $0.removingPercentEncoding }.filter { !found.contains($0) }
     }
 }
 

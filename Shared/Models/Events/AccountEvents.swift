@@ -75,7 +75,7 @@ public struct Account: EventPayload {
         kind = try json.choice("kind")
         handle = try json.optionalString("handle", charactersMax: 64)
         displayName = try json.string("displayName", charactersMax: Self.displayNameCharactersMax)
-        locale = try json.languageTag("locale")
+        locale = try json.storedLanguageTag("locale")
         createdAt = try json.timestamp("createdAt")
         authorisations = try json.list("authorisations", countMax: Self.authorisationsMax, Authorisation.init(json:))
         revision = try json.optionalInteger("revision", in: 1...Int64.max)

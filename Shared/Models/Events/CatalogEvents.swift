@@ -22,7 +22,7 @@ public struct Product: EventPayload {
 
         public init(json: JSONValue) throws(JSONError) {
             code = try json.variantCode("code")
-            title = try json.localizedText("title")
+            title = try json.storedLocalizedText("title")
         }
 
         public func write(to writer: inout JSONWriter) {
@@ -46,7 +46,7 @@ public struct Product: EventPayload {
     public init(json: JSONValue) throws(JSONError) {
         productId = try json.identifier("productId")
         brandId = try json.identifier("brandId")
-        name = try json.localizedText("name")
+        name = try json.storedLocalizedText("name")
         variants = try json.list("variants", countMax: Self.variantsMax, Variant.init(json:))
     }
 
@@ -159,7 +159,7 @@ public struct Sale: EventPayload {
         saleId = try json.identifier("saleId")
         brandId = try json.identifier("brandId")
         productId = try json.identifier("productId")
-        title = try json.localizedText("title")
+        title = try json.storedLocalizedText("title")
         revision = try json.integer("revision", in: 1...Int64.max)
         holdSeconds = try json.integer("holdSeconds", in: 1...Self.holdSecondsMax)
         waitlistMax = try json.integer("waitlistMax", in: 0...Self.waitlistLimit)

@@ -53,7 +53,7 @@ public struct Notification: EventPayload {
         accountId = try json.optionalIdentifier("accountId")
         saleId = try json.identifier("saleId")
         orderId = try json.optionalIdentifier("orderId")
-        text = try json.localizedText("text", charactersMax: MessageSent.textCharactersMax)
+        text = try json.storedLocalizedText("text", charactersMax: MessageSent.textCharactersMax)
         orderRevision = try json.orderRevision()
     }
 
@@ -174,7 +174,7 @@ public struct BrandPosted: EventPayload {
         brandId = try json.identifier("brandId")
         sequence = try json.integer("sequence", in: 1...Int64.max)
         kind = try json.choice("kind")
-        text = try json.localizedText("text", charactersMax: MessageSent.textCharactersMax)
+        text = try json.storedLocalizedText("text", charactersMax: MessageSent.textCharactersMax)
         saleId = try json.optionalIdentifier("saleId")
         sentAt = try json.timestamp("sentAt")
     }

@@ -9,7 +9,8 @@ extension ProductPlan {
             name: try json.localizedText("name"),
             variants: try json.list("variants", countMax: Product.variantsMax) { (variant) throws(JSONError) in
                 try variant.onlyMembers(["code", "title"])
-                return try Product.Variant(json: variant)
+                return Product.Variant(
+                    code: try variant.variantCode("code"), title: try variant.localizedText("title"))
             })
     }
 }

@@ -8,7 +8,7 @@ import ServiceKit
 import Synchronization
 
 /// Keeps the names of products and which sale sells which, from the compacted topics `products` and `sales`.
-final class GoodsTable: Sendable {
+final class ProductNameTable: Sendable {
     private struct State {
         var products: [ProductID: Product] = [:]
         var saleProducts: [SaleID: ProductID] = [:]
@@ -47,11 +47,11 @@ final class GoodsTable: Sendable {
     }
 
     /// In the order in which they start.
-    var components: [any Component] { [products, sales] }
+    var consumers: [any Consumer] { [products, sales] }
 
-    func goods(of sale: SaleID) -> Goods? {
+    func names(of sale: SaleID) -> ProductNames? {
         state.lock.withLock { state in
-            state.saleProducts[sale].flatMap { state.products[$0] }.map { Goods(saleId: sale, product: $0) }
+            state.saleProducts[sale].flatMap { state.products[$0] }.map { ProductNames(saleId: sale, product: $0) }
         }
     }
 
@@ -80,7 +80,7 @@ final class GoodsTable: Sendable {
         }
         let isDone = try await Self.ends(reading, within: Self.patience)
         if isDone && !isOwn { return }
-        let absent = wanted.filter { goods(of: $0) == nil }
+        let absent = wanted.filter { names(of: $0) == nil }
         state.lock.withLock {
             if $0.missing.count + absent.count > Self.missingMax { $0.missing = [] }
             $0.missing.formUnion(absent)

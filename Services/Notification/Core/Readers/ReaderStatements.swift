@@ -10,13 +10,14 @@ struct Reader: Sendable, Equatable {
 }
 
 enum ReaderStatements {
-    /// Keeps what is not older than what is there. Readers whose language has been the one that is told in anyway since
-    /// their account was made have no row: most accounts cost nothing.
+    /// Keeps what is not older than what is there. Readers who have asked for the standard language since their
+    /// account was made have no row: most accounts cost nothing. Who asks for one that there is no file of has, for the day
+    /// when there is one.
     static func keep(_ readers: [AccountID: Reader]) -> [SQL] {
         // In the order of their IDs, so that two partitions' transactions never wait for each other in a circle.
         let sorted = readers.sorted { $0.key < $1.key }
-        let usual = sorted.filter { Language(locale: $0.value.locale) == .english && $0.value.revision <= 1 }
-        let others = sorted.filter { Language(locale: $0.value.locale) != .english || $0.value.revision > 1 }
+        let usual = sorted.filter { TemplateCatalogue.isStandard($0.value.locale) && $0.value.revision <= 1 }
+        let others = sorted.filter { !TemplateCatalogue.isStandard($0.value.locale) || $0.value.revision > 1 }
         var statements: [SQL] = []
         if !others.isEmpty {
             statements.append(
@@ -49,10 +50,10 @@ enum ReaderStatements {
         "SELECT account_id, locale FROM readers WHERE account_id = ANY(\(accounts))"
     }
 
-    static func languages(_ rows: Rows) throws(PostgresError) -> [AccountID: Language] {
-        var languages: [AccountID: Language] = [:]
-        languages.reserveCapacity(rows.count)
-        for row in rows { languages[try row.get(0)] = Language(locale: try row.get(1)) }
-        return languages
+    static func locales(_ rows: Rows) throws(PostgresError) -> [AccountID: String] {
+        var locales: [AccountID: String] = [:]
+        locales.reserveCapacity(rows.count)
+        for row in rows { locales[try row.get(0)] = try row.get(1) }
+        return locales
     }
 }

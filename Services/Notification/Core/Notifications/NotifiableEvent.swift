@@ -1,8 +1,8 @@
-// What happened that somebody is to hear of.
+// What happened that somebody is to be notified of.
 import Models
 
 /// One event as far as its readers are told of it.
-struct Occasion: Hashable, Sendable {
+struct NotifiableEvent: Hashable, Sendable {
     let what: What
     let brandId: BrandID
     /// Who is told; none: everybody, by a post of the brand.
@@ -94,9 +94,9 @@ struct Occasion: Hashable, Sendable {
     }
 
     /// The same with its times cut to whole seconds: no text says more.
-    var toTheSecond: Occasion {
+    var toTheSecond: NotifiableEvent {
         guard case .reserved(let price, let holdUntil, let promoted) = what else { return self }
-        return Occasion(
+        return NotifiableEvent(
             .reserved(price: price, holdUntil: holdUntil.toTheSecond, promoted: promoted), brandId: brandId,
             accountId: accountId, saleId: saleId, orderId: orderId, variant: variant, orderRevision: orderRevision)
     }
