@@ -80,7 +80,10 @@ let package = Package(
         + service("Messaging", sql: ["Migrations"])
         + service(
             "Catalog",
-            sql: ["0001_create.sql", "Sales/0003_plain_codes.sql", "Availability/0004_line_revision.sql"])
+            sql: [
+                "0001_create.sql", "Sales/0003_plain_codes.sql", "Availability/0004_line_revision.sql",
+                "0006_audit_views.sql",
+            ])
         + service(
             "Reservation",
             sql: [

@@ -1,8 +1,8 @@
-// The statements on what reservation says of a sale's lines.
+// What reservation says of the lines of sales.
 import Models
 import Postgres
 
-enum LineStatements {
+enum AvailabilityStatements {
     /// Notes what is new of lines, one of each. What is numbered counts if it is newer than what was heard; what is not,
     /// if it was said after supply rose last.
     static func hear(_ news: [LineNews]) -> SQL {
@@ -31,17 +31,12 @@ enum LineStatements {
         """
     }
 
-    static func soldOut(of sales: [SaleID]) -> SQL {
-        """
-        SELECT sale_id, batch, variant, sold_out_at FROM line_states
-        WHERE sale_id = ANY(\(sales)) AND sold_out_at IS NOT NULL
-        """
+    static let soldOutRow = Columns("sale_id", "batch", "variant", "sold_out_at") {
+        (sale: SaleID, batch: Int32, variant: String, time: Timestamp) in
+        (sale: sale, key: LineKey(batch: Int(batch), variant: variant), time: time)
     }
 
-    static func soldOutLine(_ row: Row) throws(PostgresError) -> (SaleID, LineKey, Timestamp) {
-        (
-            try row.get(0), LineKey(batch: Int(try row.get(1, as: Int32.self)), variant: try row.get(2)),
-            try row.get(3)
-        )
+    static func soldOut(of sales: [SaleID]) -> SQL {
+        "SELECT \(soldOutRow) FROM line_states WHERE sale_id = ANY(\(sales)) AND sold_out_at IS NOT NULL"
     }
 }

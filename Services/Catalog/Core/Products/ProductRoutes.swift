@@ -1,8 +1,49 @@
-// The bodies that brands send. A member that is not known is refused: misspelt, it would change what is sold.
+// Routes of products. Brands write; whoever has an account reads.
+import HTTP
 import JSON
 import Models
+import Postgres
+import Security
+import ServiceKit
+
+struct ProductRoutes: Sendable {
+    let postgres: PostgresPool
+    let commands: ProductCommands
+
+    func create(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let plan = try request.json(ProductPlan.init(json:))
+        let command = try IdempotentCommand.optional(
+            request, by: caller.sub, name: "product", content: request.body)
+        return try await commands.create(plan, by: caller.sub, once: command).response
+    }
+
+    func list(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let brand = try request.queryIdentifier("brandId", of: BrandID.self)
+        let page = try Page(request.query, of: "products", [brand?.description])
+        let cursor = try page.position { ProductID($0) }
+        let products = try ProductStatements.productRow.all(
+            try await postgres.query(ProductStatements.list(before: cursor, of: brand, limit: page.limit + 1)))
+        return .json(200, JSONWriter.document(page.slice(products) { "\($0.productId)" }))
+    }
+
+    func one(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let id = try request.identifier("id", of: ProductID.self)
+        let rows = try await postgres.query(ProductStatements.find(id))
+        guard let product = try ProductStatements.productRow.first(rows) else { throw Problem.notFound() }
+        return .json(200, JSONWriter.document(product))
+    }
+}
+
+extension ProductCommands.Refusal: ProblemConvertible {
+    var problem: Problem {
+        switch self {
+        case .faults(let faults): .unprocessable(fields: faults.map(\.problem))
+        }
+    }
+}
 
 extension ProductPlan {
+    /// A member that is not known is refused: misspelt, it would change what is sold.
     init(json: JSONValue) throws(JSONError) {
         try json.onlyMembers(["name", "variants"])
         self.init(
@@ -11,25 +52,5 @@ extension ProductPlan {
                 try variant.onlyMembers(["code", "title"])
                 return try Product.Variant(json: variant)
             })
-    }
-}
-
-extension SalePlan {
-    init(json: JSONValue) throws(JSONError) {
-        try json.onlyMembers(["productId", "title", "holdSeconds", "waitlistMax", "batches"])
-        self.init(
-            productId: try json.identifier("productId"), title: try json.localizedText("title"),
-            holdSeconds: try json.integer("holdSeconds", in: 1...Sale.holdSecondsMax),
-            waitlistMax: try json.integer("waitlistMax", in: 0...Sale.waitlistLimit),
-            batches: try json.list("batches", countMax: Sale.batchesMax, Self.batch))
-    }
-
-    private static func batch(_ json: JSONValue) throws(JSONError) -> Sale.Batch {
-        try json.onlyMembers(["number", "opensAt", "closesAt", "lines"])
-        _ = try json.list("lines", countMax: Product.variantsMax) { (line) throws(JSONError) in
-            try line.onlyMembers(["variant", "units", "price"])
-            try line.read("price") { (price) throws(JSONError) in try price.onlyMembers(["amount", "currency"]) }
-        }
-        return try Sale.Batch(json: json)
     }
 }

@@ -1,140 +1,96 @@
-// The catalogue over HTTP. Brands write; whoever has an account reads.
+// Routes of sales. Brands write; whoever has an account reads what is public.
 import HTTP
 import JSON
 import Models
+import Postgres
 import Security
 import ServiceKit
 
-struct CatalogRoutes: Sendable {
-    let desk: CatalogDesk
-    let verifier: TokenVerifier
-    let now: @Sendable () -> Timestamp
+struct SaleRoutes: Sendable {
+    let postgres: PostgresPool
+    let commands: SaleCommands
 
-    /// A sale of the most lines with titles in a few languages.
-    static let bodyBytesMax = 256 << 10
-
-    var all: [Route] {
-        [
-            route(.post, "/v1/products") { request, claims in
-                let brand = try claims.brand()
-                let plan = try request.json(ProductPlan.init(json:))
-                let command = try IdempotentCommand.optional(
-                    request, by: brand, name: "product", content: request.body)
-                return try await desk.createProduct(plan, by: brand, once: command).response
-            },
-            route(.get, "/v1/products") { request, _ in
-                let query = request.query
-                let brand: BrandID? = try Self.identifier("brandId", in: query)
-                let page = try Page(query, of: "products", [brand?.description])
-                return Self.json(try await desk.products(page, of: brand))
-            },
-            route(.get, "/v1/products/{id}") { request, _ in
-                Self.json(try await desk.product(try request.identifier()))
-            },
-            route(.post, "/v1/sales") { request, claims in
-                let brand = try claims.brand()
-                let plan = try request.json(SalePlan.init(json:))
-                let command = try IdempotentCommand.optional(request, by: brand, name: "sale", content: request.body)
-                let answer = try await desk.createSale(plan, by: brand, once: command)
-                let tag = EntityTag(of: answer.body, revision: CatalogDesk.firstRevision)
-                return answer.response.with("ETag", tag.text)
-            },
-            route(.get, "/v1/sales") { request, claims in
-                let query = request.query
-                let filter = SaleFilter(
-                    brand: try Self.identifier("brandId", in: query),
-                    product: try Self.identifier("productId", in: query),
-                    status: try Self.status(in: query))
-                let page = try Page(
-                    query, of: "sales",
-                    [
-                        claims.sub.description, filter.brand?.description, filter.product?.description,
-                        filter.status?.rawValue,
-                    ])
-                return Self.json(try await desk.sales(page, filter, for: claims.sub))
-            },
-            route(.get, "/v1/sales/{id}") { request, claims in
-                Self.tagged(try await desk.sale(try request.identifier(), for: claims.sub))
-            },
-            route(.put, "/v1/sales/{id}") { request, claims in
-                let (brand, id) = (try claims.brand(), try request.identifier() as SaleID)
-                let plan = try request.json(SalePlan.init(json:))
-                return Self.tagged(try await desk.changeSale(id, to: plan, by: brand, if: try Precondition(request)))
-            },
-            route(.delete, "/v1/sales/{id}") { request, claims in
-                let (brand, id) = (try claims.brand(), try request.identifier() as SaleID)
-                try await desk.deleteDraft(id, by: brand, if: try Precondition(request))
-                return .empty()
-            },
-            route(.post, "/v1/sales/{id}/publication") { request, claims in
-                let (brand, id) = (try claims.brand(), try request.identifier() as SaleID)
-                return Self.tagged(try await desk.publishSale(id, by: brand, if: try Precondition(request)))
-            },
-            route(.get, "/v1/sales/{id}/changes") { request, claims in
-                let id: SaleID = try request.identifier()
-                let page = try Page(request.query, of: "sale-changes", [id.description])
-                return Self.json(try await desk.changes(of: id, page, for: claims.sub))
-            },
-        ]
+    func create(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let plan = try request.json(SalePlan.init(json:))
+        let command = try IdempotentCommand.optional(request, by: caller.sub, name: "sale", content: request.body)
+        let answer = try await commands.create(plan, by: caller.sub, once: command)
+        let tag = EntityTag(of: answer.body, revision: SaleCommands.firstRevision)
+        return answer.response.with("ETag", tag.text)
     }
 
-    /// A route for whoever has an access token; refusals become problems.
-    private func route(
-        _ method: HTTPMethod, _ pattern: String,
-        _ handler: @escaping @Sendable (HTTPRequest, AccessClaims) async throws -> HTTPResponse
-    ) -> Route {
-        let isPlan = method == .post || method == .put
-        let route = Route(method, pattern, bodyBytesMax: isPlan ? Self.bodyBytesMax : 16 << 10) { request in
-            do {
-                return try await handler(request, try request.claims(using: verifier, now: now()))
-            } catch let refusal as CatalogRefusal {
-                throw refusal.problem
-            }
-        }
-        return isPlan ? route.admitting { _ = try $0.claims(using: verifier, now: now()).brand() } : route
+    func list(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let filter = SaleFilter(
+            brand: try request.queryIdentifier("brandId"), product: try request.queryIdentifier("productId"),
+            status: try request.queryChoice("status"))
+        let page = try Page(
+            request.query, of: "sales",
+            [
+                caller.sub.description, filter.brand?.description, filter.product?.description,
+                filter.status?.rawValue,
+            ])
+        let cursor = try page.position { SaleID($0) }
+        let sales = try SaleStatements.saleRow.all(
+            try await postgres.query(
+                SaleStatements.list(before: cursor, filter, for: caller.sub, limit: page.limit + 1)))
+        return .json(200, JSONWriter.document(page.slice(try await views(sales)) { "\($0.stored.sale.saleId)" }))
     }
 
-    private static func json(_ value: some JSONWritable) -> HTTPResponse { .json(200, JSONWriter.document(value)) }
-
-    private static func tagged(_ sale: SaleView) -> HTTPResponse { json(sale).with("ETag", sale.tag.text) }
-
-    private static func identifier<Kind>(
-        _ name: String, in query: [String: String]
-    ) throws(Problem) -> Identifier<Kind>? {
-        guard let text = query[name] else { return nil }
-        guard let id = Identifier<Kind>(text) else {
-            throw .badRequest(fields: [FieldProblem(name, expected: "a UUID")])
-        }
-        return id
+    /// A public sale, or the reader's own draft.
+    func one(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let stored = try await sale(try request.identifier("id"), for: caller.sub)
+        return answer(try await views([stored])[0])
     }
 
-    private static func status(in query: [String: String]) throws(Problem) -> SaleStatus? {
-        guard let text = query["status"] else { return nil }
-        guard let status = SaleStatus(rawValue: text) else {
-            let known = SaleStatus.allCases.map(\.rawValue).joined(separator: ", ")
-            throw .badRequest(fields: [FieldProblem("status", expected: "one of \(known)")])
+    func change(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let id = try request.identifier("id", of: SaleID.self)
+        let plan = try request.json(SalePlan.init(json:))
+        return answer(try await commands.change(id, to: plan, by: caller.sub, if: try Precondition(request)))
+    }
+
+    func delete(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let id = try request.identifier("id", of: SaleID.self)
+        try await commands.delete(id, by: caller.sub, if: try Precondition(request))
+        return .empty()
+    }
+
+    func publish(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let id = try request.identifier("id", of: SaleID.self)
+        return answer(try await commands.publish(id, by: caller.sub, if: try Precondition(request)))
+    }
+
+    /// What became of a sale, newest first: for its brand alone.
+    func changes(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let id = try request.identifier("id", of: SaleID.self)
+        let page = try Page(request.query, of: "sale-changes", [id.description])
+        guard try await sale(id, for: caller.sub).sale.brandId == caller.sub else {
+            throw SaleCommands.Refusal.notYours
         }
-        return status
+        let before = try page.position { Int64($0) } ?? Int64.max
+        let changes = try SaleStatements.changeRow.all(
+            try await postgres.query(SaleStatements.changes(id, before: before, limit: page.limit + 1)))
+        return .json(200, JSONWriter.document(page.slice(changes) { "\($0.sale.revision)" }))
+    }
+
+    private func sale(_ id: SaleID, for reader: AccountID) async throws -> StoredSale {
+        let rows = try await postgres.query(SaleStatements.find(id))
+        guard let stored = try SaleStatements.saleRow.first(rows), stored.isVisible(to: reader) else {
+            throw SaleCommands.Refusal.unknown
+        }
+        return stored
+    }
+
+    private func views(_ sales: [StoredSale]) async throws -> [SaleView] {
+        if sales.isEmpty { return [] }
+        let rows = try await postgres.query(AvailabilityStatements.soldOut(of: sales.map(\.sale.saleId)))
+        return try SaleView.all(sales, soldOut: rows)
+    }
+
+    private func answer(_ sale: SaleView) -> HTTPResponse {
+        .json(200, JSONWriter.document(sale)).with("ETag", sale.tag.text)
     }
 }
 
-extension HTTPRequest {
-    /// The identifier in the path; what is none names nothing.
-    fileprivate func identifier<Kind>() throws(Problem) -> Identifier<Kind> {
-        guard let id = pathParameters["id"].flatMap({ Identifier<Kind>($0) }) else { throw .notFound() }
-        return id
-    }
-}
-
-extension AccessClaims {
-    /// Who acts, who must be a brand.
-    fileprivate func brand() throws -> BrandID {
-        try require(.brand)
-        return sub
-    }
-}
-
-extension CatalogRefusal {
+extension SaleCommands.Refusal: ProblemConvertible {
     var problem: Problem {
         switch self {
         case .unknown: .notFound()
@@ -150,6 +106,23 @@ extension CatalogRefusal {
     }
 }
 
-extension Fault {
-    fileprivate var problem: FieldProblem { FieldProblem(field, expected: expected) }
+extension SalePlan {
+    /// A member that is not known is refused: misspelt, it would change what is sold.
+    init(json: JSONValue) throws(JSONError) {
+        try json.onlyMembers(["productId", "title", "holdSeconds", "waitlistMax", "batches"])
+        self.init(
+            productId: try json.identifier("productId"), title: try json.localizedText("title"),
+            holdSeconds: try json.integer("holdSeconds", in: 1...Sale.holdSecondsMax),
+            waitlistMax: try json.integer("waitlistMax", in: 0...Sale.waitlistLimit),
+            batches: try json.list("batches", countMax: Sale.batchesMax, Self.batch))
+    }
+
+    private static func batch(_ json: JSONValue) throws(JSONError) -> Sale.Batch {
+        try json.onlyMembers(["number", "opensAt", "closesAt", "lines"])
+        _ = try json.list("lines", countMax: Product.variantsMax) { (line) throws(JSONError) in
+            try line.onlyMembers(["variant", "units", "price"])
+            try line.read("price") { (price) throws(JSONError) in try price.onlyMembers(["amount", "currency"]) }
+        }
+        return try Sale.Batch(json: json)
+    }
 }

@@ -1,9 +1,31 @@
-// What the catalogue answers.
+// A sale, and what became of it, as they are shown.
 import JSON
 import Models
+import Postgres
 import ServiceKit
 
-extension SaleView: JSONWritable {
+/// A sale as its readers see it.
+struct SaleView: JSONWritable, Sendable {
+    let stored: StoredSale
+    let soldOut: [LineKey: Timestamp]
+
+    /// - Parameter rows: what `AvailabilityStatements.soldOut` found of these sales.
+    static func all(_ sales: [StoredSale], soldOut rows: Rows) throws -> [SaleView] {
+        var soldOut: [SaleID: [LineKey: Timestamp]] = [:]
+        for line in try AvailabilityStatements.soldOutRow.all(rows) {
+            soldOut[line.sale, default: [:]][line.key] = line.time
+        }
+        return sales.map { SaleView(stored: $0, soldOut: soldOut[$0.sale.saleId] ?? [:]) }
+    }
+
+    /// An edit is made of a revision. What sells out meanwhile changes the document, not what its brand edits.
+    var tag: EntityTag { EntityTag(of: JSONWriter.document(self), revision: stored.sale.revision) }
+
+    var created: KeptAnswer {
+        KeptAnswer(
+            status: 201, location: "/v1/sales/\(stored.sale.saleId)", body: JSONWriter.document(self))
+    }
+
     func write(to writer: inout JSONWriter) {
         let sale = stored.sale
         writer.object {
@@ -43,11 +65,6 @@ extension SaleView: JSONWritable {
             }
         }
     }
-}
-
-extension SaleView {
-    /// An edit is made of a revision. What sells out meanwhile changes the document, not what its brand edits.
-    var tag: EntityTag { EntityTag(of: JSONWriter.document(self), revision: stored.sale.revision) }
 }
 
 extension SaleChange: JSONWritable {

@@ -1,9 +1,10 @@
+// The rules of a sale's plan: pure.
 import Models
 import Testing
 
 @testable import CatalogCore
 
-@Suite struct SalePlanTests {
+@Suite struct SaleRulesTests {
     private let product = Product(
         productId: .init(high: 1, low: 1), brandId: .init(high: 1, low: 2), name: text("phone"),
         variants: [.init(code: "black", title: text("Black")), .init(code: "white", title: text("White"))])
@@ -144,19 +145,6 @@ import Testing
         let before = sale(plan([batch(1, lines: [line(), line("white")])]))
         let raised = plan([batch(1, lines: [line(units: 101), line("white")]), batch(2)]).raisedLines(from: before)
         #expect(raised.map { "\($0.batch)/\($0.variant)" } == ["1/black"])
-    }
-}
-
-@Suite struct ProductPlanTests {
-    private func faults(_ codes: [String], name: LocalizedText = text("phone"), title: String = "x") -> [String] {
-        ProductPlan(name: name, variants: codes.map { .init(code: $0, title: text(title)) }).faults().map(\.field)
-    }
-
-    @Test func aProductHasANameAndVariantsThatDiffer() {
-        #expect(faults(["mi3-silver-16", "mi3_white.64"]) == [])
-        #expect(faults([]) == ["variants"])
-        #expect(faults(["a", "a", "b"]) == ["variants[1].code"])
-        #expect(faults(["a"], title: " \n") == ["variants[0].title.en"])
     }
 }
 

@@ -8,7 +8,7 @@ import Testing
 
 @testable import CatalogCore
 
-@Suite(.timeLimit(.minutes(2))) struct CatalogHostileTests {
+@Suite(.timeLimit(.minutes(2))) struct HostileInputTests {
     /// Every route with each kind of bad token: 401, whatever else is wrong.
     @Test func nobodyGetsInWithoutAGenuineToken() async throws {
         let service = try await Catalog.shared().service
@@ -22,7 +22,7 @@ import Testing
         }
     }
 
-    @Test func whatIsNotInTheCatalogueIsNotFound() async throws {
+    @Test func whatIsNotInTheCatalogIsNotFound() async throws {
         let catalog = try await Catalog.shared()
         let brand = try catalog.brand()
         let plan = Catalog.sale(of: try await catalog.product(of: brand))
