@@ -88,7 +88,7 @@ let package = Package(
             "Reservation",
             sql: [
                 "0001_stock_and_orders.sql", "Decisions/0002_decisions.sql", "Stock/0003_keeper.sql",
-                "0005_returns.sql", "Decisions/0006_publishers.sql",
+                "0005_returns.sql", "Decisions/0006_publishers.sql", "0007_audit_views.sql",
             ])
         + service(
             "Payment",

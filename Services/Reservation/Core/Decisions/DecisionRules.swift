@@ -1,76 +1,6 @@
 // The decision on a run of orders: pure, in the order of the log. The same input always gives the same answers.
 import Models
 
-/// An order at its place in the log.
-struct OrderInLog: Sendable {
-    let order: OrderPlaced
-    let time: Timestamp
-    let offset: Int64
-    /// Who proved to have placed it.
-    var publisher: PublisherName?
-}
-
-/// An order by the name that its buyer gives it, in the word of one publisher: nobody else can take it back.
-struct OrderOfBuyer: Hashable, Sendable {
-    let orderId: OrderID
-    let buyerId: AccountID
-    /// Nil: of nobody who proved it.
-    var publisher: PublisherName?
-}
-
-extension Optional<PublisherName> {
-    /// Whether a cancellation of this publisher ends an order of that one: its own, and the app's any order of the buyer,
-    /// who signed in there.
-    func mayCancel(orderOf publisher: PublisherName?) -> Bool { self == publisher || self == .messaging }
-}
-
-/// A buyer's cancellation at its place in the log.
-struct CancellationInLog: Sendable, Equatable {
-    let order: OrderOfBuyer
-    let time: Timestamp
-    let offset: Int64
-}
-
-/// What became of one record.
-enum Outcome: UInt8, CaseIterable, Sendable {
-    /// Not an order, or one that was decided before: nothing is said about it.
-    case none = 0
-    case reserved = 1
-    case waitlisted = 2
-    case soldOut = 3
-    case limitReached = 4
-    case notOpen = 5
-    case closed = 6
-    /// Ended before it began: its cancellation was there first, or came with it. It never held anything.
-    case cancelled = 7
-
-    /// The reason of a refusal, nil for what is none.
-    var refusal: OrderRejected.Reason? {
-        switch self {
-        case .none, .reserved, .waitlisted, .cancelled: nil
-        case .soldOut: .soldOut
-        case .limitReached: .limitReached
-        case .notOpen: .notOpen
-        case .closed: .closed
-        }
-    }
-}
-
-struct SaleBuyer: Hashable, Sendable {
-    let saleId: SaleID
-    let buyerId: AccountID
-}
-
-/// An order that holds a unit, or has bought it, or waits for one.
-struct LiveOrder: Sendable, Equatable {
-    let buyer: SaleBuyer
-    let key: StockKey
-    /// It waits otherwise.
-    let hasUnit: Bool
-    /// Who proved to have placed it.
-    var publisher: PublisherName?
-}
-
 /// What was decided before and bears on a batch.
 struct History: Sendable {
     /// Orders that the batch names, by themselves or in cancellations, and that have been decided.
@@ -90,7 +20,7 @@ struct Shortage: Sendable, Equatable {
     let wanted: Int64
 }
 
-struct Decisions: Sendable {
+struct DecisionResult: Sendable {
     /// One for each order that was decided: from the first up to the shortage, if there is one.
     var outcomes: [Outcome] = []
     var shortage: Shortage?
@@ -114,8 +44,8 @@ struct Decisions: Sendable {
 func decide(
     _ orders: [OrderInLog], lines: [Int], keys: [StockKey], terms: [Terms], stocks: inout [StockView],
     cancellations: [CancellationInLog] = [], history: History
-) -> Decisions {
-    var decisions = Decisions()
+) -> DecisionResult {
+    var decisions = DecisionResult()
     decisions.outcomes.reserveCapacity(orders.count)
     var given: Set<OrderID> = []
     var served = history.served
@@ -196,4 +126,20 @@ func decide(
     if decisions.shortage == nil { cancel(before: .max) }
     decisions.early.removeAll { given.contains($0.order.orderId) }
     return decisions
+}
+
+/// What the answers to one batch have in common: the head of the recipe from which answers are rendered. A code is the order's outcome, 0 where there is none.
+struct Decided: Sendable, Equatable, Codable {
+    struct Line: Sendable, Equatable, Codable {
+        let saleId: SaleID
+        let batch: Int
+        let variant: String
+        let brandId: BrandID
+        let price: Money
+        let holdSeconds: Int64
+    }
+
+    /// The stocks that the batch's orders were for.
+    var lines: [Line]
+    var decidedAt: Timestamp
 }

@@ -30,3 +30,28 @@ func refusals(_ orders: [OrderInLog], lines: [Int], keys: [StockKey], outcomes: 
     }
     return runs
 }
+
+/// Identifiers one after the other, 16 bytes each, high byte first.
+enum PackedIdentifiers {
+    static let bytesEach = 16
+
+    static func pack<Kind>(_ identifiers: [Identifier<Kind>]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(identifiers.count * 16)
+        for identifier in identifiers {
+            for half in [identifier.high, identifier.low] {
+                for shift in stride(from: 56, through: 0, by: -8) {
+                    bytes.append(UInt8(truncatingIfNeeded: half >> UInt64(shift)))
+                }
+            }
+        }
+        return bytes
+    }
+
+    static func unpack<Kind>(_ bytes: [UInt8]) -> [Identifier<Kind>] {
+        stride(from: 0, to: bytes.count - bytes.count % 16, by: 16).map { start in
+            func half(_ start: Int) -> UInt64 { bytes[start..<start + 8].reduce(0) { $0 << 8 | UInt64($1) } }
+            return Identifier(high: half(start), low: half(start + 8))
+        }
+    }
+}

@@ -14,8 +14,7 @@ final class RefusedOrders: Sendable {
 
     /// Brings a partition's memory up to what the transaction sees.
     func follow(
-        _ partition: Int32, _ found: (holder: Identifier<RefusedOrders>, through: Int64)?, _ storage: DecisionStorage,
-        _ step: Step
+        _ partition: Int32, _ found: (holder: Identifier<RefusedOrders>, through: Int64)?, _ step: Step
     ) async throws {
         let isComplete = memories.withLock { memories in
             guard let found, found.holder == holder, memories[partition] != nil else { return false }
@@ -23,13 +22,14 @@ final class RefusedOrders: Sendable {
             return true
         }
         if isComplete { return }
-        let refused = try await storage.refused(partition, step.transaction)
+        let runs = try RefusalStatements.runRow.all(
+            try await step.transaction.query(RefusalStatements.last(of: partition)))
         memories.withLock { memories in
             var memory = RefusedMemory()
-            memory.load(refused)
+            memory.load(runs.joined())
             memories[partition] = memory
         }
-        step.transaction.finish(storage.hold(holder, partition, through: found?.through ?? -1))
+        step.transaction.finish(RefusalStatements.hold(holder, partition, through: found?.through ?? -1))
     }
 
     /// Those of the orders that the partition refused before.

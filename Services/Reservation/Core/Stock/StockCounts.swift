@@ -38,23 +38,6 @@ final class StockCounts: Sendable {
     }
 
     private func count(_ saleId: SaleID) async throws -> [StockCount] {
-        try await postgres.query(
-            """
-            SELECT s.batch, s.variant, s.supply, s.pool + coalesce(l.units, 0)::bigint, coalesce(o.reserved, 0),
-                coalesce(o.sold, 0), coalesce(o.waiting, 0), s.sold_out_at
-            FROM stock s
-            LEFT JOIN (SELECT batch, variant, sum(units)::bigint AS units FROM leases WHERE sale_id = \(saleId)
-                GROUP BY batch, variant) l USING (batch, variant)
-            LEFT JOIN (SELECT batch, variant, count(*) FILTER (WHERE state = 1) AS reserved,
-                    count(*) FILTER (WHERE state = 3) AS sold, count(*) FILTER (WHERE state = 2) AS waiting
-                FROM orders WHERE sale_id = \(saleId) AND state < 4 GROUP BY batch, variant) o USING (batch, variant)
-            WHERE s.sale_id = \(saleId) ORDER BY s.batch, s.variant
-            """
-        ).map {
-            StockCount(
-                batch: Int(try $0.get(0, as: Int32.self)), variant: try $0.get(1), supply: try $0.get(2),
-                free: try $0.get(3), reserved: try $0.get(4), sold: try $0.get(5), waiting: try $0.get(6),
-                soldOutAt: try $0.get(7))
-        }
+        try StockLevelStatements.countRow.all(try await postgres.query(StockLevelStatements.counts(of: saleId)))
     }
 }
