@@ -94,7 +94,7 @@ let package = Package(
             "Payment",
             sql: [
                 "0001_create.sql", "Payments/0002_order_revision.sql", "Ledger/0004_exact_sums_contract.sql",
-                "Wallets/0005_publishers.sql",
+                "Wallets/0005_publishers.sql", "0006_audit_views.sql",
             ])
         + service("Notification", sql: ["Migrations"])
         + [
