@@ -85,13 +85,23 @@ let package = Package(
             path: "Tests/TestSupport", swiftSettings: settings),
     ]
         + service("Messaging", sql: ["Migrations"])
-        + service("Catalog", sql: ["Migrations"])
-        + service("Reservation", sql: ["Migrations"])
+        + service(
+            "Catalog",
+            sql: [
+                "0001_create.sql", "Sales/0003_plain_codes.sql", "Availability/0004_line_revision.sql",
+                "0006_audit_views.sql",
+            ])
+        + service(
+            "Reservation",
+            sql: [
+                "0001_stock_and_orders.sql", "Decisions/0002_decisions.sql", "Stock/0003_keeper.sql",
+                "0005_returns.sql", "Decisions/0006_publishers.sql", "0007_audit_views.sql",
+            ])
         + service(
             "Payment",
             sql: [
                 "0001_create.sql", "Payments/0002_order_revision.sql", "Ledger/0004_exact_sums_contract.sql",
-                "Wallets/0005_publishers.sql",
+                "Wallets/0005_publishers.sql", "0006_audit_views.sql",
             ])
         + service(
             "Notification",

@@ -53,6 +53,12 @@ public struct SQL: ExpressibleByStringInterpolation, Sendable {
             text += columns.list
         }
 
+        /// The number of a case that is stored as a number, as it would stand in the source: a partial index serves only a
+        /// statement that has its condition.
+        public mutating func appendInterpolation<Case: CaseIterable & RawRepresentable<Int16>>(literal value: Case) {
+            text += String(value.rawValue)
+        }
+
         /// A name of a table, a column or a schema, quoted. For names that the source does not know, such as a schema's.
         public mutating func appendInterpolation(identifier: String) {
             text += SQL.quoted(identifier: identifier)

@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct TypeTests {
     enum Colour: String, PostgresValue { case black, silver }
-    enum State: Int16, PostgresValue {
+    enum State: Int16, CaseIterable, PostgresValue {
         case reserved = 1
         case waitlisted
     }
@@ -23,6 +23,14 @@ import Testing
     /// The parameter as the server prints it: an encoding that is wrong both ways would survive a round trip.
     private func text(_ value: some PostgresEncodable, _ pool: PostgresPool) async throws -> String {
         try await pool.query("SELECT \(value)::text").one()
+    }
+
+    @Test func aCaseAsALiteralIsPartOfTheTextAndNoParameter() async throws {
+        let statement: SQL = "SELECT \(7) WHERE \(literal: State.waitlisted) = \(literal: State.waitlisted)"
+        #expect(statement.text == "SELECT $1 WHERE 2 = 2")
+        let pool = try await Fixture.pool()
+        #expect(try await pool.query(statement).one() == 7)
+        await pool.close()
     }
 
     @Test func everyScalarComesBackAsItWent() async throws {

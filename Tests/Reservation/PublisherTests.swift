@@ -9,7 +9,7 @@ import Testing
 
 @testable import ReservationCore
 
-extension DecisionTests {
+extension DecisionRulesTests {
     private static let publishers: [PublisherName?] = [
         nil, .messaging, TestPublishers.partner.name, TestPublishers.other.name,
     ]
@@ -156,11 +156,12 @@ extension ReservationServiceTests {
         // Many of them do not put the publisher's own out of mind.
         let own = order(sale, by: early.buyerId)
         try await cancel(own, service, as: TestPublishers.partner)
-        for _ in 0..<Int(EarlyCancellations.buyerMax) {
+        for _ in 0..<Int(EarlyCancellationStatements.buyerMax) {
             try await cancel(order(sale, by: early.buyerId), service, as: nil)
         }
         try await until(
-            service, "SELECT count(*) FROM early_cancellations WHERE publisher = ''", is: EarlyCancellations.buyerMax)
+            service, "SELECT count(*) FROM early_cancellations WHERE publisher = ''",
+            is: EarlyCancellationStatements.buyerMax)
         try await until(service, "SELECT count(*) FROM early_cancellations WHERE publisher <> ''", is: 2)
         try await service.restart()
         try await place(own, service, as: TestPublishers.partner)

@@ -90,6 +90,22 @@ import Testing
         }
     }
 
+    /// What is refused is a case of the domain; the status and the words that it is answered with stand in `…Routes.swift`.
+    /// Of a service that still has a folder `HTTP`, nothing is asked.
+    @Test func onlyRoutesKnowHTTP() throws {
+        let files = try SourceTree.files(under: ["Services"], ending: [".swift"])
+        func service(_ file: SourceTree.File) -> Substring { file.path.split(separator: "/")[1] }
+        let older = Set(files.filter { $0.path.contains("/HTTP/") }.map(service))
+        let judged = files.filter { !older.contains(service($0)) && !$0.path.hasSuffix("Routes.swift") }
+        #expect(!judged.isEmpty)
+        for file in judged {
+            #expect(!imports(file).contains("HTTP"), "\(file.path)")
+            for line in file.lines {
+                #expect(!line.contains(/\b(Problem|FieldProblem|ProblemConvertible)\b/), "\(file.path): \(line)")
+            }
+        }
+    }
+
     @Test func unsafePointersStayInTheModulesThatFaceC() throws {
         let allowed = [
             "Shared/Kafka/", "Shared/Postgres/", "Shared/HTTP/", "Shared/Security/", "Shared/JSON/", "Shared/ICU/",

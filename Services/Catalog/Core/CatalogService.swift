@@ -1,7 +1,8 @@
+// The composition root.
 import EventPipeline
-import HTTP
 import Models
 import Postgres
+import Security
 import ServiceKit
 
 /// Keeps what brands offer: products, and sales of them in batches. Publishes both as they are now.
@@ -9,32 +10,28 @@ public struct CatalogService: Service {
     public static let name = "catalog"
     public static let summary = "Products and sales: drafts, publication, what may still change."
     public static let defaultHTTPPort = 8082
-    public static let migrations = [
-        PipelineSchema.migration,
-        Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
-        PipelineSchema.commands(number: 2),
-        Migration(number: 3, name: "plain_codes", sql: PackageResources._003_plain_codes_sql),
-        Migration(number: 4, name: "line_revision", sql: PackageResources._004_line_revision_sql),
-        IdempotencySchema.migration(number: 5),
-    ]
-
+    public static let migrations =
+        [
+            PipelineSchema.migration,
+            Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
+            PipelineSchema.commands(number: 2),
+            IdempotencySchema.migration(number: 5),
+            Migration(number: 6, name: "audit_views", sql: PackageResources._006_audit_views_sql),
+        ] + Sales.keeps + Availability.keeps
     public static let configurationKeys = [AccessKeys.rootKeys]
 
     public let features: [any Feature]
+    public let verifier: TokenVerifier
 
     public init(_ context: ServiceContext) throws {
         let keys = try AccessKeys(context)
         let relay = Relay(context)
-        let desk = CatalogDesk(
-            relay: relay, postgres: context.postgres, newProductID: { context.newID() }, newSaleID: { context.newID() })
-        let components: [any Component] = [
-            keys,
-            relay,
-            EventProcessor(context, name: "reservations", topic: .reservations, handler: AvailabilityHandler()),
-            EventProcessor(context, name: "sales-readback", topic: .sales, handler: SaleReadback()),
-            PipelineWatch(context),
+        verifier = keys.verifier
+        features = [
+            Pipeline(context, relay: relay, keys: keys),
+            Products(context, relay: relay),
+            Sales(context, relay: relay),
+            Availability(context),
         ]
-        let routes = CatalogRoutes(desk: desk, verifier: keys.verifier, now: context.now).all
-        features = [Everything(components, publishes: [.products, .sales], routes: routes)]
     }
 }

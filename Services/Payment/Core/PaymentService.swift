@@ -16,6 +16,7 @@ public struct PaymentService: Service {
             Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
             PipelineSchema.commands(number: 3),
             Migration(number: 4, name: "exact_sums", sql: PackageResources._004_exact_sums_contract_sql),
+            Migration(number: 6, name: "audit_views", sql: PackageResources._006_audit_views_sql),
         ] + Wallets.keeps + Payments.keeps
     public static let configurationKeys = [AccessKeys.rootKeys, Wallets.currency]
 

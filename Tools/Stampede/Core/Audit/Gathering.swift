@@ -276,16 +276,15 @@ struct Gathering: Sendable {
         for row in try await query(
             .reservation,
             """
-            SELECT s.sale_id, s.batch, s.variant, s.supply, s.pool, s.sold_out_count,
-                coalesce((SELECT sum(units) FROM leases l
-                    WHERE l.sale_id = s.sale_id AND l.batch = s.batch AND l.variant = s.variant), 0)::bigint,
+            SELECT s.sale_id, s.batch, s.variant, s.supply, s.pool, s.sold_out_count, s.leased,
                 coalesce(o.held, 0), coalesce(o.waiting, 0), coalesce(o.confirmed, 0), s.hold_seconds,
-                s.sold_out_at IS NOT NULL, s.closes_at <= now()
-            FROM stock s
+                s.is_sold_out, s.is_closed
+            FROM audit_stock s
             LEFT JOIN (
-                SELECT sale_id, batch, variant, count(*) FILTER (WHERE state = 1) AS held,
-                    count(*) FILTER (WHERE state = 2) AS waiting, count(*) FILTER (WHERE state = 3) AS confirmed
-                FROM orders GROUP BY sale_id, batch, variant
+                SELECT sale_id, batch, variant, count(*) FILTER (WHERE state = 'reserved') AS held,
+                    count(*) FILTER (WHERE state = 'waitlisted') AS waiting,
+                    count(*) FILTER (WHERE state = 'confirmed') AS confirmed
+                FROM audit_orders GROUP BY sale_id, batch, variant
             ) o USING (sale_id, batch, variant)
             """)
         {
@@ -302,7 +301,7 @@ struct Gathering: Sendable {
             .reservation,
             """
             SELECT coalesce(sum(live), 0)::bigint, count(*) FILTER (WHERE live > 1)
-            FROM (SELECT count(*) AS live FROM orders WHERE state < 4 GROUP BY sale_id, buyer_id) b
+            FROM (SELECT count(*) AS live FROM audit_orders WHERE state <> 'released' GROUP BY sale_id, buyer_id) b
             """)
         evidence.liveOrders = try limits.first?.get(0) ?? 0
         evidence.buyersOverLimit = try limits.first?.get(1) ?? 0
@@ -310,7 +309,7 @@ struct Gathering: Sendable {
             .reservation,
             """
             SELECT count(*), count(*) FILTER (WHERE hold_until < now() - make_interval(secs => \(Double(Self.holdGraceSeconds))))
-            FROM orders WHERE state = 1
+            FROM audit_orders WHERE state = 'reserved'
             """)
         evidence.awaitingPayment = try holds.first?.get(0) ?? 0
         evidence.overdue = try holds.first?.get(1) ?? 0
@@ -318,6 +317,8 @@ struct Gathering: Sendable {
         try await readRefusals(&evidence)
         return prices
     }
+
+    private enum ReservationState: String, PostgresDecodable { case reserved, waitlisted, confirmed, released }
 
     private func readReservationOrders(_ evidence: inout Evidence) async throws -> [OrderID: Int64] {
         var prices: [OrderID: Int64] = [:]
@@ -327,23 +328,22 @@ struct Gathering: Sendable {
                 .reservation,
                 """
                 SELECT o.order_id, o.state, s.price, o.ordered_at < now() - make_interval(days => \(Self.keptDays))
-                FROM orders o JOIN stock s USING (sale_id, batch, variant)
+                FROM audit_orders o JOIN audit_stock s USING (sale_id, batch, variant)
                 WHERE o.order_id >= \(next) ORDER BY o.order_id LIMIT \(Int64(Self.pageRows))
                 """)
             for row in rows {
                 let last: OrderID = try row.get(0)
                 next = last.successor
                 if try row.get(3) { evidence.orders.add(.past, to: last) }
-                let state: Int16 = try row.get(1)
-                switch state {
-                case 1: evidence.orders.addDecision(.held, to: last)
-                case 2: evidence.orders.addDecision(.waiting, to: last)
-                case 3:
+                switch try row.get(1, as: ReservationState.self) {
+                case .reserved: evidence.orders.addDecision(.held, to: last)
+                case .waitlisted: evidence.orders.addDecision(.waiting, to: last)
+                case .confirmed:
                     let price: Int64 = try row.get(2)
                     evidence.orders.addDecision(.confirmed, to: last)
                     evidence.confirmedAmount += price
                     prices[last] = price
-                default: evidence.orders.addDecision(.released, to: last)
+                case .released: evidence.orders.addDecision(.released, to: last)
                 }
             }
             if rows.count < Self.pageRows { return prices }
@@ -360,7 +360,7 @@ struct Gathering: Sendable {
                 """
                 SELECT sale_id, batch, variant, log_partition, first_offset, order_ids,
                     refused_at < now() - make_interval(days => \(Self.keptDays))
-                FROM refusals
+                FROM audit_refusals
                 WHERE (sale_id, batch, variant, log_partition, first_offset)
                     > (\(last.sale), \(last.batch), \(last.variant), \(last.partition), \(last.offset))
                 ORDER BY sale_id, batch, variant, log_partition, first_offset LIMIT \(Int64(Self.widePageRows))
@@ -453,11 +453,10 @@ struct Gathering: Sendable {
             .payment,
             """
             SELECT count(*) FROM unnest(\(ids), \(ids.map { times[$0] ?? .distantPast })) AS failed (order_id, at)
-            JOIN orders USING (order_id)
-            JOIN accounts ON accounts.owner_id = orders.buyer_id AND accounts.kind = 'wallet'
-                AND accounts.currency = orders.currency
-            WHERE EXISTS (SELECT FROM transfers WHERE credit_account = accounts.ledger_account_id
-                AND created_at < failed.at - interval '5 seconds')
+            JOIN audit_orders o USING (order_id)
+            JOIN audit_accounts a ON a.owner_id = o.buyer_id AND a.kind = 'wallet' AND a.currency = o.currency
+            WHERE EXISTS (SELECT FROM audit_credits c
+                WHERE c.ledger_account_id = a.ledger_account_id AND c.created_at < failed.at - interval '5 seconds')
             """)
         evidence.noWalletWithWallet = try rows.first?.get(0) ?? 0
     }
@@ -485,7 +484,7 @@ struct Gathering: Sendable {
             rows = try await query(
                 .payment,
                 """
-                SELECT order_id, state::text, amount, authorised, authorised_publisher FROM orders
+                SELECT order_id, state, amount, authorised, authorised_publisher FROM audit_orders
                 WHERE order_id >= \(next) AND payment_id IS NOT NULL ORDER BY order_id LIMIT \(Int64(Self.pageRows))
                 """)
             try await readAuthorised(rows, &evidence)
@@ -507,7 +506,7 @@ struct Gathering: Sendable {
         for row in try await query(
             .payment,
             """
-            SELECT currency, sum(amount)::bigint, count(DISTINCT transfer_id) FROM postings
+            SELECT currency, sum(amount)::bigint, count(DISTINCT transfer_id) FROM audit_postings
             GROUP BY currency ORDER BY currency
             """)
         {
@@ -518,7 +517,7 @@ struct Gathering: Sendable {
             .payment,
             """
             SELECT count(*) FROM (
-                SELECT FROM postings GROUP BY transfer_id, currency HAVING sum(amount) <> 0 OR count(*) < 2
+                SELECT FROM audit_postings GROUP BY transfer_id, currency HAVING sum(amount) <> 0 OR count(*) < 2
             ) t
             """)
         evidence.transfersUnbalanced = try unbalanced.first?.get(0) ?? 0
@@ -526,10 +525,10 @@ struct Gathering: Sendable {
             .payment,
             """
             SELECT count(*), count(*) FILTER (WHERE a.balance <> coalesce(p.amount, 0)),
-                count(*) FILTER (WHERE a.balance < 0 AND a.kind::text <> 'bank'),
-                coalesce(sum(a.balance) FILTER (WHERE a.kind::text = 'proceeds'), 0)::bigint
-            FROM accounts a
-            LEFT JOIN (SELECT ledger_account_id, sum(amount) AS amount FROM postings GROUP BY ledger_account_id) p
+                count(*) FILTER (WHERE a.balance < 0 AND a.kind <> 'bank'),
+                coalesce(sum(a.balance) FILTER (WHERE a.kind = 'proceeds'), 0)::bigint
+            FROM audit_accounts a
+            LEFT JOIN (SELECT ledger_account_id, sum(amount) AS amount FROM audit_postings GROUP BY ledger_account_id) p
                 USING (ledger_account_id)
             """)
         evidence.accounts = try balances.first?.get(0) ?? 0
@@ -549,7 +548,7 @@ struct Gathering: Sendable {
         var placed: Set<OrderID> = []
         for row in try await query(
             .reservation,
-            "SELECT order_id, publisher FROM orders WHERE order_id = ANY(\(Array(named.keys))) AND publisher IS NOT NULL"
+            "SELECT order_id, publisher FROM audit_orders WHERE order_id = ANY(\(Array(named.keys))) AND publisher IS NOT NULL"
         ) {
             let (order, publisher): (OrderID, String) = (try row.get(0), try row.get(1))
             if publisher == PublisherName.messaging.text || publisher == named[order] ?? nil { placed.insert(order) }
@@ -645,21 +644,12 @@ struct Gathering: Sendable {
     }
 
     private func readCatalog(_ evidence: inout Evidence) async throws {
-        for row in try await query(
-            .catalog,
-            """
-            SELECT s.sale_id, (b ->> 'number')::int, l ->> 'variant', (l ->> 'units')::bigint
-            FROM sales s, jsonb_array_elements(s.body -> 'batches') b, jsonb_array_elements(b -> 'lines') l
-            WHERE s.status = 'published'
-            """)
-        {
+        for row in try await query(.catalog, "SELECT sale_id, batch, variant, units FROM audit_offers") {
             let batch: Int32 = try row.get(1)
             let units: Int64 = try row.get(3)
             evidence.offered[.init(sale: try row.get(0), batch: Int(batch), variant: try row.get(2))] = units
         }
-        for row in try await query(
-            .catalog, "SELECT sale_id, batch, variant FROM line_states WHERE sold_out_at IS NOT NULL")
-        {
+        for row in try await query(.catalog, "SELECT sale_id, batch, variant FROM audit_sold_out") {
             let batch: Int32 = try row.get(1)
             evidence.shownSoldOut.insert(.init(sale: try row.get(0), batch: Int(batch), variant: try row.get(2)))
         }
