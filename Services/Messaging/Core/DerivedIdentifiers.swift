@@ -17,26 +17,26 @@ enum DerivedIdentifiers {
     }
 
     /// A sender's message in a conversation, by the sender's own ID of it.
-    static func message(from sender: AccountID, in conversation: ConversationID, _ clientMessageID: String) -> MessageID
+    static func message(from sender: AccountID, in conversation: ConversationID, _ clientMessageId: String) -> MessageID
     {
         var seed = Seed("message")
         seed.append(sender)
         seed.append(conversation)
-        seed.append(clientMessageID)
+        seed.append(clientMessageId)
         return seed.identifier()
     }
 
-    static func post(of brand: BrandID, _ clientMessageID: String) -> MessageID {
+    static func post(of brand: BrandID, _ clientMessageId: String) -> MessageID {
         var seed = Seed("post")
         seed.append(brand)
-        seed.append(clientMessageID)
+        seed.append(clientMessageId)
         return seed.identifier()
     }
 
-    static func order(of buyer: AccountID, _ clientOrderID: String) -> OrderID {
+    static func order(of buyer: AccountID, _ clientOrderId: String) -> OrderID {
         var seed = Seed("order")
         seed.append(buyer)
-        seed.append(clientOrderID)
+        seed.append(clientOrderId)
         let plain: OrderID = seed.identifier()
         return OrderID(high: plain.high & ~0xfff | orderMark, low: plain.low)
     }

@@ -1,10 +1,10 @@
-// Notifications become messages of the brand, and broadcasts its posts.
+// Topic `notifications`: one to a reader becomes a message of the brand, one to all its post.
 import EventPipeline
 import JSON
 import Models
 
 /// Stores what readers are to be told, each notification once, and publishes what was stored.
-struct NotificationHandler: EventHandler {
+struct NotificationEvents: EventHandler {
     func apply(_ batch: EventBatch, _ step: Step) async throws {
         let events = batch.read(step, only: [Notification.type]) { (_, json) throws(JSONError) in
             try Notification(json: json)
@@ -23,13 +23,14 @@ struct NotificationHandler: EventHandler {
                 posts.append(Self.post(event.value, at: event.time))
             }
         }
-        var sequences = try await MessageStorage.store(Self.inOrdersOfLife(messages), in: step.transaction)
-        sequences.merge(try await BrandStorage.store(posts, in: step.transaction)) { first, _ in first }
+        var sequences = try await MessageCommands.store(
+            NewMessage.inOrdersOfLife(messages), in: step.transaction)
+        sequences.merge(try await PostCommands.store(posts, in: step.transaction)) { first, _ in first }
         guard !sequences.isEmpty else { return }
         var recipe = StoredSequences(firstOffset: batch.firstOffset, count: Int(batch.nextOffset - batch.firstOffset))
         for event in events {
             // Taken out, so that a second event of the same notification is none.
-            guard let sequence = sequences.removeValue(forKey: Self.messageID(event.value)) else { continue }
+            guard let sequence = sequences.removeValue(forKey: Self.messageId(event.value)) else { continue }
             recipe[event.offset] = sequence
         }
         step.publish(rendering: recipe.encoded)
@@ -46,54 +47,36 @@ struct NotificationHandler: EventHandler {
             if let reader = notification.accountId {
                 let message = Self.message(notification, to: reader, at: event.time, &conversations)
                 outgoing.publish(
-                    .messages, key: message.conversationID, id: notification.notificationId.description,
+                    .messages, key: message.conversationId, id: notification.notificationId.description,
                     time: event.time, message.stored(at: sequence), cause: event.trace)
             } else {
                 let post = Self.post(notification, at: event.time)
                 outgoing.publish(
-                    .messages, key: post.brandID, id: notification.notificationId.description, time: event.time,
+                    .messages, key: post.brandId, id: notification.notificationId.description, time: event.time,
                     post.stored(at: sequence), cause: event.trace)
             }
         }
-    }
-
-    /// What a batch tells of one order, in the order of its life: reservations and payments are told side by side. All
-    /// else stays where it is.
-    static func inOrdersOfLife(_ messages: [NewMessage]) -> [NewMessage] {
-        var places: [OrderID: [Int]] = [:]
-        for (place, message) in messages.enumerated() where message.orderPlace != nil {
-            if let order = message.orderID { places[order, default: []].append(place) }
-        }
-        var sorted = messages
-        for places in places.values where places.count > 1 {
-            let news = places.map { messages[$0] }
-            let inOrder = news.enumerated().sorted {
-                ($0.element.orderPlace?.number ?? 0, $0.offset) < ($1.element.orderPlace?.number ?? 0, $1.offset)
-            }
-            for (place, message) in zip(places, inOrder) { sorted[place] = message.element }
-        }
-        return sorted
     }
 
     private static func message(
         _ notification: Notification, to reader: AccountID, at time: Timestamp, _ conversations: inout ConversationCache
     ) -> NewMessage {
         NewMessage(
-            messageID: messageID(notification),
-            conversationID: conversations.conversation(notification.brandId, reader),
-            senderID: notification.brandId, recipientID: reader, kind: .orderStatus,
-            text: notification.text.text(for: "en"), saleID: notification.saleId, orderID: notification.orderId,
+            messageId: messageId(notification),
+            conversationId: conversations.conversation(notification.brandId, reader),
+            senderId: notification.brandId, recipientId: reader, kind: .orderStatus,
+            text: notification.text.text(for: "en"), saleId: notification.saleId, orderId: notification.orderId,
             orderPlace: notification.orderPlace, isNotification: true, sentAt: time)
     }
 
     private static func post(_ notification: Notification, at time: Timestamp) -> NewPost {
         NewPost(
-            messageID: messageID(notification), brandID: notification.brandId, kind: .text, text: notification.text,
-            saleID: notification.saleId, isNotification: true, sentAt: time)
+            messageId: messageId(notification), brandId: notification.brandId, kind: .text, text: notification.text,
+            saleId: notification.saleId, isNotification: true, sentAt: time)
     }
 
     /// The message that a notification becomes has its ID: stored again, it is the same row.
-    private static func messageID(_ notification: Notification) -> MessageID {
+    private static func messageId(_ notification: Notification) -> MessageID {
         MessageID(high: notification.notificationId.high, low: notification.notificationId.low)
     }
 }

@@ -1,5 +1,4 @@
 // Slows down whoever guesses, and whoever signs up by the thousand.
-import HTTP
 import Models
 import Postgres
 import Security
@@ -33,8 +32,15 @@ struct AttemptLimit: Sendable {
     static func signUps(_ max: Int, from network: String) -> AttemptLimit { AttemptLimit("sign-up", max, [network]) }
 }
 
+/// None of the attempts is left.
+struct TooManyAttempts: Error, Equatable, Sendable {
+    /// When the window ends.
+    let retryAfterSeconds: Int
+    let limit: Int
+}
+
 /// Counts attempts before the work that they cost, for all instances.
-struct AttemptStorage: Sendable {
+struct AttemptCommands: Sendable {
     let postgres: PostgresPool
     let now: @Sendable () -> Timestamp
 
@@ -45,37 +51,20 @@ struct AttemptStorage: Sendable {
     }
 
     /// Takes one of the attempts that are left.
-    /// - Throws: `Problem` 429 when there is none, and `PostgresError`.
+    /// - Throws: `TooManyAttempts`, and `PostgresError`.
     func take(_ limit: AttemptLimit) async throws -> Taken {
         let now = now()
-        let rows = try await postgres.query(
-            """
-            INSERT INTO attempts AS attempt (name, taken, ends_at)
-            VALUES (\(limit.name), 1, \(now.adding(seconds: AttemptLimit.windowSeconds)))
-            ON CONFLICT (name) DO UPDATE SET
-                taken = CASE WHEN attempt.ends_at <= \(now) THEN 1 ELSE attempt.taken + 1 END,
-                ends_at = CASE WHEN attempt.ends_at <= \(now) THEN excluded.ends_at ELSE attempt.ends_at END
-            WHERE attempt.ends_at <= \(now) OR attempt.taken < \(limit.max)
-            RETURNING ends_at
-            """)
-        if let row = rows.first { return Taken(name: limit.name, endsAt: try row.get(0)) }
-        let ends: Timestamp =
-            try await postgres.query("SELECT ends_at FROM attempts WHERE name = \(limit.name)").first?.get(0) ?? now
-        let wait = (ends.microseconds - now.microseconds + 999_999) / 1_000_000
-        throw Problem.tooManyRequests(
-            retryAfterSeconds: Int(min(max(wait, 1), AttemptLimit.windowSeconds)), limit: limit.max,
-            "Too many attempts.")
+        let ends = try await postgres.query(AttemptStatements.take(limit, at: now)).column(0, as: Timestamp.self)
+        if let endsAt = ends.first { return Taken(name: limit.name, endsAt: endsAt) }
+        let windowEnds = try await postgres.query(AttemptStatements.end(of: limit)).column(0, as: Timestamp.self)
+        let wait = ((windowEnds.first ?? now).microseconds - now.microseconds + 999_999) / 1_000_000
+        throw TooManyAttempts(
+            retryAfterSeconds: Int(min(max(wait, 1), AttemptLimit.windowSeconds)), limit: limit.max)
     }
 
     /// Gives attempts back that failed at nothing. Not worth failing for: the window ends by itself.
     func giveBack(_ taken: [Taken]) async {
-        for one in taken {
-            _ = try? await postgres.execute(
-                """
-                UPDATE attempts SET taken = taken - 1
-                WHERE name = \(one.name) AND ends_at = \(one.endsAt) AND taken > 0
-                """)
-        }
+        for one in taken { _ = try? await postgres.execute(AttemptStatements.giveBack(one.name, endsAt: one.endsAt)) }
     }
 
     /// Takes an attempt at each, does the work, and gives them back where it says so or could not be done at all.
@@ -93,15 +82,5 @@ struct AttemptStorage: Sendable {
             await giveBack(taken)
             throw error
         }
-    }
-
-    /// Forgets up to `countMax` windows that have ended.
-    static func removeEnded(at now: Timestamp, countMax: Int, in transaction: Transaction) async throws(PostgresError) {
-        _ = try await transaction.execute(
-            """
-            DELETE FROM attempts WHERE name = ANY(ARRAY(
-                SELECT name FROM attempts WHERE ends_at <= \(now)
-                ORDER BY ends_at LIMIT \(countMax) FOR UPDATE SKIP LOCKED))
-            """)
     }
 }

@@ -26,11 +26,10 @@ final class IdentitySweep: Component {
     static func sweep(_ relay: Relay) async throws {
         try await relay.commit { step in
             let (now, transaction) = (step.now, step.transaction)
-            try await SessionStorage.removeExpired(at: now, countMax: countMax, in: transaction)
-            try await AttemptStorage.removeEnded(at: now, countMax: countMax, in: transaction)
-            for session in try await SessionStorage.forgetEnded(at: now, countMax: countMax, in: transaction) {
-                step.publishTombstone(.keys, key: session)
-            }
+            transaction.finish(SessionStatements.removeExpired(at: now, countMax: countMax))
+            transaction.finish(AttemptStatements.removeEnded(at: now, countMax: countMax))
+            let ended = try await transaction.query(SessionStatements.forgetEnded(at: now, countMax: countMax))
+            for session in try ended.column(0, as: SessionID.self) { step.publishTombstone(.keys, key: session) }
         }
     }
 }

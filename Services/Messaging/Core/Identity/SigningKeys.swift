@@ -1,6 +1,5 @@
 // The keys that sign access tokens, and the topic that lets every service verify them.
 import EventPipeline
-import HTTP
 import JSON
 import Kafka
 import Models
@@ -15,7 +14,7 @@ import Synchronization
 /// The instances share the keys through the schema, sealed by the root secret, so a token outlives the instance that issued
 /// it and a restart adds none. The next key is published long before it signs; the very first signs once it was read back
 /// from the topic. Keys that another secret sealed are published until their tokens have run out, and sign no more.
-final class KeyRing: Component {
+final class SigningKeys: Component {
     let name = "keys"
 
     /// How long a key signs.
@@ -28,7 +27,8 @@ final class KeyRing: Component {
     private let relay: Relay
     private let verifier: TokenVerifier
     private let context: ServiceContext
-    private let tokenSeconds: Int64
+    /// How long an access token is valid.
+    let tokenSeconds: Int64
     private let root: RootSecret
     private let records: AccessRecords
     private let sessionEnded: @Sendable (SessionID) -> Void
@@ -48,16 +48,16 @@ final class KeyRing: Component {
 
     /// - Parameter sessionEnded: told of a session whose tokens are refused from now on.
     init(
-        _ context: ServiceContext, relay: Relay, verifier: TokenVerifier, root: RootSecret, roots: RootKeys,
-        tokenSeconds: Int64, sessionEnded: @escaping @Sendable (SessionID) -> Void
+        _ context: ServiceContext, relay: Relay, verifier: TokenVerifier, root: Identity.Root, tokenSeconds: Int64,
+        sessionEnded: @escaping @Sendable (SessionID) -> Void
     ) {
         self.context = context
         self.relay = relay
         self.verifier = verifier
-        self.root = root
+        self.root = root.secret
         self.tokenSeconds = tokenSeconds
         self.sessionEnded = sessionEnded
-        records = AccessRecords(verifier: verifier, roots: roots, now: context.now)
+        records = AccessRecords(verifier: verifier, roots: root.keys, now: context.now)
     }
 
     /// Whether a key signs now.
@@ -83,10 +83,13 @@ final class KeyRing: Component {
         await checking?.stop()
     }
 
-    /// Signs for the account. The token is remembered, so that its first use here costs no signature check.
+    /// Signs for the account.
+    /// - Throws: `NoSigningKey`.
+    ///
+    /// The token is remembered, so that its first use here costs no signature check.
     func issue(_ account: AccountID, kind: AccountKind, session: SessionID, at now: Timestamp) throws -> String {
         guard let key = state.withLock({ state in state.keys.first { now < $0.until }?.key ?? state.keys.last?.key })
-        else { throw Problem.unavailable(retryAfterSeconds: 1, "No key to sign with yet.") }
+        else { throw NoSigningKey() }
         let seconds = now.microseconds / 1_000_000
         let claims = AccessClaims(sub: account, kind: kind, sid: session, iat: seconds, exp: seconds + tokenSeconds)
         let token = try key.sign(claims: claims)
@@ -108,27 +111,12 @@ final class KeyRing: Component {
         }
     }
 
-    /// Refuses the tokens of sessions that a step ends: here once it is committed, elsewhere when its events come.
-    func publish(_ ended: SessionStorage.Ended, in step: Step) {
-        for (session, until) in ended.refused {
-            step.publish(SessionEnded(sessionId: session, refusedUntil: until, provenBy: root.proof))
-        }
-    }
-
-    /// After the commit.
-    func refuse(_ ended: SessionStorage.Ended) {
-        for (session, until) in ended.refused {
-            verifier.refuse(session, until: until, now: context.now())
-            sessionEnded(session)
-        }
-    }
-
-    private func learn(_ key: KeyStorage.Key) {
+    private func learn(_ key: StoredKey) {
         guard key.notAfter > context.now() else { return }
         do {
-            try verifier.update(keyID: key.keyID, jwk: key.jwk, notAfter: key.notAfter)
+            try verifier.update(keyID: key.keyId, jwk: key.jwk, notAfter: key.notAfter)
         } catch {
-            context.log.error("a public key cannot be used", ["key_id": key.keyID, "error": "\(error)"])
+            context.log.error("a public key cannot be used", ["key_id": key.keyId, "error": "\(error)"])
         }
     }
 
@@ -137,14 +125,16 @@ final class KeyRing: Component {
         let (tokenSeconds, root) = (tokenSeconds, root)
         let keys = try await relay.commit { step in
             let now = step.now
-            try await KeyStorage.lock(in: step.transaction)
+            let taken = try await step.transaction.pipeline([KeyStatements.lock, KeyStatements.takeUnsealed])
             // The version before published them without a proof.
-            let plain = try await KeyStorage.sealPlain(by: root, in: step.transaction)
-            for keyID in try await KeyStorage.removeExpired(at: now, in: step.transaction) {
-                step.publishTombstone(.keys, key: Array(keyID.utf8))
+            let sealed = try KeyStatements.unsealedRow.all(taken[1]).map { $0.sealed(by: root) }
+            for key in sealed { try await step.transaction.execute(KeyStatements.insert(key)) }
+            let rows = try await step.transaction.pipeline([KeyStatements.removeExpired(at: now), KeyStatements.all])
+            for keyId in try rows[0].column(0, as: String.self) {
+                step.publishTombstone(.keys, key: Array(keyId.utf8))
             }
-            var keys = try await KeyStorage.all(in: step.transaction)
-            for key in keys where republishes || plain.contains(where: { $0.keyID == key.keyID }) {
+            var keys = try KeyStatements.keyRow.all(rows[1])
+            for key in keys where republishes || sealed.contains(where: { $0.keyId == key.keyId }) {
                 step.publish(key.published(provenBy: root))
             }
             let own = keys.filter { root.open($0.sealed) != nil }
@@ -152,7 +142,7 @@ final class KeyRing: Component {
                 let begins = max(own.last?.signsUntil ?? now, now)
                 let key = try Self.makeKey(
                     signsUntil: begins.adding(seconds: Self.signsSeconds), tokenSeconds, sealedBy: root)
-                try await KeyStorage.insert(key, in: step.transaction)
+                step.transaction.finish(KeyStatements.insert(key))
                 step.publish(key.published(provenBy: root))
                 keys.append(key)
             }
@@ -175,10 +165,10 @@ final class KeyRing: Component {
 
     private static func makeKey(
         signsUntil: Timestamp, _ tokenSeconds: Int64, sealedBy root: RootSecret
-    ) throws -> KeyStorage.Key {
+    ) throws -> StoredKey {
         let key = try SigningKey.generate()
-        return KeyStorage.Key(
-            keyID: key.keyID, jwk: key.publicJWK, sealed: root.seal(try key.exportPrivateJWK().utf8),
+        return StoredKey(
+            keyId: key.keyID, jwk: key.publicJWK, sealed: root.seal(try key.exportPrivateJWK().utf8),
             signsUntil: signsUntil, notAfter: signsUntil.adding(seconds: tokenSeconds + 3600))
     }
 
@@ -208,6 +198,9 @@ final class KeyRing: Component {
         }
     }
 }
+
+/// There is no key that an access token could be signed with yet.
+struct NoSigningKey: Error, Sendable {}
 
 /// The key that is to sign did not come back from the topic: other services could not verify its tokens.
 struct KeyNotPublished: Error, Sendable, CustomStringConvertible {

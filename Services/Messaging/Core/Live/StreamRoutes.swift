@@ -1,18 +1,13 @@
-// The live event stream.
+// The route of the event stream.
 import HTTP
 import Models
+import Security
 import ServiceKit
 
 struct StreamRoutes: Sendable {
-    let door: Doorkeeper
-    let hub: LiveHub
+    let streams: EventStreams
 
-    var routes: [Route] {
-        [Route(.get, "/v1/events") { try await open($0) }]
-    }
-
-    private func open(_ request: HTTPRequest) async throws -> HTTPResponse {
-        let claims = try door.member(request)
+    func open(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
         // A browser that comes back by itself sends the header; a client that starts anew may know where it stood.
         let header = request.header("Last-Event-ID")
         let field = header == nil ? "after" : "Last-Event-ID"
@@ -23,11 +18,14 @@ struct StreamRoutes: Sendable {
             guard since != nil else { throw Self.unusable(field) }
         }
         do {
-            let stream = try await hub.open(
-                claims.sub, session: claims.sid, since: since, expiresAt: Timestamp(seconds: claims.exp))
+            let stream = try await streams.open(
+                caller.sub, session: caller.sid, since: since, expiresAt: Timestamp(seconds: caller.exp))
             return .events(stream).with("Cache-Control", "no-store")
-        } catch is LiveHub.Refusal {
-            throw Self.unusable(field)
+        } catch let refusal as StreamRefusal {
+            switch refusal {
+            case .unknownPosition, .tooFarBack: throw Self.unusable(field)
+            case .notNow: throw Problem.unavailable(retryAfterSeconds: 1)
+            }
         }
     }
 

@@ -1,10 +1,10 @@
-// What the reservation and the payment service decide becomes the order's status.
+// Topics `reservations` and `payments`: what the two services decide becomes the order's status.
 import EventPipeline
 import JSON
 import Models
 
 /// `reservations`: keeps a row for every order that holds or held something, and for those that were placed here.
-struct DecisionHandler: EventHandler {
+struct DecisionEvents: EventHandler {
     private struct Decision: Sendable {
         let line: OrderLine
         let status: OrderStatus
@@ -39,10 +39,10 @@ struct DecisionHandler: EventHandler {
                     decision.line, decision.status, reason: decision.reason, holdUntil: decision.holdUntil,
                     at: event.time)
             })
-        for set in OrderChange.sets(changes.filter { $0.status != .rejected }) {
-            try await OrderStorage.apply(set, in: step.transaction)
-        }
-        try await OrderStorage.reject(changes.filter { $0.status == .rejected }, in: step.transaction)
+        let rejections = changes.filter { $0.status == .rejected }
+        step.transaction.finish(
+            OrderChange.sets(changes.filter { $0.status != .rejected }).map(OrderStatements.apply))
+        if !rejections.isEmpty { step.transaction.finish(OrderStatements.reject(rejections)) }
     }
 
     /// A million orders may be rejected for a hundred thousand that are not, most of them published by others: only
@@ -56,12 +56,12 @@ struct DecisionHandler: EventHandler {
 }
 
 /// `payments`: a refund is the last thing that happens to an order. That it was paid says `OrderConfirmed`.
-struct RefundHandler: EventHandler {
+struct RefundEvents: EventHandler {
     func apply(_ batch: EventBatch, _ step: Step) async throws {
         let events = batch.read(step, only: [PaymentRefunded.type]) { (_, json) throws(JSONError) in
             try PaymentRefunded(json: json)
         }
         let changes = OrderChange.folded(events.map { OrderChange($0.value, at: $0.time) })
-        for set in OrderChange.sets(changes) { try await OrderStorage.apply(set, in: step.transaction) }
+        step.transaction.finish(OrderChange.sets(changes).map(OrderStatements.apply))
     }
 }

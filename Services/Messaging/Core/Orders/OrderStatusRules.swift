@@ -36,10 +36,10 @@ enum OrderStatus: String, CaseIterable, Sendable {
 
 /// What one event says of one order.
 struct OrderChange: Sendable, Equatable {
-    var orderID: OrderID
-    var buyerID: AccountID
-    var saleID: SaleID
-    var brandID: BrandID
+    var orderId: OrderID
+    var buyerId: AccountID
+    var saleId: SaleID
+    var brandId: BrandID
     /// Unknown to payment events.
     var batch: Int?
     var variant: String?
@@ -51,10 +51,10 @@ struct OrderChange: Sendable, Equatable {
     init(
         _ line: OrderLine, _ status: OrderStatus, reason: String? = nil, holdUntil: Timestamp? = nil, at time: Timestamp
     ) {
-        orderID = line.orderId
-        buyerID = line.buyerId
-        saleID = line.saleId
-        brandID = line.brandId
+        orderId = line.orderId
+        buyerId = line.buyerId
+        saleId = line.saleId
+        brandId = line.brandId
         batch = line.batch
         variant = line.variant
         self.status = status
@@ -64,10 +64,10 @@ struct OrderChange: Sendable, Equatable {
     }
 
     init(_ refund: PaymentRefunded, at time: Timestamp) {
-        orderID = refund.orderId
-        buyerID = refund.buyerId
-        saleID = refund.saleId
-        brandID = refund.brandId
+        orderId = refund.orderId
+        buyerId = refund.buyerId
+        saleId = refund.saleId
+        brandId = refund.brandId
         status = .refunded
         reason = refund.reason.rawValue
         decidedAt = time
@@ -86,7 +86,7 @@ struct OrderChange: Sendable, Equatable {
         var folded: [OrderChange] = []
         folded.reserveCapacity(changes.count)
         for change in changes {
-            let key = Key(order: change.orderID, buyer: change.buyerID)
+            let key = Key(order: change.orderId, buyer: change.buyerId)
             guard let place = places[key] else {
                 places[key] = folded.count
                 folded.append(change)
@@ -112,7 +112,7 @@ struct OrderChange: Sendable, Equatable {
             var set: [OrderChange] = []
             set.reserveCapacity(rest.count)
             for change in rest {
-                if seen.insert(change.orderID).inserted { set.append(change) } else { later.append(change) }
+                if seen.insert(change.orderId).inserted { set.append(change) } else { later.append(change) }
             }
             sets.append(set)
             rest = later

@@ -1,10 +1,10 @@
-// What is on sale, in memory: every order and every goods card needs it.
+// The published sales and products.
 import JSON
 import Kafka
 import Models
 import Synchronization
 
-/// Published sales and products, kept current from their compacted topics.
+/// Kept current from their compacted topics.
 final class SaleTables: Sendable {
     private let sales = Mutex<[SaleID: Sale]>([:])
     private let products = Mutex<[ProductID: Product]>([:])

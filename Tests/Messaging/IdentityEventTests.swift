@@ -11,7 +11,7 @@ import Testing
 
 @testable import MessagingCore
 
-@Suite(.timeLimit(.minutes(2))) struct OwnTopicTests {
+@Suite(.timeLimit(.minutes(2))) struct IdentityEventTests {
     /// The records of a key in their order, once they fit.
     private func records(
         _ chat: Chat, _ topic: Topic, of key: String, until fits: ([ConsumedRecord]) -> Bool

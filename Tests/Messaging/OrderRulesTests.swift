@@ -1,5 +1,4 @@
 import Models
-import Security
 import TestSupport
 import Testing
 
@@ -37,7 +36,7 @@ import Testing
             OrderChange(other, .waitlisted, at: .distantPast), OrderChange(line, .reserved, at: .distantPast),
             OrderChange(other, .reserved, at: .distantPast),
         ])
-        #expect(folded.map(\.orderID) == [other.orderId, line.orderId])
+        #expect(folded.map(\.orderId) == [other.orderId, line.orderId])
         #expect(folded.map(\.status) == [.reserved, .reserved])
     }
 
@@ -82,26 +81,7 @@ import Testing
     }
 }
 
-@Suite struct StoredSequencesTests {
-    @Test func numbersAreFoundByTheirOffsets() {
-        var stored = StoredSequences(firstOffset: 700, count: 4)
-        stored[701] = 12
-        stored[703] = 1
-        let read = StoredSequences(encoded: stored.encoded, offsets: [])
-        #expect(read == stored)
-        #expect((699...704).map { read[$0] } == [nil, nil, 12, nil, 1, nil])
-        #expect(StoredSequences(encoded: StoredSequences(firstOffset: 0, count: 1).encoded, offsets: [])[0] == nil)
-    }
-
-    @Test func whatTheFirstVersionLeftIsReadByPlace() {
-        let bytes = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0] as [UInt8]
-        let read = StoredSequences(encoded: bytes, offsets: [10, 12, 13])
-        #expect([10, 11, 12, 13].map { read[$0] } == [3, nil, nil, 260])
-        #expect(StoredSequences(encoded: [], offsets: [])[0] == nil)
-    }
-}
-
-@Suite struct OrderIntakeTests {
+@Suite struct OrderPlacementTests {
     private let noon = Timestamp("2026-11-27T12:00:00Z")!
 
     private func sale(_ batches: Sale.Batch...) -> Sale {
@@ -152,60 +132,5 @@ import Testing
         #expect(throws: OrderRefusal.notOpen(opensAt: noon.adding(seconds: 60))) {
             try sale.placement(batch: nil, variant: "b", at: noon)
         }
-    }
-}
-
-@Suite struct AccountRulesTests {
-    @Test(
-        arguments: [
-            ("Alice", "alice"), ("a.b", "a.b"), ("x-9_z", "x-9_z"), (String(repeating: "k", count: 32), nil),
-        ] as [(String, String?)])
-    func aHandleIsKeptInLowerCase(_ text: String, _ expected: String?) {
-        #expect(AccountRules.handle(text) == expected ?? text)
-    }
-
-    @Test(arguments: [
-        "", "ab", ".ab", "ab.", "-ab", "a b", "a@b", "älteste", "名字名字", "\u{212a}ate", "a\u{0}b",
-        String(repeating: "k", count: 33),
-    ])
-    func whatIsNoHandleIsRefused(_ text: String) {
-        #expect(AccountRules.handle(text) == nil)
-    }
-}
-
-@Suite struct DerivedIdentifierTests {
-    @Test func aConversationIsTheSameForBothOfIt() {
-        let (a, b) = (AccountID(high: 1, low: 2), AccountID(high: 3, low: 4))
-        #expect(DerivedIdentifiers.conversation(a, b) == DerivedIdentifiers.conversation(b, a))
-        #expect(DerivedIdentifiers.conversation(a, b) != DerivedIdentifiers.conversation(a, a))
-    }
-
-    @Test func derivedIdentifiersAreUUIDsOfVersion8() {
-        let order = DerivedIdentifiers.order(of: AccountID(high: 1, low: 2), "x").description
-        #expect(order.dropFirst(14).hasPrefix("85a1-"))
-        #expect("89ab".contains(order.dropFirst(19).first ?? " "))
-        let conversation = DerivedIdentifiers.conversation(AccountID(high: 1, low: 2), AccountID(high: 1, low: 3))
-        #expect(conversation.description.dropFirst(14).hasPrefix("8"))
-    }
-
-    @Test func anOrderPlacedHereIsKnownByItsID() {
-        var random = SeededRandom(seed: 7)
-        for _ in 0..<1000 {
-            let buyer = AccountID(high: random.next(), low: random.next())
-            #expect(DerivedIdentifiers.mayBePlacedHere(DerivedIdentifiers.order(of: buyer, "\(random.next())")))
-            let foreign = OrderID.v7(at: .distantPast, random: (random.next(), random.next()))
-            #expect(!DerivedIdentifiers.mayBePlacedHere(foreign))
-        }
-    }
-
-    @Test func idsThatRunTogetherDoNotMeet() {
-        let account = AccountID(high: 1, low: 2)
-        let ids = [
-            DerivedIdentifiers.order(of: account, "a").description,
-            DerivedIdentifiers.order(of: account, "b").description,
-            DerivedIdentifiers.post(of: account, "a").description,
-            DerivedIdentifiers.message(from: account, in: ConversationID(high: 1, low: 1), "a").description,
-        ]
-        #expect(Set(ids).count == ids.count)
     }
 }
