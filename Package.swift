@@ -84,7 +84,12 @@ let package = Package(
             dependencies: ["Models", "JSON", "Kafka", "Postgres", "HTTP", "Security", "ServiceKit", "Observability"],
             path: "Tests/TestSupport", swiftSettings: settings),
     ]
-        + service("Messaging", sql: ["Migrations"])
+        + service(
+            "Messaging",
+            sql: [
+                "0001_create.sql", "Conversations/0002_order_place.sql", "Identity/0004_account_revision.sql",
+                "Identity/0005_identity.sql",
+            ])
         + service(
             "Catalog",
             sql: [

@@ -12,7 +12,8 @@ public struct Columns<Value: Sendable>: Sendable {
     let list: String
     let names: [String]
     public let count: Int
-    private let make: @Sendable (Row) throws -> Value
+    /// From the column on that is named.
+    private let make: @Sendable (Row, Int) throws -> Value
 
     /// - Parameters:
     ///   - names: a column's name or an expression for each of the maker's parameters, in their order.
@@ -29,8 +30,8 @@ public struct Columns<Value: Sendable>: Sendable {
         var count = 0
         for _ in repeat (each Column).self { count += 1 }
         precondition(names.count == count, "\(names.count) columns for \(count) values of a \(Value.self)")
-        self.init(names, count) { row in
-            var column = -1
+        self.init(names, count) { row, first in
+            var column = first - 1
             func next<One: PostgresDecodable>(_: One.Type) throws(PostgresError) -> One {
                 column += 1
                 return try row.get(column)
@@ -39,7 +40,7 @@ public struct Columns<Value: Sendable>: Sendable {
         }
     }
 
-    private init(_ names: [String], _ count: Int, _ make: @escaping @Sendable (Row) throws -> Value) {
+    private init(_ names: [String], _ count: Int, _ make: @escaping @Sendable (Row, Int) throws -> Value) {
         list = names.joined(separator: ", ")
         self.names = names
         self.count = count
@@ -56,22 +57,36 @@ public struct Columns<Value: Sendable>: Sendable {
         _ name: StaticString, as type: Other.Type = Other.self
     ) -> Columns<(Value, Other)> {
         let (make, count) = (make, count)
-        return Columns<(Value, Other)>(names + [name.description], count + 1) { row in
-            (try make(row), try row.get(count))
+        return Columns<(Value, Other)>(names + [name.description], count + 1) { row, first in
+            (try make(row, first), try row.get(first + count))
         }
     }
 
+    /// These columns and others behind them.
+    public func and<Other>(_ others: Columns<Other>) -> Columns<(Value, Other)> {
+        let (make, count) = (make, count)
+        return Columns<(Value, Other)>(names + others.names, count + others.count) { row, first in
+            (try make(row, first), try others.make(row, first + count))
+        }
+    }
+
+    /// The same, nil where the first of them is NULL: for what an outer join may not find.
+    public var optional: Columns<Value?> {
+        let make = make
+        return Columns<Value?>(names, count) { row, first in row.isNull(first) ? nil : try make(row, first) }
+    }
+
     /// What the first columns of a row are.
-    public func value(_ row: Row) throws -> Value { try make(row) }
+    public func value(_ row: Row) throws -> Value { try make(row, 0) }
 
     /// The first row's, nil where there is none.
-    public func first(_ rows: Rows) throws -> Value? { try rows.first.map(make) }
+    public func first(_ rows: Rows) throws -> Value? { try rows.first.map(value) }
 
     /// Every row's.
     public func all(_ rows: Rows) throws -> [Value] {
         var values: [Value] = []
         values.reserveCapacity(rows.count)
-        for row in rows { values.append(try make(row)) }
+        for row in rows { values.append(try make(row, 0)) }
         return values
     }
 }

@@ -58,6 +58,12 @@ public struct Row: Sendable {
             start: PQgetvalue(result.pointer, index, column), count: Int(PQgetlength(result.pointer, index, column)))
         return try Value.decode(PostgresBytes(type: PQftype(result.pointer, column), raw: raw))
     }
+
+    /// A column that does not exist is none: reading it says so.
+    func isNull(_ column: Int) -> Bool {
+        guard let result = rows.result, column >= 0, column < result.columns else { return false }
+        return PQgetisnull(result.pointer, index, Int32(column)) == 1
+    }
 }
 
 /// Owns a `PGresult`. Unchecked: libpq never changes a result after it was handed out, reading it is allowed from any

@@ -37,7 +37,7 @@ public struct Page: Sendable {
     }
 
     /// `limit` of a query: 1 to 100.
-    public static func limit(_ query: [String: String]) throws(Problem) -> Int {
+    static func limit(_ query: [String: String]) throws(Problem) -> Int {
         guard let text = query["limit"] else { return limitDefault }
         guard let limit = Int(text), (1...limitMax).contains(limit) else {
             throw .badRequest(fields: [FieldProblem("limit", expected: "an integer from 1 to \(limitMax)")])
@@ -70,16 +70,39 @@ public struct Page: Sendable {
     /// Cuts a list that was read one element too far.
     /// - Parameter position: where an element stands, in letters, digits, `.`, `_` and `-`.
     public func slice<Element>(_ elements: [Element], position: (Element) -> String) -> Slice<Element> {
-        let slice = Self.numbered(elements, limit: limit, position: position)
-        return Slice(slice.elements, nextCursor: slice.nextCursor.map { "\(list).\($0)" })
+        Slice(cutting: elements, limit) { "\(list).\(position($0))" }
+    }
+}
+
+/// Which slice of a list is asked for whose elements are numbered: the number is the position, and anybody may name one.
+public struct NumberedPage: Sendable {
+    public let limit: Int
+    /// The number that the reader has last; zero at the beginning.
+    public let after: Int64
+
+    /// Reads `limit` and `after` of a request's query.
+    public init(_ query: [String: String]) throws(Problem) {
+        limit = try Page.limit(query)
+        guard let text = query["after"] else {
+            after = 0
+            return
+        }
+        guard let number = Int64(text), number >= 0 else {
+            throw .badRequest(fields: [FieldProblem("after", expected: "an integer from 0")])
+        }
+        after = number
     }
 
-    /// The same for a list whose positions are numbers that anybody may name.
-    public static func numbered<Element>(
-        _ elements: [Element], limit: Int, position: (Element) -> String
-    ) -> Slice<Element> {
+    /// Cuts a list that was read one element too far.
+    public func slice<Element>(_ elements: [Element], number: (Element) -> Int64) -> Page.Slice<Element> {
+        Page.Slice(cutting: elements, limit) { "\(number($0))" }
+    }
+}
+
+extension Page.Slice {
+    fileprivate init(cutting elements: [Element], _ limit: Int, _ cursor: (Element) -> String) {
         let kept = Array(elements.prefix(limit))
-        return Slice(kept, nextCursor: elements.count > limit ? kept.last.map(position) : nil)
+        self.init(kept, nextCursor: elements.count > limit ? kept.last.map(cursor) : nil)
     }
 }
 

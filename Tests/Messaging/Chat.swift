@@ -150,6 +150,18 @@ final class Chat: Sendable {
         #"{"handle":"\#(handle)","password":"\#(password)","displayName":"Name of \#(handle)","locale":"en"}"#
     }
 
+    func signIn(_ handle: String, _ password: String = Chat.password) async throws -> Answer {
+        try await call(.post, "/v1/sessions", #"{"handle":"\#(handle)","password":"\#(password)"}"#)
+    }
+
+    func refresh(_ token: String) async throws -> Answer {
+        try await call(.post, "/v1/sessions/refresh", #"{"refreshToken":"\#(token)"}"#)
+    }
+
+    func isRefused(_ token: String, port: UInt16? = nil) async throws -> Bool {
+        try await call(.get, "/v1/brands", token: token, port: port).status == 401
+    }
+
     func operatorToken() async throws -> String {
         let answer = try await call(.post, "/v1/operator/session", #"{"secret":"\#(Self.operatorSecret)"}"#)
         return try #require(answer["accessToken"]?.string)

@@ -60,7 +60,7 @@ private final class Following: Sendable {
 extension ServerSentEvent {
     fileprivate var json: DocumentTree { (try? DocumentTree(json: data.utf8)) ?? .null }
     fileprivate var text: String? { json["text"]?.string }
-    fileprivate var messageID: String? { json["messageId"]?.string }
+    fileprivate var messageId: String? { json["messageId"]?.string }
 }
 
 extension [ServerSentEvent] {
@@ -158,14 +158,14 @@ extension [ServerSentEvent] {
                 last == 0 ? event.event == "ready" : event.event == "ready" || event.json["sequence"]?.integer ?? 0 >= 0
             }
             for event in events {
-                if let id = event.messageID { heard.insert(id) }
+                if let id = event.messageId { heard.insert(id) }
                 position = event.id
             }
             stream.close()
         }
         try await writing.value
         let stream = Following(chat, bob.token, since: position)
-        for event in try await stream.ready() { if let id = event.messageID { heard.insert(id) } }
+        for event in try await stream.ready() { if let id = event.messageId { heard.insert(id) } }
         #expect(heard.count == total)
     }
 
@@ -174,7 +174,7 @@ extension [ServerSentEvent] {
         let (alice, bob) = (try await chat.person("alice"), try await chat.person("bob"))
         let path = try await conversation(chat, alice, bob)
         let slow = try await conversation(chat, try await chat.person("slow"), bob)
-        let slowID = try #require(ConversationID(String(slow.split(separator: "/")[2])))
+        let slowId = try #require(ConversationID(String(slow.split(separator: "/")[2])))
         let pool = try chat.pool()
         let stream = Following(chat, bob.token)
         try await stream.ready()
@@ -183,7 +183,7 @@ extension [ServerSentEvent] {
             try await transaction.execute(
                 """
                 INSERT INTO messages (conversation_id, sequence, message_id, sender_id, recipient_id, kind, body, sent_at)
-                VALUES (\(slowID), 1, \(MessageID.random()), \(AccountID.random()), \(bob.id), 'text', 'late', now())
+                VALUES (\(slowId), 1, \(MessageID.random()), \(AccountID.random()), \(bob.id), 'text', 'late', now())
                 """)
             try await say(chat, path, "early", alice)
             let events = try await stream.until("early") { $0.text == "early" }
@@ -193,8 +193,8 @@ extension [ServerSentEvent] {
         // Nor for one who comes back with the position of the early one.
         try await pool.execute(
             """
-            UPDATE conversations SET newest_in = (SELECT max(changed_in) FROM messages WHERE conversation_id = \(slowID))
-            WHERE conversation_id = \(slowID)
+            UPDATE conversations SET newest_in = (SELECT max(changed_in) FROM messages WHERE conversation_id = \(slowId))
+            WHERE conversation_id = \(slowId)
             """)
         let again = Following(chat, bob.token, since: position)
         #expect(try await again.ready().texts(besides: ["early"]) == ["late"])
@@ -405,7 +405,7 @@ extension [ServerSentEvent] {
         let (alice, bob) = (try await chat.person("alice"), try await chat.person("bob"))
         let path = try await conversation(chat, alice, bob)
         var streams: [Following] = []
-        for _ in 0..<LiveHub.streamsOfAccountMax {
+        for _ in 0..<ConnectedReaders.streamsOfAccountMax {
             let stream = Following(chat, bob.token)
             try await stream.ready()
             streams.append(stream)

@@ -1,0 +1,41 @@
+// Opens conversations.
+import Models
+import Postgres
+
+struct ConversationCommands: Sendable {
+    enum Refusal: Error, Equatable, Sendable {
+        case withOneself
+        case noAccount
+        /// There is no such conversation, or the caller is no member: others' are not even there.
+        case noConversation
+    }
+
+    let postgres: PostgresPool
+    let now: @Sendable () -> Timestamp
+
+    /// The conversation of two accounts, made unless there is one.
+    func open(
+        _ one: AccountID, with other: AccountID
+    ) async throws -> (conversation: Conversation, isNew: Bool) {
+        guard other != one else { throw Refusal.withOneself }
+        guard try await !postgres.query(AccountStatements.one(other)).isEmpty else { throw Refusal.noAccount }
+        let id = DerivedIdentifiers.conversation(one, other)
+        let isNew = try await postgres.execute(ConversationStatements.open(id, one, other, at: now())) > 0
+        guard let conversation = try await postgres.conversation(id) else { throw Refusal.noConversation }
+        return (conversation, isNew)
+    }
+}
+
+extension PostgresPool {
+    func conversation(_ id: ConversationID) async throws -> Conversation? {
+        try ConversationStatements.conversationRow.first(try await query(ConversationStatements.one(id)))
+    }
+
+    /// - Throws: `noConversation` where the account is no member.
+    func conversation(_ id: ConversationID, of account: AccountID) async throws -> Conversation {
+        guard let conversation = try await conversation(id), conversation.isMember(account) else {
+            throw ConversationCommands.Refusal.noConversation
+        }
+        return conversation
+    }
+}

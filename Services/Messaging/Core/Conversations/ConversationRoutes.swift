@@ -1,0 +1,48 @@
+// Routes of direct conversations.
+import HTTP
+import JSON
+import Models
+import Postgres
+import Security
+import ServiceKit
+
+struct ConversationRoutes: Sendable {
+    let postgres: PostgresPool
+    let sales: SaleTables
+    let commands: ConversationCommands
+
+    func open(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let other = try request.json { (json) throws(JSONError) in
+            try json.onlyMembers(["accountId"])
+            return try json.identifier("accountId", of: AccountID.self)
+        }
+        let (conversation, isNew) = try await commands.open(caller.sub, with: other)
+        let view = ConversationView(conversation: conversation, reader: caller.sub)
+        return .json(isNew ? 201 : 200, JSONWriter.document(view))
+            .with("Location", "/v1/conversations/\(conversation.conversationId)/messages")
+    }
+
+    func list(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let page = try Page(request.query, of: "conversations", [caller.sub.description])
+        let before = try page.position { TimedPosition<ConversationID>($0) }
+        let summaries = try ConversationStatements.summaries(
+            try await postgres.query(
+                ConversationStatements.list(of: caller.sub, before: before, countMax: page.limit + 1)))
+        let views = summaries.map { ConversationSummaryView(summary: $0, reader: caller.sub, sales: sales) }
+        let slice = page.slice(views) {
+            let conversation = $0.summary.conversation
+            return TimedPosition(time: conversation.changedAt, id: conversation.conversationId).description
+        }
+        return .json(200, JSONWriter.document(slice))
+    }
+}
+
+extension ConversationCommands.Refusal: ProblemConvertible {
+    var problem: Problem {
+        switch self {
+        case .withOneself: .unprocessable(fields: [FieldProblem("accountId", expected: "another's account")])
+        case .noAccount: .unprocessable(fields: [FieldProblem("accountId", expected: "an account")])
+        case .noConversation: .notFound()
+        }
+    }
+}
