@@ -4,6 +4,10 @@ import JSON
 public enum LanguageTag {
     public static let bytesMax = 35
 
+    static let shape = JSONShape.pattern(
+        "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", countMax: bytesMax,
+        examples: ["en", "zh", "zh-TW", "zh-Hans-CN", "pt-BR"])
+
     /// Whether the text has the shape of one: subtags of letters and digits, the first of 2 to 8 letters.
     public static func isOne(_ text: String) -> Bool {
         guard text.utf8.count <= bytesMax else { return false }
@@ -23,9 +27,20 @@ public enum LanguageTag {
 
 extension JSONValue {
     public func languageTag(_ name: StaticString) throws(JSONError) -> String {
-        guard let tag = self[name]?.stringValue, LanguageTag.isOne(tag) else {
-            throw JSONError(path: "\(name)", expected: "a language tag (BCP 47) such as en or zh-Hans")
-        }
-        return tag
+        try read(name, as: .languageTag)
+    }
+}
+
+extension Codec<String> {
+    static var languageTag: Codec {
+        let expected = "a language tag (BCP 47) such as en or zh-Hans"
+        return Codec(
+            LanguageTag.shape, expected: expected,
+            read: { (value) throws(JSONError) in
+                guard let tag = value.stringValue, LanguageTag.isOne(tag) else {
+                    throw JSONError(path: "", expected: expected)
+                }
+                return tag
+            }, write: { $1.value($0) })
     }
 }
