@@ -43,96 +43,14 @@ public struct JSONValue {
         return value
     }
 
-    /// A text that people read, of 1 to `charactersMax` characters, which are counted as JSON Schema does: Unicode's code
-    /// points.
-    public func string(_ name: StaticString, charactersMax: Int = 4096) throws(JSONError) -> String {
-        guard let text = try optionalString(name, charactersMax: charactersMax), !text.isEmpty else {
-            throw JSONError(path: "\(name)", expected: "a string of 1 to \(charactersMax) characters")
-        }
-        return text
-    }
-
-    /// A string of 1 to `bytesMax` bytes of UTF-8.
-    public func string(_ name: StaticString, bytesMax: Int) throws(JSONError) -> String {
-        let text = try self[name]?.string(named: name) ?? ""
-        guard !text.isEmpty, text.utf8.count <= bytesMax else {
-            throw JSONError(path: "\(name)", expected: "a string of 1 to \(bytesMax) bytes")
-        }
-        return text
-    }
-
-    /// A key or an identifier: 1 to `bytesMax` visible characters of ASCII. Two of them are equal where their bytes are;
-    /// of other texts Swift calls some equal that Postgres, Kafka and other programs tell apart.
-    public func token(_ name: StaticString, bytesMax: Int) throws(JSONError) -> String {
-        let text = try self[name]?.string(named: name) ?? ""
-        guard (1...bytesMax).contains(text.utf8.count), text.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
-            throw JSONError(path: "\(name)", expected: "a string of 1 to \(bytesMax) visible characters of ASCII")
-        }
-        return text
-    }
-
-    /// A text that may be empty.
-    public func text(_ name: StaticString, charactersMax: Int = 4096) throws(JSONError) -> String {
-        guard let text = try optionalString(name, charactersMax: charactersMax) else {
-            throw JSONError(path: "\(name)", expected: "a string of at most \(charactersMax) characters")
-        }
-        return text
-    }
-
-    public func optionalString(_ name: StaticString, charactersMax: Int = 4096) throws(JSONError) -> String? {
-        guard let value = self[name] else { return nil }
-        let text = try value.string(named: name)
-        guard text.hasCharacters(atMost: charactersMax) else {
-            throw JSONError(path: "\(name)", expected: "a string of at most \(charactersMax) characters")
-        }
-        return text
-    }
-
-    /// An integer, however it is written: `1`, `1.0`, `1e0`.
-    public func integer(
-        _ name: StaticString, in range: ClosedRange<Int64> = Int64.min...Int64.max
-    ) throws(JSONError) -> Int64 {
-        guard let number = try optionalInteger(name, in: range) else {
-            throw JSONError(path: "\(name)", expected: Self.phrase(range))
-        }
-        return number
-    }
-
-    public func optionalInteger(
-        _ name: StaticString, in range: ClosedRange<Int64> = Int64.min...Int64.max
-    ) throws(JSONError) -> Int64? {
-        guard let value = self[name] else { return nil }
-        guard let number = value.integerValue, range.contains(number) else {
-            throw JSONError(path: "\(name)", expected: Self.phrase(range))
-        }
-        return number
-    }
-
-    public func boolean(_ name: StaticString) throws(JSONError) -> Bool {
-        guard let flag = self[name]?.booleanValue else {
-            throw JSONError(path: "\(name)", expected: "true or false")
-        }
-        return flag
-    }
-
-    /// 128 bits written as a UUID (RFC 9562): high and low half.
-    public func uuid(_ name: StaticString) throws(JSONError) -> (UInt64, UInt64) {
-        guard let halves = try optionalUUID(name) else { throw JSONError(path: "\(name)", expected: "a UUID") }
-        return halves
-    }
-
-    public func optionalUUID(_ name: StaticString) throws(JSONError) -> (UInt64, UInt64)? {
-        guard let value = self[name] else { return nil }
-        guard let halves = value.uuidHalves else { throw JSONError(path: "\(name)", expected: "a UUID") }
-        return halves
-    }
-
     /// Reads a member with the given reader; an error in it names the member.
+    /// - Parameter expected: what the error says where there is none.
     public func read<T>(
-        _ name: StaticString, _ reader: (JSONValue) throws(JSONError) -> T
+        _ name: StaticString, expected: @autoclosure () -> String = "a value",
+        _ reader: (JSONValue) throws(JSONError) -> T
     ) throws(JSONError) -> T {
         guard let value = try readOptional(name, reader) else {
-            throw JSONError(path: "\(name)", expected: "a value")
+            throw JSONError(path: "\(name)", expected: expected())
         }
         return value
     }
@@ -142,6 +60,77 @@ public struct JSONValue {
     ) throws(JSONError) -> T? {
         guard let value = self[name] else { return nil }
         do { return try reader(value) } catch { throw error.inside("\(name)") }
+    }
+
+    /// A text that people read, of 1 to `charactersMax` characters, which are counted as JSON Schema does: Unicode's code
+    /// points.
+    public func string(_ name: StaticString, charactersMax: Int = 4096) throws(JSONError) -> String {
+        let range = 1...charactersMax
+        return try read(name, expected: Self.phrase(characters: range)) { (value) throws(JSONError) in
+            try value.text(characters: range)
+        }
+    }
+
+    /// A string of 1 to `bytesMax` bytes of UTF-8.
+    public func string(_ name: StaticString, bytesMax: Int) throws(JSONError) -> String {
+        let expected = { "a string of 1 to \(bytesMax) bytes" }
+        return try read(name, expected: expected()) { (value) throws(JSONError) in
+            let text = try value.string()
+            guard (1...bytesMax).contains(text.utf8.count) else { throw JSONError(path: "", expected: expected()) }
+            return text
+        }
+    }
+
+    /// See `token(bytesMax:)`.
+    public func token(_ name: StaticString, bytesMax: Int) throws(JSONError) -> String {
+        try read(name, expected: Self.phrase(tokenBytesMax: bytesMax)) { (value) throws(JSONError) in
+            try value.token(bytesMax: bytesMax)
+        }
+    }
+
+    /// A text that may be empty.
+    public func text(_ name: StaticString, charactersMax: Int = 4096) throws(JSONError) -> String {
+        let range = 0...charactersMax
+        return try read(name, expected: Self.phrase(characters: range)) { (value) throws(JSONError) in
+            try value.text(characters: range)
+        }
+    }
+
+    public func optionalString(_ name: StaticString, charactersMax: Int = 4096) throws(JSONError) -> String? {
+        try readOptional(name) { (value) throws(JSONError) in try value.text(characters: 0...charactersMax) }
+    }
+
+    /// An integer, however it is written: `1`, `1.0`, `1e0`.
+    public func integer(
+        _ name: StaticString, in range: ClosedRange<Int64> = Int64.min...Int64.max
+    ) throws(JSONError) -> Int64 {
+        try read(name, expected: Self.phrase(range)) { (value) throws(JSONError) in try value.integer(in: range) }
+    }
+
+    public func optionalInteger(
+        _ name: StaticString, in range: ClosedRange<Int64> = Int64.min...Int64.max
+    ) throws(JSONError) -> Int64? {
+        try readOptional(name) { (value) throws(JSONError) in try value.integer(in: range) }
+    }
+
+    public func boolean(_ name: StaticString) throws(JSONError) -> Bool {
+        try read(name, expected: "true or false") { (value) throws(JSONError) in try value.boolean() }
+    }
+
+    /// 128 bits written as a UUID (RFC 9562): high and low half.
+    public func uuid(_ name: StaticString) throws(JSONError) -> (UInt64, UInt64) {
+        try read(name, expected: "a UUID") { (value) throws(JSONError) in try value.uuid() }
+    }
+
+    public func optionalUUID(_ name: StaticString) throws(JSONError) -> (UInt64, UInt64)? {
+        try readOptional(name) { (value) throws(JSONError) in try value.uuid() }
+    }
+
+    /// A string that is one of an enumeration's.
+    public func choice<Choice: RawRepresentable<String> & CaseIterable>(
+        _ name: StaticString, of type: Choice.Type = Choice.self
+    ) throws(JSONError) -> Choice {
+        try read(name, expected: Self.phrase(choice: type)) { (value) throws(JSONError) in try value.choice() }
     }
 
     /// Reads each element of a member array of at most `countMax` elements.
@@ -159,6 +148,53 @@ public struct JSONValue {
     }
 
     // MARK: The value itself
+
+    /// A text of so many of Unicode's code points.
+    public func text(characters range: ClosedRange<Int>) throws(JSONError) -> String {
+        let text = try string()
+        guard text.hasCharacters(atMost: range.upperBound) else {
+            throw JSONError(path: "", expected: Self.phrase(characters: 0...range.upperBound))
+        }
+        guard text.unicodeScalars.prefix(range.lowerBound).count == range.lowerBound else {
+            throw JSONError(path: "", expected: Self.phrase(characters: range))
+        }
+        return text
+    }
+
+    /// A key or an identifier: 1 to `bytesMax` visible characters of ASCII. Two of them are equal where their bytes are;
+    /// of other texts Swift calls some equal that Postgres, Kafka and other programs tell apart.
+    public func token(bytesMax: Int) throws(JSONError) -> String {
+        let text = try string()
+        guard (1...bytesMax).contains(text.utf8.count), Alphabet.visible.spells(text.utf8) else {
+            throw JSONError(path: "", expected: Self.phrase(tokenBytesMax: bytesMax))
+        }
+        return text
+    }
+
+    public func integer(in range: ClosedRange<Int64>) throws(JSONError) -> Int64 {
+        guard let number = integerValue, range.contains(number) else {
+            throw JSONError(path: "", expected: Self.phrase(range))
+        }
+        return number
+    }
+
+    public func boolean() throws(JSONError) -> Bool {
+        guard let flag = booleanValue else { throw JSONError(path: "", expected: "true or false") }
+        return flag
+    }
+
+    /// A UUID's high and low half.
+    public func uuid() throws(JSONError) -> (UInt64, UInt64) {
+        guard let halves = uuidHalves else { throw JSONError(path: "", expected: "a UUID") }
+        return halves
+    }
+
+    public func choice<Choice: RawRepresentable<String> & CaseIterable>() throws(JSONError) -> Choice {
+        guard let choice = stringValue.flatMap(Choice.init(rawValue:)) else {
+            throw JSONError(path: "", expected: Self.phrase(choice: Choice.self))
+        }
+        return choice
+    }
 
     public func elements<T>(
         countMax: Int, _ reader: (JSONValue) throws(JSONError) -> T
@@ -232,16 +268,30 @@ public struct JSONValue {
         return text.bytes.map { UnsafeRawBufferPointer(start: $0, count: text.count) }
     }
 
-    private func string(named name: StaticString) throws(JSONError) -> String {
+    private func string() throws(JSONError) -> String {
         guard let text = stringValue else {
             throw JSONError(
-                path: "\(name)",
-                expected: kind == .string ? "a string of whole characters without U+0000" : "a string")
+                path: "", expected: kind == .string ? "a string of whole characters without U+0000" : "a string")
         }
         return text
     }
 
-    private static func phrase(_ range: ClosedRange<Int64>) -> String {
+    // MARK: What is expected
+
+    static func phrase(characters range: ClosedRange<Int>) -> String {
+        let least = range.lowerBound == 0 ? "at most" : "\(range.lowerBound) to"
+        return "a string of \(least) \(range.upperBound) characters"
+    }
+
+    static func phrase(tokenBytesMax bytesMax: Int) -> String {
+        "a string of 1 to \(bytesMax) visible characters of ASCII"
+    }
+
+    static func phrase(choice: (some RawRepresentable<String> & CaseIterable).Type) -> String {
+        "one of \(choice.allCases.map(\.rawValue).joined(separator: ", "))"
+    }
+
+    static func phrase(_ range: ClosedRange<Int64>) -> String {
         switch (range.lowerBound, range.upperBound) {
         case (Int64.min, Int64.max): "an integer"
         case (let low, Int64.max): "an integer from \(low)"

@@ -56,3 +56,18 @@ extension Currency: Codable {
         try container.encode(code)
     }
 }
+
+extension Codec<Currency> {
+    /// A currency of ISO 4217 that is in use.
+    static var inUse: Codec {
+        let expected = "the ISO 4217 code of a currency in use, such as CNY"
+        return Codec(
+            .choice(Currency.allCodes), expected: expected,
+            read: { (value) throws(JSONError) in
+                guard let currency = value.stringValue.flatMap({ Currency($0) }) else {
+                    throw JSONError(path: "", expected: expected)
+                }
+                return currency
+            }, write: { $1.value($0.code) })
+    }
+}

@@ -65,6 +65,17 @@ extension Identifier: JSONWritable {
     public func write(to writer: inout JSONWriter) { writer.value(uuid: high, low) }
 }
 
+extension Identifier: JSONCodable {
+    public static var codec: Codec<Identifier> {
+        Codec(
+            .uuid(isNilTaken: true), expected: "a UUID",
+            read: { (value) throws(JSONError) in
+                let halves = try value.uuid()
+                return Identifier(high: halves.0, low: halves.1)
+            }, write: { $1.value(uuid: $0.high, $0.low) })
+    }
+}
+
 extension JSONValue {
     public func identifier<Kind>(
         _ name: StaticString, of kind: Identifier<Kind>.Type = Identifier<Kind>.self

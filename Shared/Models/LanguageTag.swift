@@ -5,6 +5,10 @@ import JSON
 public enum LanguageTag {
     public static let bytesMax = 35
 
+    static let shape = JSONShape.pattern(
+        "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", countMax: bytesMax,
+        examples: ["en", "zh", "zh-TW", "zh-Hans-CN", "pt-BR"])
+
     /// Whether the text is one, as far as Unicode knows how they are built: `en-US-GB` is none.
     public static func isOne(_ text: String) -> Bool { hasShape(text) && Languages.isTag(text) }
 
@@ -31,23 +35,28 @@ public enum LanguageTag {
 
     private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
 
-    static func expected(path: String) -> JSONError {
-        JSONError(path: path, expected: "a language tag (BCP 47) such as en or zh-Hans")
-    }
+    static let expected = "a language tag (BCP 47) such as en or zh-Hans"
 }
 
 extension JSONValue {
+    /// One that is asked for now.
     public func languageTag(_ name: StaticString) throws(JSONError) -> String {
-        try languageTag(name, LanguageTag.isOne)
+        try read(name, as: .languageTag(LanguageTag.isOne))
     }
+}
 
+extension Codec<String> {
     /// One that was taken once: of an event.
-    func storedLanguageTag(_ name: StaticString) throws(JSONError) -> String {
-        try languageTag(name, LanguageTag.hasShape)
-    }
+    static var languageTag: Codec { languageTag(LanguageTag.hasShape) }
 
-    private func languageTag(_ name: StaticString, _ isTag: (String) -> Bool) throws(JSONError) -> String {
-        guard let tag = self[name]?.stringValue, isTag(tag) else { throw LanguageTag.expected(path: "\(name)") }
-        return tag
+    fileprivate static func languageTag(_ isTag: @escaping @Sendable (String) -> Bool) -> Codec {
+        Codec(
+            LanguageTag.shape, expected: LanguageTag.expected,
+            read: { (value) throws(JSONError) in
+                guard let tag = value.stringValue, isTag(tag) else {
+                    throw JSONError(path: "", expected: LanguageTag.expected)
+                }
+                return tag
+            }, write: { $1.value($0) })
     }
 }

@@ -7,6 +7,8 @@ public struct LocalizedText: Hashable, Sendable {
 
     /// At most this many languages.
     public static let localesMax = 32
+    /// At most this many characters in each, where nothing else is said.
+    public static let charactersMax = 2000
 
     /// Nil when there is no text, or too many.
     public init?(_ byLocale: [String: String]) {
@@ -57,31 +59,40 @@ extension LocalizedText: JSONWritable {
 }
 
 extension JSONValue {
-    /// Texts by language, none of more than `charactersMax` characters.
-    public func localizedText(_ name: StaticString, charactersMax: Int = 2000) throws(JSONError) -> LocalizedText {
-        try localizedText(name, charactersMax: charactersMax, LanguageTag.isOne)
+    /// Texts by language that are asked for now, none of more than `charactersMax` characters.
+    public func localizedText(_ name: StaticString, charactersMax: Int = LocalizedText.charactersMax) throws(JSONError)
+        -> LocalizedText
+    {
+        try read(name, as: .localized(charactersMax: charactersMax, LanguageTag.isOne))
+    }
+}
+
+extension Codec<LocalizedText> {
+    /// Texts by language that were taken once, of an event, none of more than `charactersMax` characters.
+    static func localized(charactersMax: Int = LocalizedText.charactersMax) -> Codec {
+        localized(charactersMax: charactersMax, LanguageTag.hasShape)
     }
 
-    /// The same of what was taken once: of an event.
-    func storedLocalizedText(_ name: StaticString, charactersMax: Int = 2000) throws(JSONError) -> LocalizedText {
-        try localizedText(name, charactersMax: charactersMax, LanguageTag.hasShape)
-    }
-
-    private func localizedText(
-        _ name: StaticString, charactersMax: Int, _ isTag: (String) -> Bool
-    ) throws(JSONError) -> LocalizedText {
-        try read(name) { (value) throws(JSONError) in
-            let texts = try value.members(countMax: LocalizedText.localesMax) { (locale, text) throws(JSONError) in
-                guard isTag(locale) else { throw LanguageTag.expected(path: "") }
-                guard let text = text.stringValue, text.hasCharacters(atMost: charactersMax) else {
-                    throw JSONError(path: "", expected: "a string of at most \(charactersMax) characters")
+    fileprivate static func localized(
+        charactersMax: Int, _ isTag: @escaping @Sendable (String) -> Bool
+    ) -> Codec {
+        Codec(
+            .dictionary(
+                names: LanguageTag.shape, values: .text(characters: 0...charactersMax),
+                count: 1...LocalizedText.localesMax),
+            expected: "a value",
+            read: { (value) throws(JSONError) in
+                let texts = try value.members(countMax: LocalizedText.localesMax) { (locale, text) throws(JSONError) in
+                    guard isTag(locale) else { throw JSONError(path: "", expected: LanguageTag.expected) }
+                    guard let text = text.stringValue, text.hasCharacters(atMost: charactersMax) else {
+                        throw JSONError(path: "", expected: "a string of at most \(charactersMax) characters")
+                    }
+                    return (locale, text)
                 }
-                return (locale, text)
-            }
-            guard let text = LocalizedText(Dictionary(texts, uniquingKeysWith: { first, _ in first })) else {
-                throw JSONError(path: "", expected: "a text in at least one language")
-            }
-            return text
-        }
+                guard let text = LocalizedText(Dictionary(texts, uniquingKeysWith: { first, _ in first })) else {
+                    throw JSONError(path: "", expected: "a text in at least one language")
+                }
+                return text
+            }, write: { $0.write(to: &$1) })
     }
 }

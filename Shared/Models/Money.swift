@@ -17,24 +17,14 @@ public struct Money: Hashable, Sendable, Codable {
     }
 }
 
-extension Money: JSONWritable {
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("amount", amount)
-            $0.field("currency", currency.code)
-        }
-    }
+extension Money: JSONObject {
+    public static let schema = Schema(
+        Self.init, Field("amount", \.amount, .integer(0...amountMax)), Field("currency", \.currency, .inUse))
 }
 
 extension JSONValue {
     /// Money of 0 to `Money.amountMax` minor units.
     public func money(_ name: StaticString) throws(JSONError) -> Money {
-        try read(name) { (value) throws(JSONError) in
-            let amount = try value.integer("amount", in: 0...Money.amountMax)
-            guard let currency = value["currency"]?.stringValue.flatMap({ Currency($0) }) else {
-                throw JSONError(path: "currency", expected: "the ISO 4217 code of a currency in use, such as CNY")
-            }
-            return Money(amount, currency)
-        }
+        try read(name) { (value) throws(JSONError) in try Money(json: value) }
     }
 }

@@ -6,6 +6,7 @@ public struct PublisherName: Hashable, Sendable, LosslessStringConvertible {
     public let text: String
 
     public static let bytesMax = 32
+    private static let alphabet = Alphabet("a-z0-9-")
     public static let expectation = "1 to \(bytesMax) of the characters a to z, 0 to 9 and -"
 
     /// The app's own: messaging knows who signed in, so its orders are those that their buyers placed. Nobody else has it.
@@ -15,12 +16,7 @@ public struct PublisherName: Hashable, Sendable, LosslessStringConvertible {
 
     /// From the text's bytes, nil when they are no name.
     public init?(utf8 bytes: some Collection<UInt8>) {
-        let (a, z, zero, nine, dash) = (
-            UInt8(ascii: "a"), UInt8(ascii: "z"), UInt8(ascii: "0"), UInt8(ascii: "9"), UInt8(ascii: "-")
-        )
-        guard !bytes.isEmpty, bytes.count <= Self.bytesMax,
-            bytes.allSatisfy({ (a...z).contains($0) || (zero...nine).contains($0) || $0 == dash })
-        else { return nil }
+        guard !bytes.isEmpty, bytes.count <= Self.bytesMax, Self.alphabet.spells(bytes) else { return nil }
         text = String(decoding: bytes, as: UTF8.self)
     }
 
@@ -29,19 +25,15 @@ public struct PublisherName: Hashable, Sendable, LosslessStringConvertible {
     public var description: String { text }
 }
 
-extension PublisherName: Codable {
-    public init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        guard let value = PublisherName(try container.decode(String.self)) else {
-            throw DecodingError.dataCorruptedError(in: container, debugDescription: "expected \(Self.expectation)")
-        }
-        self = value
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        try container.encode(text)
-    }
+extension PublisherName: JSONCodable {
+    public static let codec = Codec<PublisherName>(
+        .code(alphabet, count: 1...bytesMax), expected: expectation,
+        read: { (value) throws(JSONError) in
+            guard let name = value.stringValue.flatMap(PublisherName.init) else {
+                throw JSONError(path: "", expected: expectation)
+            }
+            return name
+        }, write: { $1.value($0.text) })
 }
 
 extension PublisherName: JSONWritable {
@@ -51,10 +43,6 @@ extension PublisherName: JSONWritable {
 extension JSONValue {
     /// Nil where the member is missing or null.
     public func optionalPublisher(_ name: StaticString) throws(JSONError) -> PublisherName? {
-        guard let member = self[name] else { return nil }
-        guard let publisher = member.stringValue.flatMap(PublisherName.init) else {
-            throw JSONError(path: "\(name)", expected: PublisherName.expectation)
-        }
-        return publisher
+        try readOptional(name, as: PublisherName.codec)
     }
 }

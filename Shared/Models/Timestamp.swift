@@ -92,24 +92,30 @@ extension Timestamp: Codable {
     }
 }
 
+extension Timestamp: JSONCodable {
+    public static let codec = Codec<Timestamp>(
+        .time, expected: expectation,
+        read: { (value) throws(JSONError) in
+            guard let time = value.stringValue.flatMap(Timestamp.init) else {
+                throw JSONError(path: "", expected: expectation)
+            }
+            return time
+        }, write: { $0.write(to: &$1) })
+
+    private static let expectation = "an RFC 3339 time such as 2026-11-27T12:00:00Z"
+}
+
 extension Timestamp: JSONWritable {
     public func write(to writer: inout JSONWriter) { writer.value(plain: textBytes) }
 }
 
 extension JSONValue {
     public func timestamp(_ name: StaticString) throws(JSONError) -> Timestamp {
-        guard let time = try optionalTimestamp(name) else { throw Self.noTime(name) }
-        return time
+        try read(name, as: Timestamp.codec)
     }
 
     public func optionalTimestamp(_ name: StaticString) throws(JSONError) -> Timestamp? {
-        guard let value = self[name] else { return nil }
-        guard let text = value.stringValue, let time = Timestamp(text) else { throw Self.noTime(name) }
-        return time
-    }
-
-    private static func noTime(_ name: StaticString) -> JSONError {
-        JSONError(path: "\(name)", expected: "an RFC 3339 time such as 2026-11-27T12:00:00Z")
+        try readOptional(name, as: Timestamp.codec)
     }
 }
 

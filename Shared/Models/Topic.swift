@@ -5,6 +5,25 @@ public enum Topic: String, CaseIterable, Sendable {
 
     public var name: String { rawValue }
 
+    /// Every type of event that stands on it.
+    public var events: [any EventPayload.Type] {
+        switch self {
+        case .accounts: [Account.self, AccountDeleted.self]
+        case .keys: [VerificationKey.self, SessionEnded.self]
+        case .products: [Product.self]
+        case .sales: [Sale.self]
+        case .orders: [OrderPlaced.self, OrderCancelled.self]
+        case .reservations:
+            [
+                OrderReserved.self, OrderWaitlisted.self, OrderRejected.self, OrderConfirmed.self, OrderReleased.self,
+                SaleSoldOut.self, SaleAvailable.self,
+            ]
+        case .payments: [PaymentCaptured.self, PaymentFailed.self, PaymentRefunded.self]
+        case .notifications: [Notification.self]
+        case .messages: [MessageSent.self, BrandPosted.self]
+        }
+    }
+
     /// Where records go that cannot be processed: the record as it came, with why, where and when in its headers.
     public var deadLetters: String { "\(name).dead" }
 

@@ -3,7 +3,7 @@ import JSON
 import Models
 
 /// The claims of an access token: who may act, as what, in which session, until when.
-public struct AccessClaims: Sendable, Hashable, Codable {
+public struct AccessClaims: Sendable, Hashable {
     /// The issuer of every token of this installation, unless it is configured otherwise.
     public static let standardIssuer = "stampede"
 

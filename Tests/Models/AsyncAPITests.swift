@@ -60,7 +60,8 @@ import Testing
                 }
             }
         }
-        let published = Dictionary(uniqueKeysWithValues: eventSamples.map { ($0.type, $0.topic.name) })
+        let published = Dictionary(
+            uniqueKeysWithValues: Topic.allCases.flatMap { topic in topic.events.map { ($0.type, topic.name) } })
         #expect(documented == published)
     }
 
@@ -79,33 +80,35 @@ import Testing
         }
     }
 
-    /// Which members there are, and which of them always: no more and no fewer than the writer writes.
-    @Test(arguments: eventSamples.indices) func theMembersOfAnEventAreWhatIsWritten(index: Int) throws {
-        let sample = eventSamples[index]
-        let payload = try payload(of: sample.type)
-        var random = SeededRandom(seed: 13)
-        let written = try (0..<60).map { _ in try members(sample, &random) }
-        let ever = written.reduce(Set()) { $0.union($1) }
-        let always = written.reduce(ever) { $0.intersection($1) }
-        #expect(Set(payload["properties"]?.members.keys ?? [:].keys) == ever, "\(sample.type)")
-        #expect(Set(payload["required"]?.elements.compactMap(\.string) ?? []) == always, "\(sample.type)")
+    /// Names, types, bounds, enumerations, and which members are always there: no more and no less than the program declares.
+    @Test(arguments: Topic.allEvents.indices) func thePayloadOfAnEventIsWhatIsDeclared(index: Int) throws {
+        let event = Topic.allEvents[index]
+        let documented = JSONSchema(try payload(of: event.type), in: document).rules
+        let declared = event.shape.jsonSchema
+        let members = [documented, declared].map { $0["properties"]?.members ?? [:] }
+        for name in Set(members[0].keys).union(members[1].keys) {
+            #expect(members[0][name] == members[1][name], "\(event.type): \(name)")
+        }
+        #expect(documented == declared, "\(event.type)")
     }
 
-    @Test(arguments: eventSamples.indices) func whatIsWrittenFitsItsSchema(index: Int) throws {
-        let sample = eventSamples[index]
-        let schema = JSONSchema(try payload(of: sample.type), in: document)
+    @Test(arguments: Topic.allEvents.indices) func whatIsWrittenFitsItsSchema(index: Int) throws {
+        try checkFit(Topic.allEvents[index])
+    }
+
+    private func checkFit<Payload: EventPayload>(_ type: Payload.Type) throws {
+        let schema = JSONSchema(try payload(of: Payload.type), in: document)
         var random = SeededRandom(seed: 14)
         for _ in 0..<40 {
-            let problems = schema.problems(try DocumentTree(json: bytes(sample, &random)))
-            #expect(problems == [], "\(sample.type)")
+            let written = JSONWriter.document(try Payload.sample(&random))
+            #expect(schema.problems(try DocumentTree(json: written)) == [], "\(Payload.type)")
         }
     }
 
     /// What the document forbids the reader refuses: one member gone or out of its bounds at a time.
-    @Test(arguments: eventSamples.indices) func whatTheDocumentForbidsIsRefused(index: Int) throws {
-        let sample = eventSamples[index]
-        let payload = try payload(of: sample.type)
-        let schema = JSONSchema(payload, in: document)
+    @Test(arguments: Topic.allEvents.indices) func whatTheDocumentForbidsIsRefused(index: Int) throws {
+        let event = Topic.allEvents[index]
+        let schema = JSONSchema(try payload(of: event.type), in: document)
         var random = SeededRandom(seed: 15)
         let wrong: [DocumentTree] = [
             .integer(-1), .integer(0), .integer(Int64.max), .string(""), .string("x"), .boolean(true), .number(0.5),
@@ -113,15 +116,15 @@ import Testing
             .string(String(repeating: "x", count: 9000)),
         ]
         for _ in 0..<4 {
-            let good = try DocumentTree(json: bytes(sample, &random)).members
+            let good = event.shape.sample(&random).members
             for name in good.keys {
                 for value in wrong.map(Optional.some) + [nil] {
                     var members = good
                     members[name] = value
                     let isForbidden = !schema.problems(.object(members)).isEmpty
                     if isForbidden {
-                        let isTaken = isRead(sample, DocumentTree.object(members).json)
-                        #expect(!isTaken, "\(sample.type): \(name) = \(String(describing: value))")
+                        let isTaken = isRead(event, DocumentTree.object(members).json)
+                        #expect(!isTaken, "\(event.type): \(name) = \(String(describing: value))")
                     }
                 }
             }
@@ -133,9 +136,9 @@ import Testing
         for message in messages.values {
             for example in message["examples"]?.elements ?? [] {
                 let type = try #require(message["name"]?.string)
-                let sample = try #require(eventSamples.first { $0.type == type })
+                let event = try #require(Topic.allEvents.first { $0.type == type })
                 let body = try #require(example["payload"])
-                let isEvent = isRead(sample, body.json)
+                let isEvent = isRead(event, body.json)
                 #expect(isEvent, "\(type)")
                 let headers = try #require(message["headers"])
                 #expect(JSONSchema(headers, in: document).problems(try #require(example["headers"])) == [])
@@ -150,17 +153,7 @@ import Testing
         return try #require(resolved(message["payload"]))
     }
 
-    private func bytes<Payload>(_ sample: some AnyEventSample<Payload>, _ random: inout SeededRandom) -> [UInt8] {
-        JSONWriter.document(sample.make(&random))
-    }
-
-    private func members<Payload>(_ sample: some AnyEventSample<Payload>, _ random: inout SeededRandom) throws
-        -> Set<String>
-    {
-        Set(try DocumentTree(json: bytes(sample, &random)).members.keys)
-    }
-
-    private func isRead<Payload>(_ sample: some AnyEventSample<Payload>, _ bytes: [UInt8]) -> Bool {
+    private func isRead<Payload: EventPayload>(_ event: Payload.Type, _ bytes: [UInt8]) -> Bool {
         (try? JSONParser.parse(bytes, Payload.init(json:))) != nil
     }
 }

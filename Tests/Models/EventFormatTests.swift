@@ -1,4 +1,4 @@
-// The lean reader and writer of every event against Foundation's, which say the same format by other means.
+// Reader and writer of every event against what its schema says, by documents that are made of it.
 import Foundation
 import JSON
 import Models
@@ -7,37 +7,108 @@ import Testing
 
 @Suite struct EventFormatTests {
     @Test func everyEventHasATypeOfItsOwn() {
-        let types = eventSamples.map(\.type)
+        let types = Topic.allEvents.map { $0.type }
         #expect(Set(types).count == types.count)
         for type in types { #expect(type.wholeMatch(of: /stampede\.[a-z]+\.[a-z]+\.v[1-9]/) != nil, "\(type)") }
     }
 
-    @Test(arguments: eventSamples.indices) func whatOneSideWritesTheOtherReads(index: Int) throws {
-        try check(eventSamples[index])
+    @Test func everyEventThatIsDeclaredStandsOnATopic() throws {
+        let folder = Repository.root.appending(path: "Shared/Models/Events")
+        let files = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
+        let declared = try files.flatMap { file in
+            try String(contentsOf: file, encoding: .utf8).matches(of: /static let type = "([^"]+)"/).map {
+                String($0.1)
+            }
+        }
+        #expect(declared.sorted() == Topic.allEvents.map { $0.type }.sorted())
     }
 
-    private func check<Payload>(_ sample: some AnyEventSample<Payload>) throws {
+    /// Foundation reads what is written; a member that changed places with another would come out in its place.
+    @Test(arguments: Topic.allEvents.indices) func whatIsReadIsWrittenAsItCame(index: Int) throws {
+        try check(Topic.allEvents[index])
+    }
+
+    private func check<Payload: EventPayload>(_ type: Payload.Type) throws {
         var random = SeededRandom(seed: 5)
-        let encoder = JSONEncoder()
-        let decoder = JSONDecoder()
         for _ in 0..<100 {
-            let event = sample.make(&random)
-            let lean = JSONWriter.document(event)
-            let foundation = Array(try encoder.encode(event))
-            #expect(try decoder.decode(Payload.self, from: Data(lean)) == event)
-            #expect(try JSONParser.parse(foundation, Payload.init(json:)) == event)
-            #expect(try JSONParser.parse(lean, Payload.init(json:)) == event)
-            #expect(try DocumentTree(json: lean) == DocumentTree(json: foundation))
+            let document = Payload.shape.sample(&random)
+            let event = try JSONParser.parse(document.json, Payload.init(json:))
+            let written = JSONWriter.document(event)
+            #expect(try DocumentTree(json: written) == document)
+            #expect(try JSONParser.parse(written, Payload.init(json:)) == event)
         }
     }
 
-    @Test(arguments: eventSamples.indices) func membersThatAreNotKnownAreIgnored(index: Int) throws {
-        try checkUnknown(eventSamples[index])
+    @Test(arguments: Topic.allEvents.indices) func membersStandInTheOrderOfTheSchema(index: Int) throws {
+        try checkOrder(Topic.allEvents[index])
     }
 
-    private func checkUnknown<Payload>(_ sample: some AnyEventSample<Payload>) throws {
+    private func checkOrder<Payload: EventPayload>(_ type: Payload.Type) throws {
+        var random = SeededRandom(seed: 9)
+        for _ in 0..<10 {
+            let written = JSONWriter.document(try Payload.sample(&random))
+            let names = try JSONParser.parse(written) { (json) throws(JSONError) in
+                try json.members(countMax: 64) { (name, _) throws(JSONError) in name }
+            }
+            #expect(names == Payload.schema.members.map(\.name).filter(names.contains))
+        }
+    }
+
+    /// At each bound of each member, and one beyond it.
+    @Test(arguments: Topic.allEvents.indices) func boundsAreThoseOfTheSchema(index: Int) throws {
+        try checkBounds(Topic.allEvents[index])
+    }
+
+    private func checkBounds<Payload: EventPayload>(_ type: Payload.Type) throws {
+        var random = SeededRandom(seed: 10)
+        for edge in Payload.shape.edges(&random) {
+            do throws(JSONError) {
+                let event = try JSONParser.parse(edge.value.json, Payload.init(json:))
+                #expect(edge.isTaken, "\(Payload.type): \(edge.path) was taken")
+                #expect((try? DocumentTree(json: JSONWriter.document(event))) == edge.value, "\(edge.path)")
+            } catch {
+                #expect(!edge.isTaken, "\(Payload.type): \(error) for \(edge.path)")
+                #expect(error.path.hasPrefix(edge.path), "\(Payload.type): \(error) for \(edge.path)")
+            }
+        }
+    }
+
+    /// What is read and written by hand reads, refuses and writes what the schema does, in the same words and bytes.
+    @Test(arguments: Topic.allEvents.indices) func whatIsDoneByHandIsWhatTheSchemaDoes(index: Int) throws {
+        try checkByHand(Topic.allEvents[index])
+    }
+
+    private func checkByHand<Payload: EventPayload>(_ type: Payload.Type) throws {
+        var random = SeededRandom(seed: 11)
+        var refused = 0
+        for round in 0..<20 {
+            let document = Payload.shape.sample(&random)
+            let event = try JSONParser.parse(document.json, Payload.init(json:))
+            var writer = JSONWriter()
+            Payload.schema.write(event, to: &writer)
+            #expect(writer.bytes == JSONWriter.document(event))
+            for damage in round < 4 ? document.damages : [] {
+                let byHand = result(damage.bytes, Payload.init(json:))
+                #expect(byHand == result(damage.bytes, Payload.schema.read), "\(Payload.type): \(damage.field ?? "")")
+                if case .failure = byHand { refused += 1 }
+            }
+        }
+        #expect(refused > 0)
+    }
+
+    private func result<Payload: EventPayload>(
+        _ bytes: [UInt8], _ reader: (JSONValue) throws(JSONError) -> Payload
+    ) -> Result<Payload, JSONError> {
+        do throws(JSONError) { return .success(try JSONParser.parse(bytes, reader)) } catch { return .failure(error) }
+    }
+
+    @Test(arguments: Topic.allEvents.indices) func membersThatAreNotKnownAreIgnored(index: Int) throws {
+        try checkUnknown(Topic.allEvents[index])
+    }
+
+    private func checkUnknown<Payload: EventPayload>(_ type: Payload.Type) throws {
         var random = SeededRandom(seed: 6)
-        let event = sample.make(&random)
+        let event = try Payload.sample(&random)
         var members = try DocumentTree(json: JSONWriter.document(event)).members
         members["aMemberOfANewerVersion"] = .object(["deep": .array([.null])])
         #expect(try JSONParser.parse(DocumentTree.object(members).json, Payload.init(json:)) == event)
@@ -45,11 +116,11 @@ import Testing
 
     /// Takes each member away, and puts a value of every other kind in its place: nothing but a `JSONError` may come of
     /// it, one that names the member, and never an event where a required member is gone.
-    @Test(arguments: eventSamples.indices) func aMemberThatIsMissingOrWrongIsNamed(index: Int) throws {
-        try checkHostile(eventSamples[index])
+    @Test(arguments: Topic.allEvents.indices) func aMemberThatIsMissingOrWrongIsNamed(index: Int) throws {
+        try checkHostile(Topic.allEvents[index])
     }
 
-    private func checkHostile<Payload>(_ sample: some AnyEventSample<Payload>) throws {
+    private func checkHostile<Payload: EventPayload>(_ type: Payload.Type) throws {
         var random = SeededRandom(seed: 7)
         let wrong: [DocumentTree] = [
             .integer(-1), .integer(.max), .integer(.min), .string(""), .string(String(repeating: "x", count: 9000)),
@@ -58,7 +129,7 @@ import Testing
         ]
         var refused = 0
         for _ in 0..<6 {
-            let document = try DocumentTree(json: JSONWriter.document(sample.make(&random)))
+            let document = Payload.shape.sample(&random)
             for name in document.members.keys {
                 for value in wrong + [.null] {
                     var members = document.members
@@ -78,26 +149,40 @@ import Testing
         #expect(refused > 0)
     }
 
-    @Test(arguments: ["null", "[]", "1", "\"x\"", "true", "{}"])
-    func whatIsNoObjectIsNoEvent(text: String) {
-        for sample in eventSamples {
-            let isRead = reads(sample, text)
-            #expect(!isRead, "\(sample.type)")
+    @Test(arguments: Topic.allEvents.indices) func aMemberThatStandsTwiceIsRefused(index: Int) throws {
+        try checkTwice(Topic.allEvents[index])
+    }
+
+    private func checkTwice<Payload: EventPayload>(_ type: Payload.Type) throws {
+        var random = SeededRandom(seed: 12)
+        let written = JSONWriter.document(try Payload.sample(&random))
+        let name = try #require(Payload.schema.members.first?.name)
+        let twice = Array("{\"\(name)\":1,".utf8) + written.dropFirst()
+        #expect(throws: JSONError(path: name, expected: "one member of this name")) {
+            try JSONParser.parse(twice, Payload.init(json:))
         }
     }
 
-    private func reads<Payload>(_ sample: some AnyEventSample<Payload>, _ text: String) -> Bool {
+    @Test(arguments: ["null", "[]", "1", "\"x\"", "true", "{}"])
+    func whatIsNoObjectIsNoEvent(text: String) {
+        for type in Topic.allEvents {
+            let isRead = reads(type, text)
+            #expect(!isRead, "\(type.type)")
+        }
+    }
+
+    private func reads<Payload: EventPayload>(_ type: Payload.Type, _ text: String) -> Bool {
         (try? JSONParser.parse(Array(text.utf8), Payload.init(json:))) != nil
     }
 
-    @Test func randomDamageNeverEndsTheProgram() {
+    @Test func randomDamageNeverEndsTheProgram() throws {
         var random = SeededRandom(seed: 8)
-        for sample in eventSamples { damage(sample, &random) }
+        for type in Topic.allEvents { try damage(type, &random) }
     }
 
-    private func damage<Payload>(_ sample: some AnyEventSample<Payload>, _ random: inout SeededRandom) {
+    private func damage<Payload: EventPayload>(_ type: Payload.Type, _ random: inout SeededRandom) throws {
         for _ in 0..<200 {
-            var bytes = JSONWriter.document(sample.make(&random))
+            var bytes = JSONWriter.document(try Payload.sample(&random))
             for _ in 0..<random.int(in: 1...4) {
                 bytes[random.int(in: 0...bytes.count - 1)] = UInt8(random.int(in: 0...255))
             }

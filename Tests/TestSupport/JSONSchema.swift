@@ -2,8 +2,8 @@
 
 /// A schema within its document, which its references point into.
 public struct JSONSchema: Sendable {
-    private let document: DocumentTree
-    private let schema: DocumentTree
+    let document: DocumentTree
+    let schema: DocumentTree
 
     public init(_ schema: DocumentTree, in document: DocumentTree) {
         self.document = document
@@ -14,7 +14,7 @@ public struct JSONSchema: Sendable {
     /// reported as well, so that no rule of a document goes unheeded.
     public func problems(_ value: DocumentTree) -> [String] { problems(value, schema, at: "$") }
 
-    private static let annotations: Set<String> = [
+    static let annotations: Set<String> = [
         "description", "title", "examples", "example", "default", "deprecated", "readOnly", "writeOnly", "$comment",
         "contentMediaType", "externalDocs",
     ]

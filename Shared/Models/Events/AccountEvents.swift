@@ -1,7 +1,7 @@
 // Topics `accounts`, keyed by the account's ID, and `keys`, keyed by the key's: both compacted.
 import JSON
 
-public enum AccountKind: String, Codable, Sendable, CaseIterable {
+public enum AccountKind: String, JSONCodable, CaseIterable {
     case person, brand
     /// Runs the installation: imports accounts, tops up wallets. Has no wallet and no conversations.
     case `operator`
@@ -27,7 +27,7 @@ public struct Account: EventPayload {
 
     /// The holder lets a payee take up to `limit` for one order without asking: one that the holder placed in the app, or
     /// that `publisher` placed, where one is named.
-    public struct Authorisation: Hashable, Sendable, Codable, JSONWritable {
+    public struct Authorisation: JSONObject, Hashable {
         public let payeeId: AccountID
         public let limit: Money
         public let publisher: PublisherName?
@@ -38,19 +38,8 @@ public struct Account: EventPayload {
             self.publisher = publisher
         }
 
-        public init(json: JSONValue) throws(JSONError) {
-            payeeId = try json.identifier("payeeId")
-            limit = try json.money("limit")
-            publisher = try json.optionalPublisher("publisher")
-        }
-
-        public func write(to writer: inout JSONWriter) {
-            writer.object {
-                $0.field("payeeId", payeeId)
-                $0.field("limit", limit)
-                $0.field("publisher", optional: publisher)
-            }
-        }
+        public static let schema = Schema(
+            Self.init, Field("payeeId", \.payeeId), Field("limit", \.limit), Field("publisher", \.publisher))
     }
 
     public static let authorisationsMax = 16
@@ -70,29 +59,13 @@ public struct Account: EventPayload {
         self.revision = revision
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        accountId = try json.identifier("accountId")
-        kind = try json.choice("kind")
-        handle = try json.optionalString("handle", charactersMax: 64)
-        displayName = try json.string("displayName", charactersMax: Self.displayNameCharactersMax)
-        locale = try json.storedLanguageTag("locale")
-        createdAt = try json.timestamp("createdAt")
-        authorisations = try json.list("authorisations", countMax: Self.authorisationsMax, Authorisation.init(json:))
-        revision = try json.optionalInteger("revision", in: 1...Int64.max)
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("accountId", accountId)
-            $0.field("kind", kind.rawValue)
-            $0.field("handle", optional: handle)
-            $0.field("displayName", displayName)
-            $0.field("locale", locale)
-            $0.field("createdAt", createdAt)
-            $0.field("authorisations", authorisations)
-            $0.field("revision", optional: revision)
-        }
-    }
+    public static let schema = Schema(
+        Self.init, Field("accountId", \.accountId), Field("kind", \.kind),
+        Field("handle", \.handle, .text(characters: 0...64)),
+        Field("displayName", \.displayName, .text(characters: 1...displayNameCharactersMax)),
+        Field("locale", \.locale, .languageTag), Field("createdAt", \.createdAt),
+        Field("authorisations", \.authorisations, .list(of: Authorisation.codec, countMax: authorisationsMax)),
+        Field("revision", \.revision, .integer(1...Int64.max)))
 }
 
 /// An account was deleted. The last record of its key: what was personal in those before goes when the topic is compacted.
@@ -110,19 +83,9 @@ public struct AccountDeleted: EventPayload {
         self.revision = revision
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        accountId = try json.identifier("accountId")
-        deletedAt = try json.timestamp("deletedAt")
-        revision = try json.integer("revision", in: 1...Int64.max)
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("accountId", accountId)
-            $0.field("deletedAt", deletedAt)
-            $0.field("revision", revision)
-        }
-    }
+    public static let schema = Schema(
+        Self.init, Field("accountId", \.accountId), Field("deletedAt", \.deletedAt),
+        Field("revision", \.revision, .integer(1...Int64.max)))
 }
 
 /// What a record of `accounts` says of its account.
@@ -186,24 +149,12 @@ public struct VerificationKey: ProvenPayload, Equatable {
         self.init(keyId: keyId, jwk: jwk, notAfter: notAfter, proof: prove(bare.provenBytes))
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        keyId = try json.token("keyId", bytesMax: 128)
-        jwk = try json.string("jwk", charactersMax: 4096)
-        notAfter = try json.timestamp("notAfter")
-        proof = try json.optionalString("proof", charactersMax: 128)
-    }
+    public static let schema = Schema(
+        Self.init, Field("keyId", \.keyId, .token(bytesMax: 128)), Field("jwk", \.jwk, .text(characters: 1...4096)),
+        Field("notAfter", \.notAfter), Field("proof", \.proof, .text(characters: 0...128)))
 
     public var provenBytes: [UInt8] {
         Array("\(Self.type)\n\(notAfter.microseconds)\n\(keyId.utf8.count)\n\(keyId)\(jwk)".utf8)
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("keyId", keyId)
-            $0.field("jwk", jwk)
-            $0.field("notAfter", notAfter)
-            $0.field("proof", optional: proof)
-        }
     }
 }
 
@@ -228,21 +179,11 @@ public struct SessionEnded: ProvenPayload, Equatable {
         self.init(sessionId: sessionId, refusedUntil: refusedUntil, proof: prove(bare.provenBytes))
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        sessionId = try json.identifier("sessionId")
-        refusedUntil = try json.timestamp("refusedUntil")
-        proof = try json.optionalString("proof", charactersMax: 128)
-    }
+    public static let schema = Schema(
+        Self.init, Field("sessionId", \.sessionId), Field("refusedUntil", \.refusedUntil),
+        Field("proof", \.proof, .text(characters: 0...128)))
 
     public var provenBytes: [UInt8] {
         Array("\(Self.type)\n\(refusedUntil.microseconds)\n\(sessionId)".utf8)
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("sessionId", sessionId)
-            $0.field("refusedUntil", refusedUntil)
-            $0.field("proof", optional: proof)
-        }
     }
 }

@@ -10,7 +10,7 @@ public struct Product: EventPayload {
     public let name: LocalizedText
     public let variants: [Variant]
 
-    public struct Variant: Hashable, Sendable, Codable, JSONWritable {
+    public struct Variant: JSONObject, Hashable {
         /// What stock is counted by: `mi3-silver-16`.
         public let code: String
         public let title: LocalizedText
@@ -20,17 +20,8 @@ public struct Product: EventPayload {
             self.title = title
         }
 
-        public init(json: JSONValue) throws(JSONError) {
-            code = try json.variantCode("code")
-            title = try json.storedLocalizedText("title")
-        }
-
-        public func write(to writer: inout JSONWriter) {
-            writer.object {
-                $0.field("code", code)
-                $0.field("title", title)
-            }
-        }
+        public static let schema = Schema(
+            Self.init, Field("code", \.code, .variantCode), Field("title", \.title, .localized()))
     }
 
     public static let variantsMax = 100
@@ -43,21 +34,9 @@ public struct Product: EventPayload {
         self.variants = variants
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        productId = try json.identifier("productId")
-        brandId = try json.identifier("brandId")
-        name = try json.storedLocalizedText("name")
-        variants = try json.list("variants", countMax: Self.variantsMax, Variant.init(json:))
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("productId", productId)
-            $0.field("brandId", brandId)
-            $0.field("name", name)
-            $0.field("variants", variants)
-        }
-    }
+    public static let schema = Schema(
+        Self.init, Field("productId", \.productId), Field("brandId", \.brandId), Field("name", \.name, .localized()),
+        Field("variants", \.variants, .list(of: Variant.codec, countMax: variantsMax)))
 }
 
 /// A published sale as it is now. A tombstone on the topic withdraws it.
@@ -77,7 +56,7 @@ public struct Sale: EventPayload {
     public let batches: [Batch]
 
     /// Units offered from one opening time on.
-    public struct Batch: Hashable, Sendable, Codable, JSONWritable {
+    public struct Batch: JSONObject, Hashable {
         /// From 1, rising.
         public let number: Int
         public let opensAt: Timestamp
@@ -92,25 +71,14 @@ public struct Sale: EventPayload {
             self.lines = lines
         }
 
-        public init(json: JSONValue) throws(JSONError) {
-            number = Int(try json.integer("number", in: 1...Int64(Sale.batchesMax)))
-            opensAt = try json.timestamp("opensAt")
-            closesAt = try json.optionalTimestamp("closesAt")
-            lines = try json.list("lines", countMax: Product.variantsMax, Line.init(json:))
-        }
-
-        public func write(to writer: inout JSONWriter) {
-            writer.object {
-                $0.field("number", number)
-                $0.field("opensAt", opensAt)
-                $0.field("closesAt", optional: closesAt)
-                $0.field("lines", lines)
-            }
-        }
+        public static let schema = Schema(
+            Self.init, Field("number", \.number, .batchNumber), Field("opensAt", \.opensAt),
+            Field("closesAt", \.closesAt),
+            Field("lines", \.lines, .list(of: Line.codec, countMax: Product.variantsMax)))
     }
 
     /// One variant's supply in a batch, and its price.
-    public struct Line: Hashable, Sendable, Codable, JSONWritable {
+    public struct Line: JSONObject, Hashable {
         public let variant: String
         public let units: Int64
         public let price: Money
@@ -121,19 +89,9 @@ public struct Sale: EventPayload {
             self.price = price
         }
 
-        public init(json: JSONValue) throws(JSONError) {
-            variant = try json.variant()
-            units = try json.integer("units", in: 0...Sale.unitsMax)
-            price = try json.money("price")
-        }
-
-        public func write(to writer: inout JSONWriter) {
-            writer.object {
-                $0.field("variant", variant)
-                $0.field("units", units)
-                $0.field("price", price)
-            }
-        }
+        public static let schema = Schema(
+            Self.init, Field("variant", \.variant, .variantCode), Field("units", \.units, .integer(0...Sale.unitsMax)),
+            Field("price", \.price))
     }
 
     public static let batchesMax = 100
@@ -155,29 +113,12 @@ public struct Sale: EventPayload {
         self.batches = batches
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        saleId = try json.identifier("saleId")
-        brandId = try json.identifier("brandId")
-        productId = try json.identifier("productId")
-        title = try json.storedLocalizedText("title")
-        revision = try json.integer("revision", in: 1...Int64.max)
-        holdSeconds = try json.integer("holdSeconds", in: 1...Self.holdSecondsMax)
-        waitlistMax = try json.integer("waitlistMax", in: 0...Self.waitlistLimit)
-        batches = try json.list("batches", countMax: Self.batchesMax, Batch.init(json:))
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("saleId", saleId)
-            $0.field("brandId", brandId)
-            $0.field("productId", productId)
-            $0.field("title", title)
-            $0.field("revision", revision)
-            $0.field("holdSeconds", holdSeconds)
-            $0.field("waitlistMax", waitlistMax)
-            $0.field("batches", batches)
-        }
-    }
+    public static let schema = Schema(
+        Self.init, Field("saleId", \.saleId), Field("brandId", \.brandId), Field("productId", \.productId),
+        Field("title", \.title, .localized()), Field("revision", \.revision, .integer(1...Int64.max)),
+        Field("holdSeconds", \.holdSeconds, .integer(1...holdSecondsMax)),
+        Field("waitlistMax", \.waitlistMax, .integer(0...waitlistLimit)),
+        Field("batches", \.batches, .list(of: Batch.codec, countMax: batchesMax)))
 
     public func batch(_ number: Int) -> Batch? { batches.first { $0.number == number } }
 }
@@ -186,27 +127,37 @@ extension Sale.Batch {
     public func line(_ variant: String) -> Sale.Line? { lines.first { $0.variant == variant } }
 }
 
+extension Codec<Int> {
+    /// A batch's number within its sale.
+    static var batchNumber: Codec { integer(1...Sale.batchesMax) }
+}
+
+extension Codec<String> {
+    /// See `JSONValue.variantCode`.
+    static var variantCode: Codec {
+        Codec(
+            .code(JSONValue.variantCodeAlphabet, count: 1...Product.variantCodeBytesMax),
+            expected: JSONValue.variantCodeExpectation,
+            read: { (value) throws(JSONError) in try value.variantCode() }, write: { $1.value($0) })
+    }
+}
+
 extension JSONValue {
     /// A variant's code: 1 to 64 letters, digits, dots, dashes and underscores of ASCII. It goes into commands, file names and
     /// addresses, and nothing in it needs quoting anywhere. It is a key in the memory of one service and in the tables of
     /// another: two codes are equal in both where their bytes are.
     public func variantCode(_ name: StaticString) throws(JSONError) -> String {
-        guard let code = self[name]?.stringValue, (1...Product.variantCodeBytesMax).contains(code.utf8.count),
-            code.utf8.allSatisfy(Self.isOfCode)
-        else {
-            throw JSONError(
-                path: "\(name)",
-                expected: "1 to \(Product.variantCodeBytesMax) letters, digits, dots, dashes and underscores")
-        }
+        try read(name, expected: Self.variantCodeExpectation) { (value) throws(JSONError) in try value.variantCode() }
+    }
+
+    func variantCode() throws(JSONError) -> String {
+        guard let code = stringValue, (1...Product.variantCodeBytesMax).contains(code.utf8.count),
+            Self.variantCodeAlphabet.spells(code.utf8)
+        else { throw JSONError(path: "", expected: Self.variantCodeExpectation) }
         return code
     }
 
-    private static func isOfCode(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"):
-            true
-        default: false
-        }
-    }
+    fileprivate static let variantCodeAlphabet = Alphabet("A-Za-z0-9._-")
+    fileprivate static let variantCodeExpectation =
+        "1 to \(Product.variantCodeBytesMax) letters, digits, dots, dashes and underscores"
 }

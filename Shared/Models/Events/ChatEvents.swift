@@ -6,7 +6,7 @@ import JSON
 public struct Notification: EventPayload {
     public static let type = "stampede.notification.told.v1"
 
-    public enum Kind: String, Codable, Sendable, CaseIterable {
+    public enum Kind: String, JSONCodable, CaseIterable {
         case reserved, waitlisted, soldOut, paid, refunded, released
 
         /// Whether it tells of an event of `payments`; else of `reservations`.
@@ -46,36 +46,18 @@ public struct Notification: EventPayload {
         orderId == nil ? nil : orderRevision.map { OrderPlace(revision: $0, isOfPayment: kind.isOfPayment) }
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        notificationId = try json.identifier("notificationId")
-        kind = try json.choice("kind")
-        brandId = try json.identifier("brandId")
-        accountId = try json.optionalIdentifier("accountId")
-        saleId = try json.identifier("saleId")
-        orderId = try json.optionalIdentifier("orderId")
-        text = try json.storedLocalizedText("text", charactersMax: MessageSent.textCharactersMax)
-        orderRevision = try json.orderRevision()
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("notificationId", notificationId)
-            $0.field("kind", kind.rawValue)
-            $0.field("brandId", brandId)
-            $0.field("accountId", optional: accountId)
-            $0.field("saleId", saleId)
-            $0.field("orderId", optional: orderId)
-            $0.field("text", text)
-            $0.field("orderRevision", optional: orderRevision)
-        }
-    }
+    public static let schema = Schema(
+        Self.init, Field("notificationId", \.notificationId), Field("kind", \.kind), Field("brandId", \.brandId),
+        Field("accountId", \.accountId), Field("saleId", \.saleId), Field("orderId", \.orderId),
+        Field("text", \.text, .localized(charactersMax: MessageSent.textCharactersMax)),
+        Field("orderRevision", \.orderRevision, .revision))
 }
 
 /// A message was stored in a conversation.
 public struct MessageSent: EventPayload {
     public static let type = "stampede.message.sent.v1"
 
-    public enum Kind: String, Codable, Sendable, CaseIterable {
+    public enum Kind: String, JSONCodable, CaseIterable {
         case text
         /// A sale's card with its button; `saleId` says which.
         case goodsCard
@@ -114,33 +96,12 @@ public struct MessageSent: EventPayload {
         self.sentAt = sentAt
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        messageId = try json.identifier("messageId")
-        conversationId = try json.identifier("conversationId")
-        sequence = try json.integer("sequence", in: 1...Int64.max)
-        senderId = try json.identifier("senderId")
-        recipientId = try json.identifier("recipientId")
-        kind = try json.choice("kind")
-        text = try json.text("text", charactersMax: Self.textCharactersMax)
-        saleId = try json.optionalIdentifier("saleId")
-        orderId = try json.optionalIdentifier("orderId")
-        sentAt = try json.timestamp("sentAt")
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("messageId", messageId)
-            $0.field("conversationId", conversationId)
-            $0.field("sequence", sequence)
-            $0.field("senderId", senderId)
-            $0.field("recipientId", recipientId)
-            $0.field("kind", kind.rawValue)
-            $0.field("text", text)
-            $0.field("saleId", optional: saleId)
-            $0.field("orderId", optional: orderId)
-            $0.field("sentAt", sentAt)
-        }
-    }
+    public static let schema = Schema(
+        Self.init, Field("messageId", \.messageId), Field("conversationId", \.conversationId),
+        Field("sequence", \.sequence, .integer(1...Int64.max)), Field("senderId", \.senderId),
+        Field("recipientId", \.recipientId), Field("kind", \.kind),
+        Field("text", \.text, .text(characters: 0...textCharactersMax)), Field("saleId", \.saleId),
+        Field("orderId", \.orderId), Field("sentAt", \.sentAt))
 }
 
 /// A brand posted to all who follow it. Keyed by the brand's ID.
@@ -169,25 +130,9 @@ public struct BrandPosted: EventPayload {
         self.sentAt = sentAt
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        messageId = try json.identifier("messageId")
-        brandId = try json.identifier("brandId")
-        sequence = try json.integer("sequence", in: 1...Int64.max)
-        kind = try json.choice("kind")
-        text = try json.storedLocalizedText("text", charactersMax: MessageSent.textCharactersMax)
-        saleId = try json.optionalIdentifier("saleId")
-        sentAt = try json.timestamp("sentAt")
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("messageId", messageId)
-            $0.field("brandId", brandId)
-            $0.field("sequence", sequence)
-            $0.field("kind", kind.rawValue)
-            $0.field("text", text)
-            $0.field("saleId", optional: saleId)
-            $0.field("sentAt", sentAt)
-        }
-    }
+    public static let schema = Schema(
+        Self.init, Field("messageId", \.messageId), Field("brandId", \.brandId),
+        Field("sequence", \.sequence, .integer(1...Int64.max)), Field("kind", \.kind),
+        Field("text", \.text, .localized(charactersMax: MessageSent.textCharactersMax)), Field("saleId", \.saleId),
+        Field("sentAt", \.sentAt))
 }

@@ -21,23 +21,9 @@ public struct OrderPlaced: EventPayload {
         self.buyerId = buyerId
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        orderId = try json.orderID()
-        saleId = try json.identifier("saleId")
-        batch = try json.batch()
-        variant = try json.variant()
-        buyerId = try json.identifier("buyerId")
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("orderId", orderId)
-            $0.field("saleId", saleId)
-            $0.field("batch", batch)
-            $0.field("variant", variant)
-            $0.field("buyerId", buyerId)
-        }
-    }
+    public static let schema = Schema(
+        Self.init, Field("orderId", \.orderId, .newOrderID), Field("saleId", \.saleId),
+        Field("batch", \.batch, .batchNumber), Field("variant", \.variant, .variantCode), Field("buyerId", \.buyerId))
 }
 
 /// The buyer takes the order back. What was reserved is released; what was paid is refunded.
@@ -54,29 +40,23 @@ public struct OrderCancelled: EventPayload {
         self.buyerId = buyerId
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        orderId = try json.orderID()
-        saleId = try json.identifier("saleId")
-        buyerId = try json.identifier("buyerId")
-    }
+    public static let schema = Schema(
+        Self.init, Field("orderId", \.orderId, .newOrderID), Field("saleId", \.saleId), Field("buyerId", \.buyerId))
+}
 
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("orderId", orderId)
-            $0.field("saleId", saleId)
-            $0.field("buyerId", buyerId)
-        }
+extension Codec<OrderID> {
+    /// What a publisher names an order. All zeros is what a program sends that forgot to make one.
+    static var newOrderID: Codec {
+        Codec(
+            .uuid(isNilTaken: false), expected: "a UUID",
+            read: { (value) throws(JSONError) in try value.newOrderID() }, write: { $0.write(to: &$1) })
     }
 }
 
 extension JSONValue {
-    /// What a publisher names an order. All zeros is what a program sends that forgot to make one.
-    func orderID() throws(JSONError) -> OrderID {
-        let id: OrderID = try identifier("orderId")
-        guard id.high | id.low != 0 else { throw JSONError(path: "orderId", expected: "a UUID that is not nil") }
-        return id
+    func newOrderID() throws(JSONError) -> OrderID {
+        let (high, low) = try uuid()
+        guard high | low != 0 else { throw JSONError(path: "", expected: "a UUID that is not nil") }
+        return OrderID(high: high, low: low)
     }
-
-    func batch() throws(JSONError) -> Int { Int(try integer("batch", in: 1...Int64(Sale.batchesMax))) }
-    func variant() throws(JSONError) -> String { try variantCode("variant") }
 }

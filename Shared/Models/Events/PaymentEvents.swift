@@ -27,34 +27,17 @@ public struct PaymentCaptured: EventPayload {
         self.orderRevision = orderRevision
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        paymentId = try json.identifier("paymentId")
-        orderId = try json.identifier("orderId")
-        saleId = try json.identifier("saleId")
-        buyerId = try json.identifier("buyerId")
-        brandId = try json.identifier("brandId")
-        amount = try json.money("amount")
-        orderRevision = try json.orderRevision()
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("paymentId", paymentId)
-            $0.field("orderId", orderId)
-            $0.field("saleId", saleId)
-            $0.field("buyerId", buyerId)
-            $0.field("brandId", brandId)
-            $0.field("amount", amount)
-            $0.field("orderRevision", optional: orderRevision)
-        }
-    }
+    public static let schema = Schema(
+        Self.init, Field("paymentId", \.paymentId), Field("orderId", \.orderId), Field("saleId", \.saleId),
+        Field("buyerId", \.buyerId), Field("brandId", \.brandId), Field("amount", \.amount),
+        Field("orderRevision", \.orderRevision, .revision))
 }
 
 /// A standing authorisation was there, but the payment could not be made: nothing moved.
 public struct PaymentFailed: EventPayload {
     public static let type = "stampede.payment.failed.v1"
 
-    public enum Reason: String, Codable, Sendable, CaseIterable {
+    public enum Reason: String, JSONCodable, CaseIterable {
         case insufficientFunds
         /// The hold had run out when the payment was tried. Said by versions before this one: now a payment that was
         /// authorised is made, and goes back where the hold had ended.
@@ -83,25 +66,9 @@ public struct PaymentFailed: EventPayload {
         self.orderRevision = orderRevision
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        orderId = try json.identifier("orderId")
-        saleId = try json.identifier("saleId")
-        buyerId = try json.identifier("buyerId")
-        brandId = try json.identifier("brandId")
-        reason = try json.choice("reason")
-        orderRevision = try json.orderRevision()
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("orderId", orderId)
-            $0.field("saleId", saleId)
-            $0.field("buyerId", buyerId)
-            $0.field("brandId", brandId)
-            $0.field("reason", reason.rawValue)
-            $0.field("orderRevision", optional: orderRevision)
-        }
-    }
+    public static let schema = Schema(
+        Self.init, Field("orderId", \.orderId), Field("saleId", \.saleId), Field("buyerId", \.buyerId),
+        Field("brandId", \.brandId), Field("reason", \.reason), Field("orderRevision", \.orderRevision, .revision))
 }
 
 /// A captured payment went back to the buyer, once, because its order was released.
@@ -132,27 +99,8 @@ public struct PaymentRefunded: EventPayload {
         self.orderRevision = orderRevision
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        paymentId = try json.identifier("paymentId")
-        orderId = try json.identifier("orderId")
-        saleId = try json.identifier("saleId")
-        buyerId = try json.identifier("buyerId")
-        brandId = try json.identifier("brandId")
-        amount = try json.money("amount")
-        reason = try json.choice("reason")
-        orderRevision = try json.orderRevision()
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("paymentId", paymentId)
-            $0.field("orderId", orderId)
-            $0.field("saleId", saleId)
-            $0.field("buyerId", buyerId)
-            $0.field("brandId", brandId)
-            $0.field("amount", amount)
-            $0.field("reason", reason.rawValue)
-            $0.field("orderRevision", optional: orderRevision)
-        }
-    }
+    public static let schema = Schema(
+        Self.init, Field("paymentId", \.paymentId), Field("orderId", \.orderId), Field("saleId", \.saleId),
+        Field("buyerId", \.buyerId), Field("brandId", \.brandId), Field("amount", \.amount),
+        Field("reason", \.reason), Field("orderRevision", \.orderRevision, .integer(1...Int(Int32.max))))
 }

@@ -2,7 +2,7 @@
 import JSON
 
 /// What an order was for, as every answer to it repeats.
-public struct OrderLine: Hashable, Sendable, Codable {
+public struct OrderLine: JSONObject, Hashable {
     public let orderId: OrderID
     public let saleId: SaleID
     public let batch: Int
@@ -29,33 +29,15 @@ public struct OrderLine: Hashable, Sendable, Codable {
         self.publisher = publisher
     }
 
-    init(json: JSONValue) throws(JSONError) {
-        orderId = try json.identifier("orderId")
-        saleId = try json.identifier("saleId")
-        batch = try json.batch()
-        variant = try json.variant()
-        buyerId = try json.identifier("buyerId")
-        brandId = try json.identifier("brandId")
-        orderRevision = try json.orderRevision()
-        publisher = try json.optionalPublisher("publisher")
-    }
-
-    func writeMembers(to writer: inout JSONWriter) {
-        writer.field("orderId", orderId)
-        writer.field("saleId", saleId)
-        writer.field("batch", batch)
-        writer.field("variant", variant)
-        writer.field("buyerId", buyerId)
-        writer.field("brandId", brandId)
-        writer.field("orderRevision", optional: orderRevision)
-        writer.field("publisher", optional: publisher)
-    }
+    public static let schema = Schema(
+        Self.init, Field("orderId", \.orderId), Field("saleId", \.saleId), Field("batch", \.batch, .batchNumber),
+        Field("variant", \.variant, .variantCode), Field("buyerId", \.buyerId), Field("brandId", \.brandId),
+        Field("orderRevision", \.orderRevision, .revision), Field("publisher", \.publisher))
 }
 
-extension JSONValue {
-    func orderRevision() throws(JSONError) -> Int? {
-        try optionalInteger("orderRevision", in: 1...Int64(Int32.max)).map { Int($0) }
-    }
+extension Codec<Int> {
+    /// A place among events: see `OrderLine.orderRevision` and `SaleSoldOut.lineRevision`.
+    static var revision: Codec { integer(1...Int(Int32.max)) }
 }
 
 /// A unit is held for the buyer until it is paid or the hold runs out.
@@ -75,39 +57,9 @@ public struct OrderReserved: EventPayload {
         self.promoted = promoted
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        line = try OrderLine(json: json)
-        price = try json.money("price")
-        holdUntil = try json.timestamp("holdUntil")
-        promoted = try json.boolean("promoted")
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            line.writeMembers(to: &$0)
-            $0.field("price", price)
-            $0.field("holdUntil", holdUntil)
-            $0.field("promoted", promoted)
-        }
-    }
-
-    private enum MemberKeys: String, CodingKey { case price, holdUntil, promoted }
-
-    public init(from decoder: any Decoder) throws {
-        line = try OrderLine(from: decoder)
-        let members = try decoder.container(keyedBy: MemberKeys.self)
-        price = try members.decode(Money.self, forKey: .price)
-        holdUntil = try members.decode(Timestamp.self, forKey: .holdUntil)
-        promoted = try members.decode(Bool.self, forKey: .promoted)
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-        try line.encode(to: encoder)
-        var members = encoder.container(keyedBy: MemberKeys.self)
-        try members.encode(price, forKey: .price)
-        try members.encode(holdUntil, forKey: .holdUntil)
-        try members.encode(promoted, forKey: .promoted)
-    }
+    public static let schema = Schema(
+        Self.init, Field(membersOf: \.line), Field("price", \.price), Field("holdUntil", \.holdUntil),
+        Field("promoted", \.promoted))
 }
 
 /// Nothing is free now; the order takes over, in the order of arrival, what others let go.
@@ -116,17 +68,15 @@ public struct OrderWaitlisted: EventPayload {
     public let line: OrderLine
 
     public init(line: OrderLine) { self.line = line }
-    public init(json: JSONValue) throws(JSONError) { line = try OrderLine(json: json) }
-    public func write(to writer: inout JSONWriter) { writer.object { line.writeMembers(to: &$0) } }
-    public init(from decoder: any Decoder) throws { line = try OrderLine(from: decoder) }
-    public func encode(to encoder: any Encoder) throws { try line.encode(to: encoder) }
+
+    public static let schema = Schema(Self.init, Field(membersOf: \.line))
 }
 
 /// The order ends here without a phone.
 public struct OrderRejected: EventPayload {
     public static let type = "stampede.reservation.rejected.v1"
 
-    public enum Reason: String, Codable, Sendable, CaseIterable {
+    public enum Reason: String, JSONCodable, CaseIterable {
         /// Every unit is sold or held and the waitlist is full.
         case soldOut
         /// The buyer has an order in this sale already.
@@ -147,30 +97,7 @@ public struct OrderRejected: EventPayload {
         self.reason = reason
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        line = try OrderLine(json: json)
-        reason = try json.choice("reason")
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            line.writeMembers(to: &$0)
-            $0.field("reason", reason.rawValue)
-        }
-    }
-
-    private enum MemberKeys: String, CodingKey { case reason }
-
-    public init(from decoder: any Decoder) throws {
-        line = try OrderLine(from: decoder)
-        reason = try decoder.container(keyedBy: MemberKeys.self).decode(Reason.self, forKey: .reason)
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-        try line.encode(to: encoder)
-        var members = encoder.container(keyedBy: MemberKeys.self)
-        try members.encode(reason, forKey: .reason)
-    }
+    public static let schema = Schema(Self.init, Field(membersOf: \.line), Field("reason", \.reason))
 }
 
 /// The unit is paid: it is the buyer's.
@@ -179,17 +106,15 @@ public struct OrderConfirmed: EventPayload {
     public let line: OrderLine
 
     public init(line: OrderLine) { self.line = line }
-    public init(json: JSONValue) throws(JSONError) { line = try OrderLine(json: json) }
-    public func write(to writer: inout JSONWriter) { writer.object { line.writeMembers(to: &$0) } }
-    public init(from decoder: any Decoder) throws { line = try OrderLine(from: decoder) }
-    public func encode(to encoder: any Encoder) throws { try line.encode(to: encoder) }
+
+    public static let schema = Schema(Self.init, Field(membersOf: \.line))
 }
 
 /// The hold ended without a phone for this buyer, or the order left the waitlist; money that came for it goes back.
 public struct OrderReleased: EventPayload {
     public static let type = "stampede.reservation.released.v1"
 
-    public enum Reason: String, Codable, Sendable, CaseIterable {
+    public enum Reason: String, JSONCodable, CaseIterable {
         /// Nobody paid before the hold ran out.
         case expired
         /// The wallet could not pay.
@@ -208,30 +133,7 @@ public struct OrderReleased: EventPayload {
         self.reason = reason
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        line = try OrderLine(json: json)
-        reason = try json.choice("reason")
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            line.writeMembers(to: &$0)
-            $0.field("reason", reason.rawValue)
-        }
-    }
-
-    private enum MemberKeys: String, CodingKey { case reason }
-
-    public init(from decoder: any Decoder) throws {
-        line = try OrderLine(from: decoder)
-        reason = try decoder.container(keyedBy: MemberKeys.self).decode(Reason.self, forKey: .reason)
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-        try line.encode(to: encoder)
-        var members = encoder.container(keyedBy: MemberKeys.self)
-        try members.encode(reason, forKey: .reason)
-    }
+    public static let schema = Schema(Self.init, Field(membersOf: \.line), Field("reason", \.reason))
 }
 
 /// The last unit of a variant of a batch was given away. Said again when what came back, or was added, has been given away
@@ -263,27 +165,10 @@ public struct SaleSoldOut: EventPayload {
         self.lineRevision = lineRevision
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        saleId = try json.identifier("saleId")
-        batch = try json.batch()
-        variant = try json.variant()
-        brandId = try json.identifier("brandId")
-        soldOutAt = try json.timestamp("soldOutAt")
-        units = try json.optionalInteger("units", in: 1...Sale.unitsMax)
-        lineRevision = try json.optionalInteger("lineRevision", in: 1...Int64(Int32.max)).map { Int($0) }
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("saleId", saleId)
-            $0.field("batch", batch)
-            $0.field("variant", variant)
-            $0.field("brandId", brandId)
-            $0.field("soldOutAt", soldOutAt)
-            $0.field("units", optional: units)
-            $0.field("lineRevision", optional: lineRevision)
-        }
-    }
+    public static let schema = Schema(
+        Self.init, Field("saleId", \.saleId), Field("batch", \.batch, .batchNumber),
+        Field("variant", \.variant, .variantCode), Field("brandId", \.brandId), Field("soldOutAt", \.soldOutAt),
+        Field("units", \.units, .integer(1...Sale.unitsMax)), Field("lineRevision", \.lineRevision, .revision))
 }
 
 /// What was sold out is to be had again: a unit came back and nobody waits for it, or supply was added. Keyed by the sale's
@@ -310,36 +195,8 @@ public struct SaleAvailable: EventPayload {
         self.lineRevision = lineRevision
     }
 
-    public init(json: JSONValue) throws(JSONError) {
-        saleId = try json.identifier("saleId")
-        batch = try json.batch()
-        variant = try json.variant()
-        brandId = try json.identifier("brandId")
-        availableAt = try json.timestamp("availableAt")
-        lineRevision = Int(try json.integer("lineRevision", in: 1...Int64(Int32.max)))
-    }
-
-    public func write(to writer: inout JSONWriter) {
-        writer.object {
-            $0.field("saleId", saleId)
-            $0.field("batch", batch)
-            $0.field("variant", variant)
-            $0.field("brandId", brandId)
-            $0.field("availableAt", availableAt)
-            $0.field("lineRevision", lineRevision)
-        }
-    }
-}
-
-extension JSONValue {
-    /// A string that is one of an enumeration's.
-    public func choice<Choice: RawRepresentable<String> & CaseIterable>(
-        _ name: StaticString, of type: Choice.Type = Choice.self
-    ) throws(JSONError) -> Choice {
-        guard let text = self[name]?.stringValue, let choice = Choice(rawValue: text) else {
-            let known = Choice.allCases.map(\.rawValue).joined(separator: ", ")
-            throw JSONError(path: "\(name)", expected: "one of \(known)")
-        }
-        return choice
-    }
+    public static let schema = Schema(
+        Self.init, Field("saleId", \.saleId), Field("batch", \.batch, .batchNumber),
+        Field("variant", \.variant, .variantCode), Field("brandId", \.brandId), Field("availableAt", \.availableAt),
+        Field("lineRevision", \.lineRevision, .revision))
 }
