@@ -124,12 +124,21 @@ import Testing
 
     @Test func aCancellationOfAnOrderThatNobodyKnowsIsRememberedAndOneOfARefusedOrderIsNot() {
         var history = History()
-        history.decided = [OrderID(high: 2, low: 2)]
+        history.over = [OrderID(high: 2, low: 2)]
         let unknown = cancellation(1, by: 1, offset: 1)
         let (decisions, _) = decided(
             [], two, cancellations: [unknown, cancellation(2, by: 2, offset: 2)], history: history)
         #expect(decisions.early == [unknown])
         #expect(decisions.ended.isEmpty)
+    }
+
+    @Test func aCancellationIsRememberedOfAnOrderThatWasDecidedBehindItsLook() {
+        var history = History()
+        history.decided = [OrderID(high: 2, low: 1)]
+        let (decisions, left) = decided(
+            [order(1, by: 1)], two, cancellations: [cancellation(1, by: 1, offset: 2)], history: history)
+        #expect(decisions.outcomes == [.none] && left == two)
+        #expect(decisions.early == [cancellation(1, by: 1, offset: 2)])
     }
 
     @Test func aBuyerWhoTakesAnOrderBackCanOrderAnewInTheSameBatchButNotBefore() {

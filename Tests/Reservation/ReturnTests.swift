@@ -169,6 +169,30 @@ extension StockKeeperTests {
         await service.stop()
     }
 
+    @Test func aCancellationIsNotSettledBeforeADecisionHasEndedThatBeganBesideIt() async throws {
+        let service = try await Service.start(ReservationService.self)
+        // Nobody else gives numbers to this database's transactions.
+        await service.stopService()
+        let postgres = try service.database.pool("reservation")
+        let early = EarlyCancellations()
+        let cancellation = CancellationInLog(
+            order: OrderOfBuyer(orderId: .random(), buyerId: .random()), time: .now(), offset: 0)
+        let open: SQL = "SELECT count(*) FROM early_cancellations WHERE NOT settled"
+        try await postgres.transaction { decision in
+            try await postgres.transaction { other in
+                _ = try await other.query(EarlyCancellations.beginDecision)
+                // Its number is the next, so it runs on beyond all that have ended.
+                _ = try await decision.query(EarlyCancellations.beginDecision)
+                other.finish(early.keep([cancellation], came: []))
+            }
+            for _ in 0..<3 { _ = try await early.settle(postgres) }
+            #expect(try await postgres.query(open).first?.get(0) == 1 as Int64)
+        }
+        while try await postgres.query(open).first?.get(0) != 0 as Int64 { _ = try await early.settle(postgres) }
+        await postgres.close()
+        await service.stop()
+    }
+
     @Test func whoeverEndsOrdersLocksThemByTheirIDs() async throws {
         let service = try await Service.start(ReservationService.self)
         let postgres = try service.database.pool("reservation")

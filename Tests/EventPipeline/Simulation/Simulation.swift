@@ -6,6 +6,9 @@ import TestSupport
 /// Runs the machines of two to five instances against a simulated world. Single-threaded; time is an integer of
 /// milliseconds that moves from one thing that happens to the next.
 final class Simulation {
+    /// What must hold, some of it all the time and some at the end.
+    enum Promise { case takesEffectOnce, losesNothing, leavesInOrder, endsWithTheLatest, comesToRest }
+
     /// Parts of the world that keep a promise the pipeline relies on; a test can take one away, to see that it is missed.
     struct Flaws: OptionSet {
         let rawValue: Int
@@ -15,6 +18,12 @@ final class Simulation {
         static let noReadBack = Flaws(rawValue: 2)
         /// A number in the outbox is taken before the key is locked.
         static let numberBeforeLock = Flaws(rawValue: 4)
+        /// Where a partition clears its outbox, whatever is in it goes, not what was seen acknowledged.
+        static let clearsAll = Flaws(rawValue: 8)
+        /// A commit deletes whatever lies before it in the outbox, and who finds another ahead does not look what that one owes.
+        static let forgetsWhatIsBefore = Flaws(rawValue: 16)
+        /// A partition whose processing failed is kept, and not begun anew.
+        static let neverBeginsAnew = Flaws(rawValue: 32)
     }
 
     let plan: SimulationPlan
@@ -37,6 +46,8 @@ final class Simulation {
     /// What the database's clock is ahead of the time that passes.
     private var clockOffset = 0
     private(set) var violation: String?
+    /// The only promise that is looked at; nil for all.
+    private let promise: Promise?
     private(set) var events = 0
     /// What happened, told when it is asked for.
     private(set) var trace: [String] = []
@@ -48,9 +59,10 @@ final class Simulation {
     /// When publishers that do not follow one another take over what another has left.
     private static let leftBehindAfter = 2000
 
-    init(seed: UInt64, flaws: Flaws = [], isTraced: Bool = false) {
+    init(seed: UInt64, flaws: Flaws = [], only promise: Promise? = nil, isTraced: Bool = false) {
         plan = SimulationPlan(seed: seed)
         self.flaws = flaws
+        self.promise = promise
         self.isTraced = isTraced
         random = SeededRandom(seed: seed)
         database = SimulatedDatabase(partitions: plan.partitions)
@@ -87,6 +99,7 @@ final class Simulation {
         var waits = 0
         var isWaiting = false
         var transients = 0
+        var hasLoaded = false
         init(_ instance: Instance, _ partition: Int) {
             self.instance = instance
             self.partition = partition
@@ -110,13 +123,18 @@ final class Simulation {
             events += 1
             action()
             if !hasFaults, isAtRest { break }
-            if now > Self.restAt { fail("does not come to rest: \(whatIsLeft)") }
+            if now > Self.restAt {
+                fail(.comesToRest, "does not come to rest: \(whatIsLeft)")
+                break
+            }
         }
         if violation == nil { checkTheEnd() }
         return violation
     }
 
-    private func fail(_ what: String) { if violation == nil { violation = "\(what) (at \(now) ms)" } }
+    private func fail(_ broken: Promise, _ what: String) {
+        if violation == nil, promise == nil || promise == broken { violation = "\(what) (at \(now) ms)" }
+    }
 
     private func note(_ text: @autoclosure () -> String) { if isTraced { trace.append("\(now) \(text())") } }
 
@@ -154,14 +172,18 @@ final class Simulation {
         for input in inputs.joined() {
             let (effects, dead) = (database.effects[input.id] ?? 0, database.dead[input.id] ?? 0)
             if (effects, dead) != (input.kind == .good ? (1, 0) : (0, 1)) {
-                fail("input \(input.id) (\(input.kind)) took effect \(effects) times, dead letter \(dead) times")
+                fail(
+                    .takesEffectOnce,
+                    "input \(input.id) (\(input.kind)) took effect \(effects) times, dead letter \(dead) times")
             }
         }
         for (key, revision) in database.answerRevisions where log.answers[key].map({ Set($0).count }) != revision {
-            fail("of key \(key), \(log.answers[key] ?? []) was published, committed were \(revision)")
+            fail(.losesNothing, "of key \(key), \(log.answers[key] ?? []) was published, committed were \(revision)")
         }
         for (key, revision) in database.stateRevisions where log.states[key]?.last != revision {
-            fail("the compacted topic ends with \(log.states[key] ?? []) of key \(key), not with \(revision)")
+            fail(
+                .endsWithTheLatest,
+                "the compacted topic ends with \(log.states[key] ?? []) of key \(key), not with \(revision)")
         }
     }
 
@@ -238,7 +260,7 @@ final class Simulation {
     private func appended(_ record: SimulatedRecord) {
         let seen = record.topic == .answers ? log.answers[record.key] : log.states[record.key]
         if record.revision > (seen?.max() ?? 0) + 1 {
-            fail("\(record.topic) \(record.key)/\(record.revision) leaves behind \(seen ?? [])")
+            fail(.leavesInOrder, "\(record.topic) \(record.key)/\(record.revision) leaves behind \(seen ?? [])")
         }
         log.append(record)
         if record.topic == .states { server(in: pick(10...200)) { self.readBack(record) } }
@@ -317,7 +339,7 @@ final class Simulation {
         for partition in owners.indices {
             if let owner = owners[partition] {
                 // A rebalance now and then, as when members come and go.
-                if owner.hasEnded {
+                if owner.hasEnded, owner.isGone {
                     owners[partition] = nil
                 } else if faulty(10), owner.instance.isAlive, owner.instance.frozenUntil == nil {
                     client(owner.instance, in: pick(0...50)) { self.end(owner) }
@@ -413,7 +435,7 @@ final class Simulation {
                 : .init(stream: stream, number: number)
             guard let key, let row = database.outbox.removeValue(forKey: key) else { continue }
             for record in row.records where !log.holds(record) {
-                fail("row \(number) of \(stream) is deleted, and \(record) was never sent")
+                fail(.losesNothing, "row \(number) of \(stream) is deleted, and \(record) was never sent")
             }
         }
     }
@@ -437,12 +459,18 @@ final class Simulation {
         switch action {
         case .claim: ask(slot) { .claimed(self.database.offsets[partition]) }
         case .load:
+            let isBlind = flaws.contains(.forgetsWhatIsBefore) && slot.hasLoaded
             ask(slot) { [self] in
+                slot.hasLoaded = true
+                if isBlind { return .loaded([]) }
                 let rows = database.outbox.filter { $0.key.stream == stream(partition) }
                 slot.leftovers = Dictionary(uniqueKeysWithValues: rows.map { ($0.key.number, $0.value.records) })
                 return .loaded(rows.keys.map(\.number).sorted())
             }
         case .seek(let offset):
+            if faulty(20) {
+                return client(instance, in: pick(1...50)) { self.handle(slot, .failed(.outage("no seek"))) }
+            }
             slot.position = max(0, offset)
             client(instance, in: 1) { self.handle(slot, .sought) }
         case .take(let isBounded): take(slot, isBounded)
@@ -453,17 +481,31 @@ final class Simulation {
         case .sendLeftover(let number): deliver(slot, slot.leftovers[number] ?? [])
         case .clear(let numbers):
             ask(slot) { [self] in
-                delete(stream(partition), numbers)
+                let all = database.outbox.keys.filter { $0.stream == stream(partition) }.map(\.number).sorted()
+                delete(stream(partition), flaws.contains(.clearsAll) ? all : numbers)
                 return .cleared
             }
         case .rest(let duration):
             beginWait(slot, Int(duration / .milliseconds(1)), .rested)
-        case .end: slot.hasEnded = true
+        case .end:
+            slot.hasEnded = true
+            if !slot.isGone, !flaws.contains(.neverBeginsAnew) { beginAnew(slot) }
         }
+    }
+
+    /// What ended although it is this member's, the group's consumer begins anew after a while.
+    private func beginAnew(_ ended: Slot) {
+        let slot = Slot(ended.instance, ended.partition)
+        if owners[slot.partition] === ended { owners[slot.partition] = slot }
+        everySlot.append(slot)
+        client(slot.instance, in: pick(200...400)) { self.claimStart(slot) }
     }
 
     private func take(_ slot: Slot, _ isBounded: Bool) {
         if slot.isGone { return client(slot.instance, in: 0) { self.handle(slot, .gone) } }
+        if faulty(10) {
+            return client(slot.instance, in: pick(0...50)) { self.handle(slot, .failed(.outage("no fetch"))) }
+        }
         let (position, end) = (slot.position, Int64(inputs[slot.partition].count))
         if position < end {
             let count = min(Int64(pick(1...6)), end - position)
@@ -538,7 +580,7 @@ final class Simulation {
             if applied.contains(where: { $0.kind == .alwaysTransient }) { return .failed(.transient("not now")) }
             return write(partition, slot, expected, forget, first, Array(applied)) { input in
                 database.effects[input.id, default: 0] += 1
-                if database.effects[input.id] != 1 { fail("input \(input.id) takes effect twice") }
+                if database.effects[input.id] != 1 { fail(.takesEffectOnce, "input \(input.id) takes effect twice") }
                 let revision = (database.answerRevisions[input.key] ?? 0) + 1
                 database.answerRevisions[input.key] = revision
                 return SimulatedRecord(topic: .answers, key: input.key, revision: revision)
@@ -568,12 +610,17 @@ final class Simulation {
     ) -> PartitionMachine.Event {
         guard database.offsets[partition] == expected else { return .superseded }
         let next = first + Int64(inputs.count)
-        if next <= expected { fail("partition \(partition) goes back from \(expected) to \(next)") }
-        if max(0, expected) != first { fail("partition \(partition) goes on with \(first), not with \(expected)") }
-        delete(stream(partition), forget)
+        if next <= expected { fail(.takesEffectOnce, "partition \(partition) goes back from \(expected) to \(next)") }
+        if max(0, expected) != first {
+            fail(.takesEffectOnce, "partition \(partition) goes on with \(first), not with \(expected)")
+        }
+        let before = database.outbox.keys.filter { $0.stream == stream(partition) && $0.number < first }.map(\.number)
+        delete(stream(partition), flaws.contains(.forgetsWhatIsBefore) ? before.sorted() : forget)
         let records = inputs.compactMap(effect)
         let key = SimulatedDatabase.RowKey(stream: stream(partition), number: first)
-        if database.outbox[key] != nil { fail("row \(first) of partition \(partition) is there already") }
+        if database.outbox[key] != nil {
+            fail(.losesNothing, "row \(first) of partition \(partition) is there already")
+        }
         database.outbox[key] = .init(records: records, committedAt: now)
         database.offsets[partition] = next
         slot.owed = records

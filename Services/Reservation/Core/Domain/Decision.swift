@@ -79,6 +79,8 @@ struct History: Sendable {
     var served: Set<SaleBuyer> = []
     /// Orders that are not over yet and that the batch's cancellations name.
     var live: [OrderID: LiveOrder] = [:]
+    /// Those that were over when `live` was looked for. Of an order that was decided since then the cancellation is early.
+    var over: Set<OrderID> = []
     /// Orders of the batch whose cancellations came in earlier batches.
     var cancelled: Set<OrderOfBuyer> = []
 }
@@ -137,7 +139,7 @@ func decide(
                 decisions.ended.append(id)
                 guard let line = indexes[order.key] else { continue }
                 if order.hasUnit { stocks[line].unitsElsewhere += 1 } else { stocks[line].placesElsewhere += 1 }
-            } else if !history.decided.contains(id) {
+            } else if history.live[id] == nil, !history.over.contains(id) {
                 decisions.early.append(next)
             }
         }

@@ -75,9 +75,9 @@ struct OrderDecisions: EventHandler {
         }
         try await refused.follow(partition, situation.refused, storage, step)
         var history = History(
-            decided: situation.decided, live: situation.live, cancelled: situation.cancelled)
+            decided: situation.decided, live: situation.live, over: situation.over, cancelled: situation.cancelled)
         history.decided.formUnion(refused.known(ids, partition))
-        history.decided.formUnion(refused.known(plan.cancellations.lazy.map(\.order.orderId), partition))
+        history.over.formUnion(refused.known(plan.cancellations.lazy.map(\.order.orderId), partition))
         let before = plan.stocks
         if before.contains(where: { !$0.isExhausted }) {
             history.served = try await storage.served(plan.orders.map(\.order), step.transaction)

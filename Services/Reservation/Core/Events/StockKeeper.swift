@@ -236,10 +236,10 @@ final class StockKeeper: Component {
     /// more.
     private func endMissed() async throws -> Bool {
         guard try await early.isAnyOpen(context.postgres) else { return false }
-        return try await relay.commit { step in
+        try await relay.commit { step in
             try await self.cancel(try await self.early.lockMissed(step.transaction), step)
-            return try await self.early.settle(step.transaction)
         }
+        return try await early.settle(context.postgres)
     }
 
     /// Gives what is free to whoever waits, ends the waiting with the batch, and says that a stock is sold out, or is not

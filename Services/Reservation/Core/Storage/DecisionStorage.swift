@@ -18,6 +18,8 @@ struct DecisionStorage: Sendable {
         var decided: Set<OrderID> = []
         /// Those that its cancellations name and that are not over.
         var live: [OrderID: LiveOrder] = [:]
+        /// Those that they name and that are over.
+        var over: Set<OrderID> = []
         /// Orders whose cancellations were there first.
         var cancelled: Set<OrderOfBuyer> = []
         /// Whose memory of this partition's refusals is complete, and the offset of the last of them.
@@ -45,7 +47,10 @@ struct DecisionStorage: Sendable {
             for row in results[1] {
                 let (id, state): (OrderID, Int16) = (try row.get(0), try row.get(5))
                 situation.decided.insert(id)
-                guard state != OrderState.released else { continue }
+                guard state != OrderState.released else {
+                    situation.over.insert(id)
+                    continue
+                }
                 let key = StockKey(
                     saleId: try row.get(2), batch: Int(try row.get(3, as: Int32.self)), variant: try row.get(4))
                 situation.live[id] = LiveOrder(

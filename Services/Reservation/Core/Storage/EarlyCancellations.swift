@@ -80,11 +80,15 @@ struct EarlyCancellations: Sendable {
     }
 
     /// Settles cancellations that nobody can have missed any more and whose orders are not alive. True when there may be more.
-    func settle(_ transaction: Transaction) async throws -> Bool {
-        let affected = try await transaction.execute(
+    ///
+    /// A transaction of its own: so it gets its number behind the statement's snapshot, and every decision that has missed
+    /// what the snapshot shows has a lower one. `pg_snapshot_xmax` is none such: it is next to the last that has ended, and
+    /// who still runs may be beyond it.
+    func settle(_ postgres: PostgresPool) async throws -> Bool {
+        let affected = try await postgres.execute(
             """
             UPDATE early_cancellations
-            SET missed_below = coalesce(missed_below, pg_snapshot_xmax(pg_current_snapshot())),
+            SET missed_below = coalesce(missed_below, pg_current_xact_id()),
                 settled = missed_below IS NOT NULL
             WHERE ctid = ANY(ARRAY(
                 SELECT ctid FROM early_cancellations WHERE ctid = ANY(ARRAY(
