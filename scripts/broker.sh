@@ -22,11 +22,22 @@ note_broker_ports() {
     note_port broker "$((KAFKA_PORT + 1))" KAFKA_PORT
 }
 
+# Apache Kafka takes longest to start: it does so beside what else is started until `start_broker` waits for it.
+begin_broker() {
+    [[ $broker_kind == kafka ]] || return 0
+    start_kafka &
+    kafka_starting=$!
+}
+
 # Starts it where it does not run, and sets KAFKA_BOOTSTRAP_SERVERS.
 start_broker() {
     case $broker_kind in
     given) ;;
-    kafka) start_kafka ;;
+    kafka)
+        [[ -n ${kafka_starting:-} ]] || begin_broker
+        wait "$kafka_starting"
+        KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:$KAFKA_PORT
+        ;;
     embedded)
         if ! running broker.supervisor >/dev/null; then
             own_folder "$state/broker" "${users[broker]}"
@@ -43,7 +54,6 @@ start_broker() {
 
 start_kafka() {
     local data=$state/kafka properties=$state/kafka/server.properties
-    KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:$KAFKA_PORT
     running broker.supervisor >/dev/null && return
     mkdir -p "$data"
     sed -e "s#@PORT@#$KAFKA_PORT#g; s#@CONTROLLER_PORT@#$((KAFKA_PORT + 1))#g; s#@DATA@#$data/data#g" \
@@ -53,8 +63,10 @@ start_kafka() {
     as_user "${users[broker]}" "$properties"
     export LOG_DIR=$data/log KAFKA_HEAP_OPTS=${KAFKA_HEAP_OPTS:--Xms512m -Xmx512m}
     if [[ ! -f $data/data/meta.properties ]]; then
+        # Sixteen bytes as Kafka writes them, none of which is taken for an option.
         "${prefix[@]}" "$KAFKA_HOME/bin/kafka-storage.sh" format --ignore-formatted --config "$properties" \
-            --cluster-id "$("${prefix[@]}" "$KAFKA_HOME/bin/kafka-storage.sh" random-uuid)" >"$logs/kafka-format.log" 2>&1 ||
+            --cluster-id "S$(head --bytes=16 /dev/urandom | basenc --base64url | cut --characters=2-22)" \
+            >"$logs/kafka-format.log" 2>&1 ||
             fail 70 "Kafka made no storage: $(tail -n 3 "$logs/kafka-format.log")"
     fi
     STOP_SECONDS=40 start broker "${prefix[@]}" "$KAFKA_HOME/bin/kafka-server-start.sh" "$properties"

@@ -155,9 +155,11 @@ end_group() {
 # kill_left NAME: ends the program of a supervisor that was itself killed, and what that program has started: a
 # supervised program leads a process group, whose number is no other's as long as one of it lives.
 kill_left() {
-    local pid started
+    local pid started now
     { read -r pid started <"$run/$1.pid"; } 2>/dev/null || return 0
-    [[ $(identity "$pid") == "" || $(identity "$pid") == "$pid $started" ]] || return 0
+    # Asked once: it may be dying.
+    now=$(identity "$pid")
+    [[ -z $now || $now == "$pid $started" ]] || return 0
     end_group "$pid" 0
 }
 
@@ -171,12 +173,11 @@ start() {
     local added=${SETTINGS_DIR:-}/${1%-[0-9]*}.environment
     [[ ! -f $added ]] || (umask 077 && cat "$added" >>"$run/$1.environment")
     setsid "$root/scripts/supervise" "$@" </dev/null >>"$logs/supervisor.log" 2>&1 &
-    local waited
-    for ((waited = 0; waited < 250; waited++)); do
-        [[ -s $run/$1.pid ]] && return
+    # As long as it takes on a busy machine.
+    until [[ -s $run/$1.pid ]]; do
+        [[ -n $(identity $!) ]] || fail 70 "$1 was not started; see $logs/supervisor.log"
         sleep 0.02
     done
-    fail 70 "$1 was not started; see $logs/supervisor.log"
 }
 
 # stop NAME: asks, waits for its own time-out, then ends it. Harmless when it does not run.

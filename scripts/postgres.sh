@@ -57,13 +57,18 @@ prepare_database() {
         cat "$root/deploy/postgres/service.sql"
     done | pg_admin --dbname="$pg_database" --set=database="$pg_database" 2>>"$logs/postgres-prepare.log" ||
         fail 70 "the schemas could not be made: $(tail -n 3 "$logs/postgres-prepare.log")"
+    local -A migrating=()
     for service in "${services[@]}"; do
         (
             as_user "${users[$service]}" "$programs/$service"
             STAMPEDE_POSTGRES_DSN=$(pg_dsn "${service}_owner")
             export STAMPEDE_POSTGRES_DSN
             exec "${prefix[@]}" "$programs/$service" migrate
-        ) >"$logs/$service-migrate.log" 2>&1 ||
+        ) >"$logs/$service-migrate.log" 2>&1 &
+        migrating[$service]=$!
+    done
+    for service in "${services[@]}"; do
+        wait "${migrating[$service]}" ||
             fail 70 "the schema $service was not brought up to date: $(tail -n 3 "$logs/$service-migrate.log")"
     done
 }

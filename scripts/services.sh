@@ -46,6 +46,8 @@ start_services() {
     # The folder is there once a secret is.
     publisher messaging >/dev/null
     write_publishers
+    local root_keys
+    root_keys=$(root_keys)
     for service in "${services[@]}"; do
         for ((instance = 0; instance < $(instances "$service"); instance++)); do
             name=$(process "$service" "$instance")
@@ -81,7 +83,7 @@ write_service_environment() {
                 say "STAMPEDE_ROOT_SECRET=$(secret root)"
                 say "STAMPEDE_ORDER_SECRET=$(publisher messaging)"
                 ;;
-            catalog | reservation | payment) say "STAMPEDE_ROOT_KEYS=$(root_keys)" ;;
+            catalog | reservation | payment) say "STAMPEDE_ROOT_KEYS=$root_keys" ;;
             esac
             [[ $1 != reservation ]] ||
                 printf 'STAMPEDE_PUBLISHERS=%q\n' "$(paste --serial --delimiters=, "$state/secrets/publishers")"

@@ -57,7 +57,8 @@ public struct EventBatch: Sendable {
         _ step: Step, only types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?
     ) -> [Incoming<Value>] {
         let events = scan(types, reader) { step.dead($0, reason: $1) }
-        step.countRead(records, events: events.map(\.offset), counters)
+        // No key path: with one in it the compiler makes one generic function of this for all readers.
+        step.countRead(records, events: events.map { $0.offset }, counters)
         if tracing.tracer.isOn {
             for event in events {
                 if let span = ConsumedSpan(event.record, tracing) { step.consumed.append(span) }

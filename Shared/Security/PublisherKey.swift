@@ -8,7 +8,7 @@ import Models
 /// A proof is `<name>:<code>`, the code being HMAC-SHA-256 as base64url without padding, 43 characters. It covers the
 /// bytes of `stampede-published-by/1`, the publisher's name, the record's headers `ce_type` and `ce_id`, its key and its value, each
 /// preceded by its length: four bytes, high byte first, all ones where the record has none. So no record's proof fits another.
-public struct PublisherKey: Sendable {
+public final class PublisherKey: Sendable {
     /// The record's header.
     public static let header: StaticString = "stampede-published-by"
     public static let secretBytes = 32
@@ -32,7 +32,7 @@ public struct PublisherKey: Sendable {
     }
 
     /// - Parameter secret: 64 hexadecimal digits. Nil when it is something else.
-    public init?(_ name: PublisherName, hexadecimal secret: some StringProtocol) {
+    public convenience init?(_ name: PublisherName, hexadecimal secret: some StringProtocol) {
         let digits = secret.utf8.compactMap { Character(Unicode.Scalar($0)).hexDigitValue.map(UInt8.init) }
         guard digits.count == 2 * Self.secretBytes, secret.utf8.count == digits.count else { return nil }
         self.init(name, secret: (0..<Self.secretBytes).map { digits[2 * $0] << 4 | digits[2 * $0 + 1] })
@@ -46,29 +46,28 @@ public struct PublisherKey: Sendable {
         proof.reserveCapacity(name.text.utf8.count + 1 + Self.codeCharacters)
         proof += name.text.utf8
         proof.append(UInt8(ascii: ":"))
-        code(type, id, key, value) { proof += $0 }
+        var code = code(type, id, key, value)
+        code.characters { proof += $0 }
         return proof
     }
 
     /// Whether that is the code of a record of this publisher.
-    fileprivate func made<Code: Collection<UInt8>, Bytes: Collection<UInt8>>(
-        _ code: Code, type: Bytes?, id: Bytes?, key: Bytes?, value: Bytes?
+    fileprivate func made<Bytes: Collection<UInt8>>(
+        _ code: UnsafeBufferPointer<UInt8>, type: Bytes?, id: Bytes?, key: Bytes?, value: Bytes?
     ) -> Bool {
-        // The texts are compared: a code has one spelling.
-        self.code(type, id, key, value) { Digest.constantTimeEqual($0, code) }
+        var own = self.code(type, id, key, value)
+        return own.isSpelt(code)
     }
 
     private func code<
-        Type: Collection<UInt8>, ID: Collection<UInt8>, Key: Collection<UInt8>, Value: Collection<UInt8>, Result
-    >(
-        _ type: Type?, _ id: ID?, _ key: Key?, _ value: Value?, _ body: (UnsafeBufferPointer<UInt8>) -> Result
-    ) -> Result {
+        Type: Collection<UInt8>, ID: Collection<UInt8>, Key: Collection<UInt8>, Value: Collection<UInt8>
+    >(_ type: Type?, _ id: ID?, _ key: Key?, _ value: Value?) -> MessageCode {
         var code = start
         code.add(type)
         code.add(id)
         code.add(key)
         code.add(value)
-        return code.finish(body)
+        return code
     }
 }
 
@@ -163,15 +162,12 @@ private struct MessageCode: Sendable {
     }
 
     /// Hands over the code's characters.
-    mutating func finish<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.bytes) { digest in
-            SHA256_Final(digest.baseAddress, &inner)
-            SHA256_Update(&outer, digest.baseAddress, digest.count)
-            SHA256_Final(digest.baseAddress, &outer)
-            let variant = Int32(sodium_base64_VARIANT_URLSAFE_NO_PADDING)
-            // With the zero that ends it.
-            let capacity = PublisherKey.codeCharacters + 1
-            return withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { text in
+    mutating func characters<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
+        let variant = Int32(sodium_base64_VARIANT_URLSAFE_NO_PADDING)
+        // With the zero that ends it.
+        let capacity = PublisherKey.codeCharacters + 1
+        return finish { digest in
+            withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { text in
                 if let start = text.baseAddress {
                     sodium_bin2base64(start, capacity, digest.baseAddress, digest.count, variant)
                 }
@@ -179,6 +175,57 @@ private struct MessageCode: Sendable {
                     body(UnsafeBufferPointer(rebasing: $0.dropLast()))
                 }
             }
+        }
+    }
+
+    /// Whether these characters are the code's. How long that takes may depend on them, which are no secret, and not on the
+    /// code.
+    mutating func isSpelt(_ characters: UnsafeBufferPointer<UInt8>) -> Bool {
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.bytes) { other in
+            Self.read(characters, into: other)
+                && finish { CRYPTO_memcmp($0.baseAddress, other.baseAddress, Self.bytes) == 0 }
+        }
+    }
+
+    private mutating func finish<Result>(_ body: (UnsafeMutableBufferPointer<UInt8>) -> Result) -> Result {
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.bytes) { digest in
+            SHA256_Final(digest.baseAddress, &inner)
+            SHA256_Update(&outer, digest.baseAddress, digest.count)
+            SHA256_Final(digest.baseAddress, &outer)
+            return body(digest)
+        }
+    }
+
+    /// What each byte stands for in base64url; 64 and more: nothing.
+    private static let values: [UInt8] = {
+        var values = [UInt8](repeating: 255, count: 256)
+        let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+        for (value, character) in alphabet.utf8.enumerated() { values[Int(character)] = UInt8(value) }
+        return values
+    }()
+
+    /// False where they are not the one spelling of as many bytes. libsodium would hide by its time what they are, for ten
+    /// times the time.
+    private static func read(
+        _ characters: UnsafeBufferPointer<UInt8>, into bytes: UnsafeMutableBufferPointer<UInt8>
+    ) -> Bool {
+        guard characters.count == PublisherKey.codeCharacters else { return false }
+        return values.withUnsafeBufferPointer { values in
+            var (bits, count, written) = (UInt32(0), 0, 0)
+            var seen: UInt8 = 0
+            for character in characters {
+                let value = values[Int(character)]
+                seen |= value
+                bits = bits << 6 | UInt32(value & 63)
+                count += 6
+                if count >= 8 {
+                    count -= 8
+                    bytes[written] = UInt8(truncatingIfNeeded: bits >> UInt32(count))
+                    written += 1
+                }
+            }
+            // The bits that are left over say nothing: they are zero.
+            return seen < 64 && bits & (1 << UInt32(count) - 1) == 0
         }
     }
 }

@@ -33,40 +33,53 @@ import TestSupport
     /// How a client shows Kafka who it is, always within TLS.
     enum Login: String, CaseIterable, Sendable {
         case plain = "PLAIN"
-        case scram = "SCRAM-SHA-512"
         case certificate
+        case scram = "SCRAM-SHA-512"
+
+        /// What the broker calls the port.
+        var listener: String { "\(self)".uppercased() }
     }
 
-    @Test(.enabled(if: Stack.brokers.contains(.apache), "needs Apache Kafka: KAFKA_HOME"), arguments: Login.allCases)
-    func aSaleWithTLSAndNoMoreRightsThanNeeded(login: Login) async throws {
-        let port = try FreePorts.take(2)
+    /// One stack whose broker takes all of them, each on a port of its own; the services come by one after the other.
+    @Test(.enabled(if: Stack.brokers.contains(.apache), "needs Apache Kafka: KAFKA_HOME"))
+    func aSaleWithTLSAndNoMoreRightsThanNeeded() async throws {
+        let first = try FreePorts.take(Login.allCases.count)
+        let ports = Dictionary(uniqueKeysWithValues: zip(Login.allCases, first...))
         var given: Task<Void, any Error>?
+        var registered: Task<Void, any Error>?
         try await Stack.with(.apache) { stack in
             try await Self.makeCertificates(stack)
-            try Self.secureKafka(stack, login, port: port)
+            try Self.secureKafka(stack, ports)
             try Self.securePostgres(stack)
-            for service in Settings.Service.allCases {
-                try stack.add(
-                    "STAMPEDE_POSTGRES_DSN=\"$STAMPEDE_POSTGRES_DSN?sslmode=verify-full&sslrootcert=\(stack.folder)/ca.pem\"",
-                    to: "\(service.rawValue).environment")
-                for (name, value) in try Self.environment(service.rawValue, by: login, stack, port: port) {
-                    try stack.add("\(name)=\(value)", to: "\(service.rawValue).environment")
-                }
-            }
+            try Self.haveServicesCome(by: .plain, stack, port: first)
             // While `up` waits for the services, which wait to be let in.
-            given = Task { try await Self.letIn(stack, login) }
+            let letIn = Task { try await Self.letIn(stack) }
+            given = letIn
+            registered = Task {
+                try await letIn.value
+                try await Self.registerForSCRAM(stack)
+            }
         } _: { stack in
             try await given?.value
-            let rush = try await stack.stampede(
-                "rush", "--orders", "200", "--units", "40", "--waitlist", "20", "--poor", "50", "--listeners", "0",
-                "--timeout", "120", "--json"
-            ).requireSuccess()
-            #expect(try Report(rush.output).count("captured") == 40)
-            let audit = try await stack.stampede("audit", "--json")
-            #expect(audit.code == 0, "\(audit.output)")
-            try await everySessionIsEncrypted(stack)
-            try await whatIsNotAllowedIsRefused(stack, login, port: port)
-            if login == .scram { try await whatServicesWarnOfIsSo(stack, port: port) }
+            for login in Login.allCases {
+                let port = try #require(ports[login])
+                if login != .plain {
+                    if login == .scram { try await registered?.value }
+                    try await stack.stop(Settings.Service.allCases.map(\.rawValue))
+                    try Self.haveServicesCome(by: login, stack, port: port)
+                    try await stack.script("up").requireSuccess()
+                }
+                let rush = try await stack.stampede(
+                    "rush", "--orders", "200", "--units", "40", "--waitlist", "20", "--poor", "50", "--listeners", "0",
+                    "--timeout", "120", "--json"
+                ).requireSuccess()
+                #expect(try Report(rush.output).count("captured") == 40, "\(login)")
+                let audit = try await stack.stampede("audit", "--json")
+                #expect(audit.code == 0, "\(login): \(audit.output)")
+                try await everySessionIsEncrypted(stack)
+                try await whatIsNotAllowedIsRefused(stack, login, port: port)
+                if login == .scram { try await whatServicesWarnOfIsSo(stack, port: port) }
+            }
         }
     }
 
@@ -217,41 +230,44 @@ import TestSupport
         ).requireSuccess()
     }
 
-    /// A listener for the services, beside the plain one of the machine itself, whose users may do everything.
-    private static func secureKafka(_ stack: Stack, _ login: Login, port: Int) throws {
+    /// What a service comes to Kafka and Postgres with from its next start on.
+    private static func haveServicesCome(by login: Login, _ stack: Stack, port: Int) throws {
+        for service in Settings.Service.allCases.map(\.rawValue) {
+            let file = "\(service).environment"
+            try? stack.clear(file)
+            try stack.add(
+                "STAMPEDE_POSTGRES_DSN=\"$STAMPEDE_POSTGRES_DSN?sslmode=verify-full&sslrootcert=\(stack.folder)/ca.pem\"",
+                to: file)
+            for (name, value) in try environment(service, by: login, stack, port: port) {
+                try stack.add("\(name)=\(value)", to: file)
+            }
+        }
+    }
+
+    /// Listeners for the services, beside the plain one of the machine itself, whose users may do everything.
+    private static func secureKafka(_ stack: Stack, _ ports: [Login: Int]) throws {
         let plain = stack.port("KAFKA")
-        let protocolName = login == .certificate ? "SSL" : "SASL_SSL"
+        let secure = ports.map { ",\($0.listener)://127.0.0.1:\($1)" }.joined()
+        let protocols = ports.keys.map { ",\($0.listener):\($0 == .certificate ? "SSL" : "SASL_SSL")" }.joined()
+        let users = principals.map { "user_\($0)=\"secret-of-\($0)\"" }
+        let security = "org.apache.kafka.common.security"
         try stack.add(
-            "listeners=PLAINTEXT://127.0.0.1:\(plain),SECURE://127.0.0.1:\(port),CONTROLLER://127.0.0.1:\(plain + 1)",
-            "advertised.listeners=PLAINTEXT://127.0.0.1:\(plain),SECURE://127.0.0.1:\(port)",
-            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:\(protocolName)",
-            "listener.name.secure.ssl.keystore.type=PEM",
-            "listener.name.secure.ssl.keystore.location=\(stack.folder)/kafka.pem",
+            "listeners=PLAINTEXT://127.0.0.1:\(plain)\(secure),CONTROLLER://127.0.0.1:\(plain + 1)",
+            "advertised.listeners=PLAINTEXT://127.0.0.1:\(plain)\(secure)",
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\(protocols)",
+            "ssl.keystore.type=PEM", "ssl.keystore.location=\(stack.folder)/kafka.pem",
+            "listener.name.plain.sasl.enabled.mechanisms=PLAIN",
+            "listener.name.plain.plain.sasl.jaas.config=\(security).plain.PlainLoginModule required "
+                + users.joined(separator: " ") + ";",
+            "listener.name.scram.sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512",
+            "listener.name.scram.scram-sha-256.sasl.jaas.config=\(security).scram.ScramLoginModule required;",
+            "listener.name.scram.scram-sha-512.sasl.jaas.config=\(security).scram.ScramLoginModule required;",
+            "listener.name.certificate.ssl.client.auth=required",
+            "listener.name.certificate.ssl.truststore.type=PEM",
+            "listener.name.certificate.ssl.truststore.location=\(stack.folder)/ca.pem",
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users=User:ANONYMOUS", "allow.everyone.if.no.acl.found=false",
             to: "kafka.properties")
-        let security = "org.apache.kafka.common.security"
-        switch login {
-        case .plain:
-            let users = principals.map { "user_\($0)=\"secret-of-\($0)\"" }
-            try stack.add(
-                "listener.name.secure.sasl.enabled.mechanisms=PLAIN",
-                "listener.name.secure.plain.sasl.jaas.config=\(security).plain.PlainLoginModule required "
-                    + users.joined(separator: " ") + ";",
-                to: "kafka.properties")
-        case .scram:
-            try stack.add(
-                "listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512",
-                "listener.name.secure.scram-sha-256.sasl.jaas.config=\(security).scram.ScramLoginModule required;",
-                "listener.name.secure.scram-sha-512.sasl.jaas.config=\(security).scram.ScramLoginModule required;",
-                to: "kafka.properties")
-        case .certificate:
-            try stack.add(
-                "listener.name.secure.ssl.client.auth=required",
-                "listener.name.secure.ssl.truststore.type=PEM",
-                "listener.name.secure.ssl.truststore.location=\(stack.folder)/ca.pem",
-                to: "kafka.properties")
-        }
     }
 
     private static func securePostgres(_ stack: Stack) throws {
@@ -260,28 +276,31 @@ import TestSupport
             to: "postgresql.conf")
     }
 
-    /// Gives the principals their passwords and their rights, once Kafka answers.
-    private static func letIn(_ stack: Stack, _ login: Login) async throws {
+    /// Gives the principals their rights, once Kafka answers.
+    private static func letIn(_ stack: Stack) async throws {
         let plain = "127.0.0.1:\(stack.port("KAFKA"))"
         try await stack.eventually(within: .seconds(90)) {
             let kafka = KafkaConfiguration(bootstrapServers: plain, clientID: "test", properties: ["log_level": "0"])
             return (try? await KafkaAdmin(kafka).describe(topics: [])) != nil
         }
         // A certificate's principal is its whole subject.
-        let pattern = login == .certificate ? "User:CN=NAME" : "User:NAME"
-        try await stack.run(
-            program, ["topics", "rights", "--give", "--principal", pattern],
-            adding: ["KAFKA_BOOTSTRAP_SERVERS": plain]
-        ).requireSuccess()
-        guard login == .scram else { return }
-        let home = stack.environment["KAFKA_HOME"] ?? ""
-        for principal in principals {
-            let mechanism = properties(principal, by: login, stack)["sasl.mechanism"] ?? ""
+        for pattern in ["User:NAME", "User:CN=NAME"] {
             try await stack.run(
-                "\(home)/bin/kafka-configs.sh",
+                program, ["topics", "rights", "--give", "--principal", pattern],
+                adding: ["KAFKA_BOOTSTRAP_SERVERS": plain]
+            ).requireSuccess()
+        }
+    }
+
+    /// What the broker keeps of their passwords for SCRAM.
+    private static func registerForSCRAM(_ stack: Stack) async throws {
+        for principal in principals {
+            let mechanism = properties(principal, by: .scram, stack)["sasl.mechanism"] ?? ""
+            try await stack.run(
+                "\(stack.environment["KAFKA_HOME"] ?? "")/bin/kafka-configs.sh",
                 [
-                    "--bootstrap-server", plain, "--alter", "--entity-type", "users", "--entity-name",
-                    principal,
+                    "--bootstrap-server", "127.0.0.1:\(stack.port("KAFKA"))", "--alter", "--entity-type", "users",
+                    "--entity-name", principal,
                     "--add-config", "\(mechanism)=[password=secret-of-\(principal)]",
                 ]
             ).requireSuccess()

@@ -42,7 +42,7 @@ struct Stack: Sendable {
     private init(_ broker: Broker, _ variables: [String: String]) throws {
         folder = "/tmp/stampede-end-to-end-\(getpid())-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        var environment = Self.inherited.filter { ["PATH", "HOME", "LANG", "TMPDIR"].contains($0.key) }
+        var environment = Self.inherited.filter { ["PATH", "HOME", "LANG", "TMPDIR", "KAFKA_OPTS"].contains($0.key) }
         // Kafka's controller has the port behind the broker's.
         for (name, count) in [("GATEWAY", 1), ("POSTGRES", 1), ("KAFKA", 2)] {
             environment["\(name)_PORT"] = "\(try FreePorts.take(count))"
@@ -64,10 +64,13 @@ struct Stack: Sendable {
 
     /// Adds lines to what the scripts start a program with: `reservation.environment`, `kafka.properties`.
     func add(_ lines: String..., to file: String) throws {
-        let path = "\(folder)/settings/\(file)"
-        let before = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
-        try (before + lines.map { $0 + "\n" }.joined()).write(toFile: path, atomically: true, encoding: .utf8)
+        let before = (try? String(contentsOfFile: "\(folder)/settings/\(file)", encoding: .utf8)) ?? ""
+        try (before + lines.map { $0 + "\n" }.joined()).write(
+            toFile: "\(folder)/settings/\(file)", atomically: true, encoding: .utf8)
     }
+
+    /// Forgets what was added.
+    func clear(_ file: String) throws { try FileManager.default.removeItem(atPath: "\(folder)/settings/\(file)") }
 
     func port(_ name: String) -> Int { environment["\(name)_PORT"].flatMap { Int($0) } ?? 0 }
 
@@ -178,8 +181,9 @@ struct Stack: Sendable {
         try await eventually { (processNumber(name) ?? before) != before }
     }
 
-    /// Ends a program for good; `scripts/up` starts it again.
-    func stop(_ name: String) async throws { try await run("\(Self.root)/scripts/down", [name]).requireSuccess() }
+    /// Ends programs for good; `scripts/up` starts them again.
+    func stop(_ names: String...) async throws { try await stop(names) }
+    func stop(_ names: [String]) async throws { try await run("\(Self.root)/scripts/down", names).requireSuccess() }
 
     func signal(_ name: String, _ signal: Int32) throws {
         guard let process = processNumber(name), kill(process, signal) == 0 else {

@@ -43,6 +43,31 @@ import Testing
         #expect(code == 0, "\(output)")
     }
 
+    /// It lives when it is looked for, and does not a moment later.
+    @Test func whatADyingProgramStartedIsEndedToo() async throws {
+        let (code, output) = try await run(
+            """
+            start forker /bin/bash -c 'sleep 1000 & sleep 1000; :'
+            supervisor=$(running forker.supervisor) program=$(running forker.pid) alive=$(<"$run/forker.pid")
+            until_true has_members "$program" 3
+            kill -STOP "$supervisor"
+            kill -KILL "$supervisor" "$program"
+            eval "true_$(declare -f identity)"
+            until_true eval '[[ -z $(true_identity "$program") ]]'
+            identity() {
+                if [[ $1 == "$program" && ! -e $STACK_DIR/seen ]]; then
+                    : >"$STACK_DIR/seen"
+                    say "$alive"
+                else
+                    true_identity "$1"
+                fi
+            }
+            stop forker
+            [[ -e $STACK_DIR/seen && -z $(members "$program") ]] || fail 70 "left: $(members "$program")"
+            """)
+        #expect(code == 0, "\(output)")
+    }
+
     /// Whoever is killed, and in whichever order.
     @Test func aProgramWhoseSupervisorIsKilledIsEndedWithAllThatItStarted() async throws {
         for victims in ["$supervisor", "$supervisor $program", "$program $supervisor"] {

@@ -112,7 +112,7 @@ import Testing
         let (started, gate) = (Tally(), Gate())
         let route = Route(.get, "/wait") { _ in
             started.add()
-            await gate.wait()
+            await gate.passStubbornly()
             return .empty()
         }
         try await withServer([route]) { port, _ in
@@ -130,7 +130,7 @@ import Testing
     @Test func timeIsUpWhileRunningAndWhileWaitingForAConnection() async throws {
         let gate = Gate()
         let route = Route(.get, "/wait") { _ in
-            await gate.wait()
+            await gate.passStubbornly()
             return .empty()
         }
         try await withServer([route]) { port, _ in
@@ -150,7 +150,7 @@ import Testing
         let (started, gate) = (Tally(), Gate())
         let route = Route(.get, "/wait") { _ in
             started.add()
-            await gate.wait()
+            await gate.passStubbornly()
             return .empty()
         }
         try await withServer([route]) { port, _ in
@@ -226,7 +226,7 @@ import Testing
         let (started, gate) = (Tally(), Gate())
         let route = Route(.get, "/wait") { _ in
             started.add()
-            await gate.wait()
+            await gate.passStubbornly()
             return .empty()
         }
         try await withServer([route]) { port, _ in

@@ -4,6 +4,7 @@ import HTTP
 import Observability
 import Synchronization
 import Testing
+import TestSupport
 
 @Suite struct EventStreamTests {
     /// A route that opens streams and keeps them for the test.
@@ -189,7 +190,7 @@ import Testing
         let closed = Tally()
         let gate = Gate()
         let route = Route(.get, "/late") { _ in
-            await gate.wait()
+            await gate.passStubbornly()
             let stream = EventStream()
             stream.onClose { closed.add() }
             return .events(stream)

@@ -230,7 +230,7 @@ import Testing
         let (started, gate) = (Tally(), Gate())
         let route = Route(.get, "/wait") { _ in
             started.add()
-            await gate.wait()
+            await gate.passStubbornly()
             return .text("late")
         }
         try await withServer([route]) { port, _ in
@@ -259,7 +259,7 @@ import Testing
         let (started, ended, gate) = (Tally(), Tally(), Gate())
         let route = Route(.get, "/wait") { _ in
             started.add()
-            await gate.wait()
+            await gate.passStubbornly()
             ended.add()
             return .text(String(repeating: "x", count: 1 << 20))
         }

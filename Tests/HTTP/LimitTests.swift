@@ -3,13 +3,14 @@ import Foundation
 import HTTP
 import Observability
 import Testing
+import TestSupport
 
 @Suite struct LimitTests {
     @Test func oneRequestMoreThanAllowedIsToldSoAtOnce() async throws {
         let (started, gate) = (Tally(), Gate())
         let route = Route(.post, "/wait") { _ in
             started.add()
-            await gate.wait()
+            await gate.passStubbornly()
             return .text("done")
         }
         try await withServer([route], configure: { $0.requestsMax = 2 }) { port, _ in
@@ -176,7 +177,7 @@ import Testing
     @Test func aHandlerThatIgnoresItsCancellationKeepsItsPlaceButNotItsClient() async throws {
         let (gate, ended) = (Gate(), Tally())
         let route = Route(.get, "/stubborn") { _ in
-            await gate.wait()
+            await gate.passStubbornly()
             ended.add()
             return .text("too late")
         }
@@ -205,7 +206,7 @@ import Testing
         let (started, gate) = (Tally(), Gate())
         let route = Route(.get, "/wait") { _ in
             started.add()
-            await gate.wait()
+            await gate.passStubbornly()
             return .text("finished")
         }
         try await withServer([route, hello]) { port, server in
@@ -229,7 +230,7 @@ import Testing
         let (started, gate) = (Tally(), Gate())
         let route = Route(.get, "/wait") { _ in
             started.add()
-            await gate.wait()
+            await gate.passStubbornly()
             return .text("never heard")
         }
         try await withServer([route]) { port, server in

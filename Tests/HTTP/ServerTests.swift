@@ -5,6 +5,7 @@ import JSON
 import Observability
 import Synchronization
 import Testing
+import TestSupport
 
 @Suite struct ServerTests {
     @Test func aHandlerGetsPathQueryFieldsAndBody() async throws {
@@ -27,7 +28,7 @@ import Testing
         let (started, gate) = (Tally(), Gate())
         let route = Route(.get, "/wait") { _ in
             started.add()
-            await gate.wait()
+            await gate.passStubbornly()
             return .text("done")
         }
         try await withServer([route, hello]) { port, _ in

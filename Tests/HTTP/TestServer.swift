@@ -2,7 +2,6 @@
 import Foundation
 import HTTP
 import Observability
-import Synchronization
 
 /// Runs `body` with a server of these routes and drains it after.
 func withServer(
@@ -22,66 +21,6 @@ func withServer(
         throw error
     }
     await server.drain(withinSeconds: 5)
-}
-
-/// Opened once; everyone who waits goes on, then and later.
-final class Gate: Sendable {
-    private struct State {
-        var isOpen = false
-        var waiting: [CheckedContinuation<Void, Never>] = []
-    }
-    private let state = Mutex(State())
-
-    func open() {
-        let waiting = state.withLock { state in
-            state.isOpen = true
-            defer { state.waiting = [] }
-            return state.waiting
-        }
-        for continuation in waiting { continuation.resume() }
-    }
-
-    func wait() async {
-        await withCheckedContinuation { continuation in
-            let isOpen = state.withLock { state in
-                if !state.isOpen { state.waiting.append(continuation) }
-                return state.isOpen
-            }
-            if isOpen { continuation.resume() }
-        }
-    }
-}
-
-/// Counts, and lets others wait until it has counted so far.
-final class Tally: Sendable {
-    private struct State {
-        var count = 0
-        var waiting: [(Int, CheckedContinuation<Void, Never>)] = []
-    }
-    private let state = Mutex(State())
-
-    var count: Int { state.withLock { $0.count } }
-
-    func add() {
-        let reached = state.withLock { state in
-            state.count += 1
-            let count = state.count
-            let reached = state.waiting.filter { $0.0 <= count }
-            state.waiting.removeAll { $0.0 <= count }
-            return reached
-        }
-        for (_, continuation) in reached { continuation.resume() }
-    }
-
-    func reach(_ count: Int) async {
-        await withCheckedContinuation { continuation in
-            let reached = state.withLock { state in
-                if state.count < count { state.waiting.append((count, continuation)) }
-                return state.count >= count
-            }
-            if reached { continuation.resume() }
-        }
-    }
 }
 
 /// Answers with what it was asked, so that tests can look at what arrived.

@@ -35,20 +35,3 @@ enum Fixture {
         }
     }
 }
-
-/// Lets one task wait for a word of another.
-actor Signal {
-    private var isGiven = false
-    private var waiting: [CheckedContinuation<Void, Never>] = []
-
-    func give() {
-        isGiven = true
-        for waiter in waiting { waiter.resume() }
-        waiting = []
-    }
-
-    func wait() async {
-        if isGiven { return }
-        await withCheckedContinuation { waiting.append($0) }
-    }
-}

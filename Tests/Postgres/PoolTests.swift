@@ -207,20 +207,20 @@ import Testing
     @Test func aClosedPoolRefusesAndWhatRanWasAllowedToEnd() async throws {
         let pool = try await Fixture.pool(connectionsMax: 2)
         try await pool.execute("CREATE TABLE ends (x int)")
-        let (started, closing) = (Signal(), Signal())
+        let (started, closing) = (Gate(), Gate())
         let running = Task {
             try await pool.transaction { transaction in
                 try await transaction.execute("INSERT INTO ends VALUES (1)")
-                await started.give()
-                await closing.wait()
+                started.open()
+                await closing.pass()
                 return try await transaction.query("SELECT count(*) FROM ends").one(Int.self)
             }
         }
-        await started.wait()
+        await started.pass()
         let closed = Task { await pool.close() }
         // Refused from the moment that closing began.
         while (try? await pool.ping()) != nil { await Task.yield() }
-        await closing.give()
+        closing.open()
         #expect(try await running.value == 1)
         await closed.value
         let error = await #expect(throws: PostgresError.self) { try await pool.ping() }

@@ -182,18 +182,18 @@ import Testing
     @Test func aCancelledBodyIsRolledBack() async throws {
         let pool = try await Fixture.pool(connectionsMax: 1)
         try await table(pool)
-        let (inserted, cancelled) = (Signal(), Signal())
+        let (inserted, cancelled) = (Gate(), Gate())
         let task = Task {
             try await pool.transaction { transaction in
                 try await transaction.execute("INSERT INTO marks VALUES (1)")
-                await inserted.give()
-                await cancelled.wait()
+                inserted.open()
+                await cancelled.pass()
                 try await transaction.execute("INSERT INTO marks VALUES (2)")
             }
         }
-        await inserted.wait()
+        await inserted.pass()
         task.cancel()
-        await cancelled.give()
+        cancelled.open()
         let result = await task.result
         let error = #expect(throws: PostgresError.self) { try result.get() }
         #expect(error?.sqlState == "57014")

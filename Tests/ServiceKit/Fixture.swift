@@ -11,14 +11,7 @@ import TestSupport
 
 /// A log that tests read and wait on.
 final class TestLog: Sendable {
-    private struct Contents {
-        var lines: [[String: String]] = []
-        var waiters:
-            [(matches: @Sendable ([String: String]) -> Bool, resume: CheckedContinuation<[String: String], Never>)] =
-                []
-    }
-
-    private let contents = Mutex(Contents())
+    private let recorder = Recorder<[String: String]>()
 
     var sink: LogSink {
         LogSink { bytes in
@@ -27,31 +20,17 @@ final class TestLog: Sendable {
         }
     }
 
-    var lines: [[String: String]] { contents.withLock { $0.lines } }
+    var lines: [[String: String]] { recorder.events }
 
-    func append(_ line: [String: String]) {
-        let resumed = contents.withLock { contents in
-            contents.lines.append(line)
-            let matching = contents.waiters.filter { $0.matches(line) }
-            contents.waiters.removeAll { $0.matches(line) }
-            return matching
-        }
-        for waiter in resumed { waiter.resume.resume(returning: line) }
-    }
+    func append(_ line: [String: String]) { recorder.record(line) }
 
-    /// The first line of this message, now or later.
+    /// The first line of this message, now or later; an empty one when the task is cancelled before.
     func line(_ message: String, where condition: @escaping @Sendable ([String: String]) -> Bool = { _ in true }) async
         -> [String: String]
     {
-        await withCheckedContinuation { continuation in
-            let matches: @Sendable ([String: String]) -> Bool = { $0["message"] == message && condition($0) }
-            let found = contents.withLock { contents -> [String: String]? in
-                if let line = contents.lines.first(where: matches) { return line }
-                contents.waiters.append((matches, continuation))
-                return nil
-            }
-            if let found { continuation.resume(returning: found) }
-        }
+        let matches: @Sendable ([String: String]) -> Bool = { $0["message"] == message && condition($0) }
+        await recorder.wait { $0.contains(where: matches) }
+        return lines.first(where: matches) ?? [:]
     }
 }
 

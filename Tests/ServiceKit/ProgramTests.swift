@@ -51,8 +51,16 @@ import Testing
 
         func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
 
-        /// The exit code, or minus the signal that ended it.
-        var exitCode: Int32 { get async { await ended.value } }
+        /// The exit code, or minus the signal that ended it. It is killed when the task is cancelled, as by a time limit.
+        var exitCode: Int32 {
+            get async {
+                await withTaskCancellationHandler {
+                    await ended.value
+                } onCancel: {
+                    send(SIGKILL)
+                }
+            }
+        }
 
         /// All that it wrote, to either side.
         var allOutput: String { get async { await output.value } }

@@ -3,4 +3,5 @@
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <cjose/cjose.h>
 #include <jansson.h>
+#include <openssl/crypto.h>
 #include <openssl/sha.h>

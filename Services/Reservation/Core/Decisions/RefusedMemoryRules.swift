@@ -29,6 +29,9 @@ struct RefusedMemory: Sendable {
         return slots[slot(of: order)] != 0
     }
 
+    /// Those of the orders that were refused.
+    mutating func known(_ orders: some Sequence<OrderID>) -> [OrderID] { orders.filter { contains($0) } }
+
     /// Begins anew with what the database holds.
     mutating func load(_ refused: some Sequence<OrderID>) {
         self = RefusedMemory(countMax: countMax)

@@ -34,9 +34,7 @@ final class RefusedOrders: Sendable {
 
     /// Those of the orders that the partition refused before.
     func known(_ orders: some Sequence<OrderID>, _ partition: Int32) -> [OrderID] {
-        memories.withLock { memories in
-            orders.filter { memories[partition]?.contains($0) == true }
-        }
+        memories.withLock { $0[partition]?.known(orders) ?? [] }
     }
 
     /// What the transaction refuses, the last at the offset `through`.

@@ -1,10 +1,8 @@
 // What happened, in order, and waiting for it.
-import Kafka
 import Synchronization
-import TestSupport
 
 /// Collects events from any task and lets a test wait until what it expects has happened.
-final class Recorder<Event: Sendable>: Sendable {
+public final class Recorder<Event: Sendable>: Sendable {
     private struct Waiter {
         let condition: @Sendable ([Event]) -> Bool
         let continuation: CheckedContinuation<Void, Never>
@@ -18,9 +16,11 @@ final class Recorder<Event: Sendable>: Sendable {
 
     private let state = Mutex(State())
 
-    var events: [Event] { state.withLock { $0.events } }
+    public init() {}
 
-    func record(_ event: Event) {
+    public var events: [Event] { state.withLock { $0.events } }
+
+    public func record(_ event: Event) {
         let ready = state.withLock { state in
             state.events.append(event)
             let ready = state.waiters.filter { $0.value.condition(state.events) }
@@ -32,7 +32,7 @@ final class Recorder<Event: Sendable>: Sendable {
 
     /// Returns when `condition` holds, or the task is cancelled, as a suite's time limit does: a test that waits in vain
     /// ends and lets the others be told.
-    func wait(until condition: @escaping @Sendable ([Event]) -> Bool) async {
+    public func wait(until condition: @escaping @Sendable ([Event]) -> Bool) async {
         let number = state.withLock { state in
             state.waits += 1
             return state.waits
@@ -52,24 +52,30 @@ final class Recorder<Event: Sendable>: Sendable {
     }
 }
 
-extension TestBroker {
-    /// Lets requests fail until that has shown. Librdkafka's cluster may lose an error that it is told of in the moment
-    /// in which such a request arrives.
-    func fail(_ request: EmbeddedBroker.Request, with error: Int32, until hasShown: () -> Bool) async {
-        while !hasShown(), !Task.isCancelled {
-            embedded?.stopFailing(request)
-            embedded?.failRequests(request, with: [error])
-            try? await Task.sleep(for: .seconds(1))
-        }
-        embedded?.stopFailing(request)
-    }
-}
-
-/// Closed until opened.
-final class Gate: Sendable {
+/// Closed until opened; whoever waits goes on then, and whoever comes later at once.
+public final class Gate: Sendable {
     private let recorder = Recorder<Void>()
 
-    func open() { recorder.record(()) }
+    public init() {}
 
-    func pass() async { await recorder.wait { !$0.isEmpty } }
+    public func open() { recorder.record(()) }
+
+    /// Returns when it is open, or the task is cancelled.
+    public func pass() async { await recorder.wait { !$0.isEmpty } }
+
+    /// The same for one that ignores its cancellation.
+    public func passStubbornly() async { await Task { await pass() }.value }
+}
+
+/// Counts, and lets others wait until it has counted so far.
+public final class Tally: Sendable {
+    private let recorder = Recorder<Void>()
+
+    public init() {}
+
+    public var count: Int { recorder.events.count }
+
+    public func add() { recorder.record(()) }
+
+    public func reach(_ count: Int) async { await recorder.wait { $0.count >= count } }
 }
