@@ -101,15 +101,6 @@ public struct Route: Sendable {
         }
     }
 
-    /// Goes with ServiceKit/Transition.swift.
-    public var computes: Bool { if case .inPool = handler { true } else { false } }
-    public func answer(_ request: HTTPRequest) async throws -> HTTPResponse {
-        switch handler {
-        case .onLoop(let handler), .inPool(let handler): try await handler(request)
-        case .inline(let handler): try handler(request)
-        }
-    }
-
     private func with(_ handler: Handler) -> Route {
         Route(method, pattern, bodyBytesMax: bodyBytesMax, handler: handler, admission: admission)
     }

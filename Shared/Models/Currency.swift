@@ -62,7 +62,7 @@ extension Codec<Currency> {
     static var inUse: Codec {
         let expected = "the ISO 4217 code of a currency in use, such as CNY"
         return Codec(
-            .choice(Currency.allCodes), expected: expected,
+            .choice(Currency.codes.sorted()), expected: expected,
             read: { (value) throws(JSONError) in
                 guard let currency = value.stringValue.flatMap({ Currency($0) }) else {
                     throw JSONError(path: "", expected: expected)

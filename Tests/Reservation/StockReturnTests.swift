@@ -105,7 +105,7 @@ extension StockKeeperTests {
                 _ = try await other.query(EarlyCancellationStatements.beginDecision)
                 // Its number is the next, so it runs on beyond all that have ended.
                 _ = try await decision.query(EarlyCancellationStatements.beginDecision)
-                other.finish(EarlyCancellationStatements.keep([cancellation], came: []))
+                other.finish(EarlyCancellationStatements.remember([cancellation]))
             }
             for _ in 0..<3 { _ = try await postgres.execute(EarlyCancellationStatements.settle) }
             #expect(try await postgres.query(open).first?.get(0) == 1 as Int64)

@@ -1,4 +1,5 @@
 // Availability: which lines of a sale are sold out, as reservation says.
+// Other features use AvailabilityStatements, LineKey.
 import EventPipeline
 import Models
 import Postgres

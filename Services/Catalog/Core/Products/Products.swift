@@ -1,4 +1,5 @@
 // Products: what a brand has to sell. Made once, never changed.
+// Other features use ProductStatements.
 import EventPipeline
 import Models
 import ServiceKit

@@ -1,4 +1,5 @@
 // Brands: who they are, who follows them, what they post.
+// Other features use NewPost, PostCommands, PostStatements, PostView.
 import EventPipeline
 import Models
 import ServiceKit

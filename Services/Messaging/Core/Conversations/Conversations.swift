@@ -1,4 +1,5 @@
 // What people, brands and the service say to one: direct conversations and their messages.
+// Other features use MessageRefusal, MessageRoutes, MessageStatements, MessageView.
 import EventPipeline
 import Models
 import Postgres

@@ -1,4 +1,5 @@
 // Orders that are placed in the chat, and what becomes of every order.
+// Other features use OrderStatements, StoredOrder.
 import EventPipeline
 import Models
 import Security

@@ -1,4 +1,5 @@
 // What is on sale, in memory: every order and every goods card needs it.
+// Other features use SaleTables.
 import EventPipeline
 import Models
 import ServiceKit

@@ -1,4 +1,5 @@
 // What sales sell, by name.
+// Other features use ProductNameTable, ProductNames.
 import ServiceKit
 
 struct Products: Feature {

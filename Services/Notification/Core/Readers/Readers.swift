@@ -1,4 +1,5 @@
 // Who is told, and in which language.
+// Other features use ReaderStatements.
 import EventPipeline
 import Models
 import Postgres

@@ -1,4 +1,6 @@
 // Decisions: every order is answered, and what its buyer cancels is taken back.
+// Other features use DecisionStatements, EarlyCancellationCommands, EarlyCancellationStatements, OrderState,
+//   SaleTable, Shortage.
 import EventPipeline
 import JSON
 import Models

@@ -1,4 +1,5 @@
 // Settlement: what payments mean for the orders that hold units.
+// Other features use SettlementCommands, SettlementStatements.
 import EventPipeline
 import Models
 import ServiceKit

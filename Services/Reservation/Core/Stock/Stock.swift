@@ -1,4 +1,5 @@
 // Stock: where the units of every sale are, and who keeps them moving.
+// Other features use Stock, StockAlerts, StockCommands, StockKey, StockStatements, StockView, Terms.
 import EventPipeline
 import Models
 import Postgres
