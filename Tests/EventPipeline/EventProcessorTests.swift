@@ -333,6 +333,7 @@ import Testing
             try fixture.context(), name: "orders", topic: .orders, handler: Recorder(rendersAnswers: true))
         try await first.start()
         try await fixture.until("all are applied") { try await fixture.count(context) == 200 }
+        try await fixture.until("its own rows are gone") { try await fixture.owed(context) == 0 }
         await first.stop()
         let before = try await fixture.records(of: Topic.reservations.name, context).count
         let clusterID = try await KafkaAdmin(context.kafka).clusterID()
