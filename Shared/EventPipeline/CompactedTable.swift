@@ -260,7 +260,7 @@ public final class CompactedTable: Consumer {
     }
 
     private static func type(of record: ConsumedRecord) -> String {
-        record.header("ce_type").map { String(decoding: $0, as: UTF8.self) } ?? ""
+        record.eventType.map { String(decoding: $0, as: UTF8.self) } ?? ""
     }
 
     /// Of what comes while the service runs: the traces of what was there before are over.

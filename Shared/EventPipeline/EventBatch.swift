@@ -1,4 +1,4 @@
-// A partition's records as events: CloudEvents 1.0, Kafka protocol binding, binary and structured mode.
+// A partition's records as events.
 import JSON
 import Kafka
 import Models
@@ -21,7 +21,7 @@ public struct Incoming<Value: Sendable>: Sendable {
 
     /// CloudEvents' `id`; where the publisher gave none, the record's place in the log.
     public var id: String {
-        record.header("ce_id").map { String(decoding: $0, as: UTF8.self) }
+        record.eventID.map { String(decoding: $0, as: UTF8.self) }
             ?? "\(record.topic)/\(record.partition)/\(record.offset)"
     }
 
@@ -117,25 +117,14 @@ public struct EventBatch: Sendable {
     ) -> [Incoming<Value>] {
         var result: [Incoming<Value>] = []
         result.reserveCapacity(records.count)
-        let parser = JSONParser()
-        var names = TypeNames(types)
+        var decoder = CloudEventDecoder(topic, only: types)
         for record in records where !isTombstone(record) {
             if let reason = record.unreadable {
                 broken(record, reason)
                 continue
             }
             do throws(JSONError) {
-                let value: Value?
-                if let header = record.header("ce_type") {
-                    guard let type = names.known(header) else { continue }
-                    value = try parser.parse(checkedBody(record)) { (json) throws(JSONError) in try reader(type, json) }
-                } else {
-                    value = try parser.parse(structuredBody(record)) { (json) throws(JSONError) -> Value? in
-                        let type = try json.token("type", bytesMax: 200)
-                        guard types.contains(type) else { return nil }
-                        return try json.read("data") { (data) throws(JSONError) in try reader(type, data) }
-                    }
-                }
+                let value = try decoder.read(record, reader)
                 if let value { result.append(Incoming(value: value, record: record, salt: tracing.salt)) }
             } catch {
                 broken(record, "\(error)")
@@ -152,43 +141,12 @@ public struct EventBatch: Sendable {
     }
 
     private func isTombstone(_ record: ConsumedRecord) -> Bool {
-        topic.isCompacted && record.value == nil && record.header("ce_type") == nil && record.unreadable == nil
-    }
-
-    private func checkedBody(_ record: ConsumedRecord) throws(JSONError) -> ByteView {
-        guard let body = record.value else { throw JSONError(path: "", expected: "an event, got no value") }
-        guard body.count <= topic.bodyBytesMax else {
-            throw JSONError(path: "", expected: "at most \(topic.bodyBytesMax) bytes, got \(body.count)")
-        }
-        return body
-    }
-
-    private func structuredBody(_ record: ConsumedRecord) throws(JSONError) -> ByteView {
-        let contentType = record.header("content-type").map { String(decoding: $0, as: UTF8.self) } ?? ""
-        guard contentType.hasPrefix("application/cloudevents+json") else {
-            throw JSONError(path: "", expected: "the header ce_type, or content-type application/cloudevents+json")
-        }
-        return try checkedBody(record)
+        topic.isCompacted && record.value == nil && record.eventType == nil && record.unreadable == nil
     }
 }
 
 private final class Notes: Sendable {
     let value = Mutex<(any Sendable)?>(nil)
-}
-
-/// Finds a header's type among the few that a reader knows, without making a string of each record's.
-private struct TypeNames {
-    private let known: [(bytes: ByteView, name: String)]
-    private var last = 0
-
-    init(_ types: [String]) { known = types.map { (ByteView(Array($0.utf8)), $0) } }
-
-    mutating func known(_ header: ByteView) -> String? {
-        if last < known.count, header == known[last].bytes { return known[last].name }
-        guard let index = known.firstIndex(where: { header == $0.bytes }) else { return nil }
-        last = index
-        return known[index].name
-    }
 }
 
 /// What a processor counts while it reads.

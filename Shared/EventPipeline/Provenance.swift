@@ -15,7 +15,7 @@ extension Incoming {
     public func provenance(_ keys: PublisherKeys) -> Provenance {
         guard let proof = record.header(PublisherKey.header) else { return .unsigned }
         let publisher = keys.publisher(
-            proof: proof, type: record.header("ce_type"), id: record.header("ce_id"), key: record.key,
+            proof: proof, type: record.eventType, id: record.eventID, key: record.key,
             value: record.value)
         return publisher.map(Provenance.proven) ?? .forged
     }

@@ -156,13 +156,13 @@ struct StepReport: Sendable {
 /// Who publishes: what every record of a step has in common.
 struct EventOrigin: Sendable {
     let service: String
-    let source: [UInt8]
+    let source: String
     let tracer: Tracer
 
     init(service: String, tracer: Tracer) {
         self.service = service
         self.tracer = tracer
-        source = Array("/stampede/\(service)".utf8)
+        source = "/stampede/\(service)"
     }
 }
 
@@ -206,18 +206,18 @@ final class PublishedCounters: Sendable {
     }
 }
 
-/// Turns events into records, in CloudEvents' binary mode. What the records of one kind and time have in common is packed
-/// once, and buffers are used again.
+/// Turns a service's events into records, and counts and traces them. The buffer is used again.
 struct EventEncoder: Sendable {
     private let origin: EventOrigin
+    private var encoder: CloudEventEncoder
     private var writer = JSONWriter()
-    private var common: PackedHeaders?
-    private var commonType = ""
-    private var commonTime = Timestamp.distantPast
     private(set) var tally = PublishedTally()
     private(set) var spans: [PublishedSpan] = []
 
-    init(_ origin: EventOrigin) { self.origin = origin }
+    init(_ origin: EventOrigin) {
+        self.origin = origin
+        encoder = CloudEventEncoder(source: origin.source)
+    }
 
     mutating func append<Payload: EventPayload>(
         _ payload: Payload, _ topic: Topic, key: [UInt8], id: [UInt8], time: Timestamp, cause: TraceContext?,
@@ -226,32 +226,14 @@ struct EventEncoder: Sendable {
         writer.clear()
         payload.write(to: &writer)
         tally.add(Payload.type)
-        let common = common(Payload.type, time)
         // Derived from what identifies the event: published again, it is the same span.
         let span = cause.map { $0.child(salt: TraceContext.salt(id)) }
         if let cause, let span, origin.tracer.records(span) {
             spans.append(PublishedSpan(context: span, cause: cause, topic: topic, type: Payload.type))
         }
-        let proof = signer?.proof(type: Payload.type.utf8, id: id, key: key, value: writer.bytes)
-        records.append(topic: topic.name, key: key, value: writer.bytes) { headers in
-            headers.add(common)
-            headers.add("ce_id", id)
-            if let span { headers.add("traceparent", span.traceparent.utf8) }
-            if let proof { headers.add("\(PublisherKey.header)", proof) }
-        }
-    }
-
-    private mutating func common(_ type: String, _ time: Timestamp) -> PackedHeaders {
-        if let common, commonTime == time, commonType == type { return common }
-        let packed = PackedHeaders { [origin] headers in
-            headers.add("ce_specversion", Array("1.0".utf8))
-            headers.add("ce_type", Array(type.utf8))
-            headers.add("ce_source", origin.source)
-            headers.add("ce_time", time.textBytes)
-            headers.add("content-type", Array("application/json".utf8))
-        }
-        (common, commonType, commonTime) = (packed, type, time)
-        return packed
+        encoder.append(
+            type: Payload.type, topic: topic.name, key: key, id: id, value: writer.bytes, time: time, span: span,
+            signedBy: signer, to: &records)
     }
 }
 

@@ -45,7 +45,7 @@ import Testing
 
     /// It lives when it is looked for, and does not a moment later.
     @Test func whatADyingProgramStartedIsEndedToo() async throws {
-        let (code, output) = try await run(
+        let (code, output) = try await Scripts.run(
             """
             start forker /bin/bash -c 'sleep 1000 & sleep 1000; :'
             supervisor=$(running forker.supervisor) program=$(running forker.pid) alive=$(<"$run/forker.pid")

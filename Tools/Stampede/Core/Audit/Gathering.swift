@@ -1,4 +1,5 @@
 // Gathers an audit's evidence, page by page: what is held at once is a page and the table of orders.
+import EventPipeline
 import JSON
 import Kafka
 import Models
@@ -145,20 +146,15 @@ struct Gathering: Sendable {
 
     private func readOrders(except dead: Set<Place>, _ evidence: inout Evidence) async throws {
         evidence.ordersLog = try await extent(.orders)
-        let parser = JSONParser()
-        let placed = Array(OrderPlaced.type.utf8)
+        var decoder = CloudEventDecoder(.orders, only: [OrderPlaced.type])
         var orders = OrderTable()
         var unreadable = 0
         var publishers: [PublisherName?: Int] = [:]
         try await scan(Topic.orders.name) { record in
             if dead.contains(Place(partition: record.partition, offset: record.offset)) { return }
-            if let type = record.header("ce_type"), !type.elementsEqual(placed) { return }
-            let isStructured = record.header("ce_type") == nil
             do {
-                let id = try parser.parse(record.value ?? ByteView([])) { (json) throws(JSONError) -> OrderID? in
-                    guard isStructured else { return try json.identifier("orderId") }
-                    guard try json.string("type") == OrderPlaced.type else { return nil }
-                    return try json.read("data") { (data) throws(JSONError) in try data.identifier("orderId") }
+                let id = try decoder.read(record) { (_, json) throws(JSONError) -> OrderID? in
+                    try json.identifier("orderId")
                 }
                 guard let id else { return }
                 // Of a repeated order the first counts.
@@ -192,12 +188,12 @@ struct Gathering: Sendable {
         var lives = OrderLives()
         var shortestHolds: [Evidence.StockLine: Int64] = [:]
         try await scan(Topic.reservations.name) { record in
-            guard let type = record.header("ce_type"), let body = record.value else { return }
+            guard let type = record.eventType, let body = record.value else { return }
             if type.elementsEqual(soldOut) {
                 let event = try parser.parse(body) { (json) throws(JSONError) in try SaleSoldOut(json: json) }
                 let line = Evidence.StockLine(sale: event.saleId, batch: event.batch, variant: event.variant)
                 // A record that was published twice has one ID.
-                let id = record.header("ce_id").map { String(decoding: $0, as: UTF8.self) } ?? ""
+                let id = record.eventID.map { String(decoding: $0, as: UTF8.self) } ?? ""
                 soldOutSaid[line, default: []].insert(id)
                 hear(line, event.lineRevision, isSoldOut: true)
                 return
@@ -214,7 +210,7 @@ struct Gathering: Sendable {
                 lives.add(answer.order, revision, answer.fact, print: OrderLives.print(type, body))
             }
             if let (line, holdUntil) = answer.hold,
-                let time = record.header("ce_time").flatMap({ Timestamp(String(decoding: $0, as: UTF8.self)) })
+                let time = record.eventTime
             {
                 let hold = holdUntil.microseconds - time.microseconds
                 shortestHolds[line] = min(shortestHolds[line] ?? .max, hold)
@@ -438,7 +434,7 @@ struct Gathering: Sendable {
         var orders: Set<OrderID> = []
         var times: [OrderID: Timestamp] = [:]
         try await scan(Topic.payments.name) { record in
-            guard let type = record.header("ce_type"), type.elementsEqual(failed), let body = record.value else {
+            guard let type = record.eventType, type.elementsEqual(failed), let body = record.value else {
                 return
             }
             let event = try parser.parse(body) { (json) throws(JSONError) in try PaymentFailed(json: json) }

@@ -1,4 +1,5 @@
 // How fast the reservation service decides: a backlog of orders, published before it starts, decided exactly once.
+import EventPipeline
 import Foundation
 import JSON
 import Kafka
@@ -127,13 +128,12 @@ struct BenchCommand: Command {
             ])
         let producer = try KafkaProducer(
             kafka, log: Logger(service: "stampede-bench", level: .warning), metrics: Metrics(), giveUpSeconds: 30)
-        _ = try await producer.send(
-            topic: Topic.sales.name, key: sale.saleId.textBytes, value: JSONWriter.document(sale),
-            headers: [
-                ("ce_specversion", Array("1.0".utf8)), ("ce_id", Array("\(sale.saleId)/1".utf8)),
-                ("ce_type", Array(Sale.type.utf8)), ("ce_source", Array("/stampede/bench".utf8)),
-                ("ce_time", now.textBytes), ("content-type", Array("application/json".utf8)),
-            ])
+        var records = RecordBatch()
+        var encoder = CloudEventEncoder(source: "/stampede/bench")
+        encoder.append(
+            sale, topic: .sales, key: sale.saleId.textBytes, id: Array("\(sale.saleId)/1".utf8), time: now,
+            to: &records)
+        try await producer.send(records)
         await producer.close(timeoutSeconds: 10)
         return Market(brand: sale.brandId, sale: sale.saleId, noon: now, buyers: buyers, tokens: [])
     }
@@ -206,7 +206,7 @@ struct BenchCommand: Command {
         while let batches = try await scan.next() {
             for batch in batches {
                 for record in batch {
-                    guard let type = record.header("ce_type") else { continue }
+                    guard let type = record.eventType else { continue }
                     if type.elementsEqual(rejected) {
                         result.rejected += 1
                     } else if type.elementsEqual(reserved) {

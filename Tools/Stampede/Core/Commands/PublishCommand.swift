@@ -1,4 +1,5 @@
 // Publishes a file of events, one JSON object a line.
+import EventPipeline
 import Foundation
 import JSON
 import Kafka
@@ -148,11 +149,6 @@ struct LineEncoder: Sendable {
     /// Who proves to publish; nil: nobody.
     var signer: PublisherKey?
 
-    private static let source = Array("/stampede/publish".utf8)
-    private static let version = Array("1.0".utf8)
-    private static let json = Array("application/json".utf8)
-    private static let structured = Array("application/cloudevents+json".utf8)
-
     func append(_ line: [UInt8], to batch: inout RecordBatch, with parser: JSONParser) throws(JSONError) {
         let event: Event
         do throws(JSONError) {
@@ -163,23 +159,17 @@ struct LineEncoder: Sendable {
         }
         switch event {
         case .body(let type, let id, let key):
-            let (id, type) = (Array(id.utf8), Array(type.utf8))
-            batch.append(
-                topic: topic, key: key, value: line,
-                headers: [
-                    ("ce_specversion", Self.version), ("ce_id", id), ("ce_type", type),
-                    ("ce_source", Self.source), ("ce_time", WallClock.now().textBytes), ("content-type", Self.json),
-                ] + proof(type: type, id: id, key, line))
+            var encoder = CloudEventEncoder(source: "/stampede/publish")
+            encoder.append(
+                type: type, topic: topic, key: key, id: Array(id.utf8), value: line, time: WallClock.now(),
+                signedBy: signer, to: &batch)
         case .structured(let key):
-            batch.append(
-                topic: topic, key: key, value: line,
-                headers: [("content-type", Self.structured)] + proof(type: nil, id: nil, key, line))
+            let proof = signer?.proof(type: [UInt8]?.none, id: [UInt8]?.none, key: key, value: line)
+            batch.append(topic: topic, key: key, value: line) { headers in
+                headers.add("content-type", CloudEventEncoder.structuredContentType.utf8)
+                if let proof { headers.add("\(PublisherKey.header)", proof) }
+            }
         }
-    }
-
-    private func proof(type: [UInt8]?, id: [UInt8]?, _ key: [UInt8]?, _ value: [UInt8]) -> [(String, [UInt8])] {
-        guard let signer else { return [] }
-        return [("\(PublisherKey.header)", signer.proof(type: type, id: id, key: key, value: value))]
     }
 
     private enum Event {
@@ -200,11 +190,8 @@ struct LineEncoder: Sendable {
 
     private func checked(_ body: JSONValue, type: String) throws(JSONError) -> (key: [UInt8]?, orderID: String?) {
         if isChecked {
-            switch type {
-            case OrderPlaced.type: _ = try OrderPlaced(json: body)
-            case OrderCancelled.type: _ = try OrderCancelled(json: body)
-            default: break
-            }
+            let event = Topic(rawValue: topic)?.events.first { $0.type == type }
+            _ = try event?.init(json: body)
         }
         var keyText: String?
         _ = try body.members(countMax: 1000) { (name, value) throws(JSONError) in

@@ -1,4 +1,5 @@
 // Shows a topic's records as they come.
+import EventPipeline
 import Foundation
 import JSON
 import Kafka
@@ -111,7 +112,7 @@ enum RecordText {
     }
 
     static func type(of record: ConsumedRecord) -> String {
-        record.header("ce_type").map { String(decoding: $0, as: UTF8.self) } ?? "(no type)"
+        record.eventType.map { String(decoding: $0, as: UTF8.self) } ?? "(no type)"
     }
 
     /// What a terminal can show, cut where it gets long.

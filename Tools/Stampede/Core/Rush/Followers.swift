@@ -1,4 +1,5 @@
 // Following the topics, to know when each order was decided, paid and told.
+import EventPipeline
 import JSON
 import Kafka
 import Models
@@ -40,7 +41,7 @@ struct Followers: Sendable {
                         var heard: [Journal.Heard] = []
                         for batch in batches {
                             for record in batch {
-                                guard let fact = fact(record, topic, parser), let id = record.header("ce_id") else {
+                                guard let fact = fact(record, topic, parser), let id = record.eventID else {
                                     continue
                                 }
                                 heard.append(Journal.Heard(fact, topic: topic, id: id))
@@ -56,7 +57,7 @@ struct Followers: Sendable {
     }
 
     private func fact(_ record: ConsumedRecord, _ topic: Topic, _ parser: JSONParser) -> Journal.Fact? {
-        guard let type = record.header("ce_type"), let body = record.value else { return nil }
+        guard let type = record.eventType, let body = record.value else { return nil }
         switch topic {
         case .reservations: return reservation(record, type, body, parser)
         case .payments:

@@ -1,4 +1,5 @@
 // Noon: every order leaves, over HTTP through the gateway or straight to Kafka.
+import EventPipeline
 import Foundation
 import HTTP
 import JSON
@@ -57,11 +58,6 @@ struct KafkaOrders: Sendable {
     var readers = ConsumerGroups.ofOrders
 
     private static let batchMax = 5000
-    private static let source = Array("/stampede/rush".utf8)
-    private static let version = Array("1.0".utf8)
-    private static let contentType = Array("application/json".utf8)
-    private static let type = Array(OrderPlaced.type.utf8)
-
     func send(into journal: Journal) async throws {
         let producer = try KafkaProducer(
             kafka, log: Logger(service: "stampede-rush", level: .warning), metrics: Metrics(), queueBytesMax: 64 << 20,
@@ -100,9 +96,8 @@ struct KafkaOrders: Sendable {
         var batch = RecordBatch()
         batch.reserveCapacity(bytes: orders.count * 512)
         var writer = JSONWriter()
+        var encoder = CloudEventEncoder(source: "/stampede/rush")
         let now = WallClock.now()
-        let time = now.textBytes
-        let proofHeader = "\(PublisherKey.header)"
         var random = SystemRandomNumberGenerator()
         for order in orders {
             let id = OrderID.v7(at: now, random: (random.next(), random.next()))
@@ -110,17 +105,9 @@ struct KafkaOrders: Sendable {
             OrderPlaced(
                 orderId: id, saleId: market.sale, batch: 1, variant: RushPlan.variant, buyerId: market.buyers.ids[order]
             ).write(to: &writer)
-            let (idText, key) = (id.textBytes, market.buyers.ids[order].textBytes)
-            let proof = signer?.proof(type: Self.type, id: idText, key: key, value: writer.bytes)
-            batch.append(topic: Topic.orders.name, key: key, value: writer.bytes) { headers in
-                headers.add("ce_specversion", Self.version)
-                headers.add("ce_id", idText)
-                headers.add("ce_type", Self.type)
-                headers.add("ce_source", Self.source)
-                headers.add("ce_time", time)
-                headers.add("content-type", Self.contentType)
-                if let proof { headers.add(proofHeader, proof) }
-            }
+            encoder.append(
+                type: OrderPlaced.type, topic: Topic.orders.name, key: market.buyers.ids[order].textBytes,
+                id: id.textBytes, value: writer.bytes, time: now, signedBy: signer, to: &batch)
         }
         return batch
     }
