@@ -31,7 +31,7 @@ public final class Relay: Component {
     private let wakeup = Wakeup()
 
     private struct State {
-        var clusterID = ""
+        var clusterID: String?
         var isLeading = false
         var isStopping = false
         var standing: String?
@@ -57,11 +57,10 @@ public final class Relay: Component {
     public var detail: String? { state.withLock { $0.standing } }
 
     public func start() async throws {
-        let clusterID = try await KafkaAdmin(context.kafka).clusterID()
+        _ = try await knownClusterID()
         try await adoptOlderRows()
         let listener = context.postgres.listen(channel) { [wakeup] in wakeup.signal() }
         state.withLock {
-            $0.clusterID = clusterID
             $0.listening = listener
             $0.publishing = Task.detached { [self] in await publish() }
         }
@@ -85,10 +84,9 @@ public final class Relay: Component {
     public func commit<Result: Sendable>(
         _ body: @escaping @Sendable (Step) async throws -> Result
     ) async throws -> Result {
-        let (clusterID, isLeading, isFull) = state.withLock {
-            ($0.clusterID, $0.isLeading, $0.waitingBytes > Self.waitingBytesMax)
-        }
+        let (isLeading, isFull) = state.withLock { ($0.isLeading, $0.waitingBytes > Self.waitingBytesMax) }
         if isFull { throw Overloaded() }
+        let clusterID = try await knownClusterID()
         let began = context.tracer.isOn ? Tracer.now() : 0
         let (result, bytes, report) = try await context.postgres.retryingTransaction { transaction in
             let step = Step(transaction: transaction, now: self.context.now(), origin: self.origin)
@@ -121,6 +119,14 @@ public final class Relay: Component {
             if isLeading { wakeup.signal() }
         }
         return result
+    }
+
+    /// Asked for once. A component that started before may commit before `start`.
+    private func knownClusterID() async throws(KafkaError) -> String {
+        if let known = state.withLock({ $0.clusterID }) { return known }
+        let clusterID = try await KafkaAdmin(context.kafka).clusterID()
+        state.withLock { $0.clusterID = clusterID }
+        return clusterID
     }
 
     /// A command's own trace, or those of the commands that shared the transaction.

@@ -113,10 +113,6 @@ extension JSONValue {
     public func timestamp(_ name: StaticString) throws(JSONError) -> Timestamp {
         try read(name, as: Timestamp.codec)
     }
-
-    public func optionalTimestamp(_ name: StaticString) throws(JSONError) -> Timestamp? {
-        try readOptional(name, as: Timestamp.codec)
-    }
 }
 
 /// A day of the Gregorian calendar, by the algorithm of Howard Hinnant's "chrono-compatible low-level date algorithms".

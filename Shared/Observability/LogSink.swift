@@ -22,8 +22,5 @@ public struct LogSink: Sendable {
         }
     }
 
-    /// Nowhere.
-    public static let discarding = LogSink { _ in }
-
     private static let standardErrorLock = Mutex(())
 }

@@ -2,6 +2,7 @@
 import Foundation
 import HTTP
 import Observability
+import TestSupport
 
 /// Runs `body` with a server of these routes and drains it after.
 func withServer(

@@ -23,7 +23,7 @@ import Testing
         #expect(grants.first == 10_000)
         #expect(grants.dropLast().allSatisfy { $0 >= LeasedStock.grantMin })
         #expect(grants.count < 120)
-        #expect(stock.freePlaces == 1000)
+        #expect(stock.leases.reduce(stock.places) { $0 + $1.places } == 1000)
     }
 
     @Test func whenThePoolIsEmptyTheUnusedUnitsOfOthersAreTaken() {

@@ -110,7 +110,9 @@ extension StockKeeperTests {
             for _ in 0..<3 { _ = try await postgres.execute(EarlyCancellationStatements.settle) }
             #expect(try await postgres.query(open).first?.get(0) == 1 as Int64)
         }
-        while try await postgres.query(open).first?.get(0) != 0 as Int64 { _ = try await postgres.execute(EarlyCancellationStatements.settle) }
+        while try await postgres.query(open).first?.get(0) != 0 as Int64 {
+            _ = try await postgres.execute(EarlyCancellationStatements.settle)
+        }
         await postgres.close()
         await service.stop()
     }

@@ -7,6 +7,8 @@ import Testing
         "appendLiteral", "checkIsolated", "isIsolatingCurrentContext", "makeAsyncIterator", "unownedExecutor",
         // By libmicrohttpd, under the name of its own function.
         "answerOfTheParser",
+        // By the build.
+        "EmbedTexts", "createBuildCommands",
     ]
 
     private struct Declaration {

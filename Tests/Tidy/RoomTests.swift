@@ -20,7 +20,9 @@ import Testing
         /// What it declares for all of the module.
         var types: [String] {
             code.compactMap { line in
-                line.prefixMatch(of: /(?:final )?(?:struct|enum|class|protocol|actor|typealias) (\w+)/).map { String($0.1) }
+                line.prefixMatch(of: /(?:final )?(?:struct|enum|class|protocol|actor|typealias) (\w+)/).map {
+                    String($0.1)
+                }
             }
         }
 
@@ -60,13 +62,6 @@ import Testing
             #expect(Set(declared) == used, "\(file.source.path): \(Set(declared).symmetricDifference(used))")
         }
         #expect(features >= 12)
-    }
-
-    /// What is refused is an enumeration; what it is answered with is the routes' to say.
-    @Test func onlyRoutesKnowProblems() throws {
-        for file in try Self.files() where !file.name.hasSuffix("Routes") {
-            #expect(file.words.isDisjoint(with: ["Problem", "FieldProblem"]), "\(file.source.path)")
-        }
     }
 
     @Test func everyFeatureIsListedByItsService() throws {

@@ -18,7 +18,6 @@ struct LeasedStock: Sendable, Equatable {
     static let grantMin: Int64 = 64
 
     var freeUnits: Int64 { leases.reduce(pool) { $0 + $1.units } }
-    var freePlaces: Int64 { leases.reduce(places) { $0 + $1.places } }
 
     /// Tops a partition's lease up for `wanted` orders: from the pool, in parts that shrink as it empties, so that
     /// nobody waits for others to use up theirs; when the pool is empty, from what others have not used. Places on the
