@@ -66,8 +66,10 @@ public struct Row: Sendable {
     }
 }
 
-/// Owns a `PGresult`. Unchecked: libpq never changes a result after it was handed out, reading it is allowed from any
-/// thread, and only `deinit` frees it.
+/// Owns a `PGresult`.
+///
+/// `@unchecked Sendable`: libpq never changes a result after it was handed out, reading it is allowed from any thread, and
+/// only `deinit` frees it.
 final class ResultMemory: @unchecked Sendable {
     let pointer: OpaquePointer
     let rows: Int
