@@ -228,6 +228,13 @@ import Testing
         for finding in Checks.findings(evidence) { #expect(finding.wrong == 0, "\(finding)") }
     }
 
+    @Test func aLogThatIsKeptForLongerThanTheSchemaRemembersIsNoBreach() {
+        var evidence = Self.goodSale()
+        evidence.orders.add([.accepted, .saidRejected, .shownRejected, .past], to: Self.id(9))
+        evidence.lives.add(Self.id(9), 1, .saidRejected, print: 1)
+        for finding in Checks.findings(evidence) { #expect(finding.wrong == 0, "\(finding)") }
+    }
+
     @Test func theVerdictSaysWhatIsWrongAndWhere() {
         var evidence = Self.goodSale()
         evidence.orders.add(.ordered, to: Self.id(9))

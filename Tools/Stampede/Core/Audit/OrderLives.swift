@@ -53,6 +53,8 @@ struct OrderLives: Sendable {
         lives.filter { life in
             guard let facts = orders.facts(of: life.key) else { return true }
             let decision = facts.intersection(.anyDecision)
+            // The schema has forgotten it, and a log that is kept for longer has not.
+            if decision.isEmpty, facts.contains(.past) { return false }
             let said: OrderFacts =
                 switch life.value.fact {
                 case .saidReserved, .saidPromoted: .held
