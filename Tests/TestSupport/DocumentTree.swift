@@ -1,6 +1,7 @@
 // A document of any format as a tree, for tests that hold one document against another.
 import Foundation
 import JSON
+import Synchronization
 
 /// A parsed JSON or YAML document.
 public enum DocumentTree: Equatable, Sendable {
@@ -111,5 +112,15 @@ public enum Repository {
         try String(contentsOf: root.appending(path: path), encoding: .utf8)
     }
 
-    public static func yaml(_ path: String) throws -> DocumentTree { try YAML.parse(text(path)) }
+    /// Read once: every service that a test starts is held against the same documents.
+    public static func yaml(_ path: String) throws -> DocumentTree {
+        try documents.withLock { documents in
+            if let known = documents[path] { return known }
+            let document = try YAML.parse(text(path))
+            documents[path] = document
+            return document
+        }
+    }
+
+    private static let documents = Mutex<[String: DocumentTree]>([:])
 }
