@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 @Suite struct DocumentTests {
-    private static let documents = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/operations.md"]
+    private static let documents = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/operations.md", "docs/architecture.md"]
 
     /// The lines of fenced blocks, with continuation lines joined.
     private func commands(_ document: String) throws -> [String] {
@@ -54,9 +54,10 @@ import Testing
 
     @Test func everyFileThatIsLinkedExists() throws {
         for document in Self.documents {
+            let folder = document.split(separator: "/").dropLast().map { "\($0)/" }.joined()
             for match in try SourceTree.text(document).matches(of: /\]\(([^)#:]+)\)/) {
-                #expect(
-                    FileManager.default.fileExists(atPath: "\(SourceTree.root)/\(match.1)"), "\(document): \(match.1)")
+                let path = "\(SourceTree.root)/\(folder)\(match.1)"
+                #expect(FileManager.default.fileExists(atPath: path), "\(document): \(match.1)")
             }
         }
     }
