@@ -3,7 +3,9 @@ import Foundation
 import Testing
 
 @Suite struct DocumentTests {
-    private static let documents = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/operations.md", "docs/architecture.md"]
+    private static let documents = [
+        "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/operations.md", "docs/architecture.md",
+    ]
 
     /// The lines of fenced blocks, with continuation lines joined.
     private func commands(_ document: String) throws -> [String] {
