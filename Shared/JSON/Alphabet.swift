@@ -23,7 +23,7 @@ public struct Alphabet: Sendable, Equatable {
     }
 
     /// Whether all of the bytes are of it.
-    public func spells(_ bytes: some Sequence<UInt8>) -> Bool { bytes.allSatisfy(contains) }
+    public func spells(_ bytes: some Sequence<UInt8>) -> Bool { bytes.allSatisfy { contains($0) } }
 
     public static func == (left: Alphabet, right: Alphabet) -> Bool { left.bits == right.bits }
 
