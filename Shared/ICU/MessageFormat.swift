@@ -39,7 +39,7 @@ public final class MessageFormat: Sendable {
     }
 
     public let arguments: [Argument]
-    /// Used under the lock.
+    /// `nonisolated(unsafe)`: it is used under the lock.
     private nonisolated(unsafe) let handle: OpaquePointer
     private let lock = Mutex(())
 

@@ -40,8 +40,8 @@ public final class MoneyFormat: Sendable {
         return formatter
     }
 
-    /// Never changes once it is made: any number of threads may use it.
     private final class Formatter: Sendable {
+        /// `nonisolated(unsafe)`: it never changes once it is made, so any number of threads may use it.
         nonisolated(unsafe) let handle: OpaquePointer
 
         init(_ handle: OpaquePointer) { self.handle = handle }

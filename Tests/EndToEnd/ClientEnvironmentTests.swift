@@ -56,7 +56,7 @@ import Testing
                 write_environment
                 publisher messaging >/dev/null
                 write_publishers
-                look='broker_kind=kafka KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:5678 pg_database=stampede
+                look='broker_kind=kafka KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:5678 pg_database=stampede root_keys=none
                     write_service_environment "$2" 0 "$2"
                     RESTART=no start "$2" bash -c "env; sleep 1000"
                     until grep -q ^STAMPEDE_INSTANCE= "$logs/$2.log"; do sleep 0.02; done
