@@ -47,6 +47,7 @@ public final class PipelineWatch: Component {
         let rows = try await postgres.query(
             """
             SELECT count(*), coalesce(greatest(extract(epoch FROM clock_timestamp() - min(created_at)), 0), 0)::float8
+            -- Reads more: counts what is not published yet; commands bound that by bytes, partitions by batches.
             FROM outbox
             """)
         return (Double(try rows[0].get(0, as: Int64.self)), try rows[0].get(1))

@@ -146,6 +146,7 @@ public final class Relay: Component {
         try await context.postgres.execute(
             """
             WITH gone AS (
+                -- Reads more: all that is not published yet, once at the start.
                 DELETE FROM outbox WHERE stream LIKE 'relay/%' AND created_at < now() - interval '15 seconds'
                 RETURNING cluster_id, records, created_at, stream, sequence
             )
@@ -233,7 +234,11 @@ public final class Relay: Component {
                 "SET LOCAL synchronous_commit = off",
                 delete,
                 "SELECT hold_publisher(\(stream), \(holder), \(Int32(PublisherMachine.leaseSeconds)))",
-                "SELECT coalesce(sum(octet_length(records)), 0)::bigint FROM outbox WHERE stream = \(stream)",
+                """
+                SELECT coalesce(sum(octet_length(records)), 0)::bigint FROM outbox
+                -- Reads more: adds up what is not published yet, of which there are so many bytes at most.
+                WHERE stream = \(stream)
+                """,
                 """
                 SELECT sequence, records FROM (
                     SELECT sequence, records, sum(octet_length(records)) OVER (ORDER BY sequence) AS upto

@@ -65,6 +65,7 @@ final class Connection {
     var isConnecting: Bool { machine.isConnecting }
     var isUp: Bool { machine.isUp }
     var failure: PostgresError? { machine.failure }
+    var preparedStatements: [StatementCache.Key] { machine.preparedStatements }
     var isListening: Bool { machine.isListening }
 
     /// Whether a caller who does not need it alone can be put on it, given how many may be.

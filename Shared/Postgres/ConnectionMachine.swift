@@ -94,6 +94,8 @@ struct ConnectionMachine {
 
     init(cache: StatementCache) { self.cache = cache }
 
+    /// What it has prepared, or is about to.
+    var preparedStatements: [StatementCache.Key] { cache.keys }
     var failure: PostgresError? { if case .failed(let error) = phase { error } else { nil } }
     var isConnecting: Bool { if case .connecting = phase { true } else { false } }
     /// It is up, whatever is under way on it.

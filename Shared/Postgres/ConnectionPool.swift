@@ -118,6 +118,9 @@ actor ConnectionPool {
         }
     }
 
+    /// What the connections have prepared.
+    var preparedStatements: [StatementCache.Key] { connections.values.flatMap(\.preparedStatements) }
+
     // MARK: Single statements
 
     /// Runs one statement by itself. Shares a connection with other callers when none is idle.

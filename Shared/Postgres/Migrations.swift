@@ -77,6 +77,7 @@ extension PostgresPool {
             """
             SELECT applied.number, applied.name, given.number IS NOT NULL, applied.sha256 = sha256(given.script),
                 applied.is_breaking
+            -- Reads more: all of a short table, once at the start.
             FROM \(identifier: schema).migrations AS applied
             LEFT JOIN unnest(\(migrations.map { Int32(clamping: $0.number) }),
                 \(migrations.map { Array($0.sql.utf8) })) AS given (number, script) USING (number)
@@ -131,6 +132,7 @@ extension PostgresPool {
         let row = try await transaction.query(
             """
             SELECT has_schema_privilege(\(schema), 'CREATE'),
+                -- Reads more: Postgres's own tables, once at the start.
                 EXISTS (SELECT FROM information_schema.columns
                     WHERE table_schema = \(schema) AND table_name = 'migrations' AND column_name = 'is_breaking')
             """)[0]
@@ -153,6 +155,7 @@ extension PostgresPool {
         let others = try await transaction.query(
             """
             SELECT DISTINCT grantee::text FROM information_schema.role_table_grants
+            -- Reads more: Postgres's own tables, once in the life of a schema.
             WHERE table_schema = \(schema) AND table_name = 'migrations' AND grantee NOT IN (current_user, 'PUBLIC')
             """)
         for row in others {

@@ -87,6 +87,18 @@ public final class PostgresPool: Sendable {
         core.loop.execute { core.assumeIsolated { $0.abandon() } }
     }
 
+    /// A statement as the server has it, with its parameters' types by their OIDs.
+    package struct PreparedStatement: Hashable, Sendable {
+        package let text: String
+        package let types: [UInt32]
+    }
+
+    /// What the connections have prepared, for who looks at its plans.
+    package func preparedStatements() async -> Set<PreparedStatement> {
+        let keys: [StatementCache.Key] = await core.call { pool, _, answer in answer(pool.preparedStatements) }
+        return Set(keys.map { PreparedStatement(text: $0.text, types: $0.types) })
+    }
+
     /// Runs one statement, by itself a transaction.
     public func query(_ sql: SQL) async throws(PostgresError) -> Rows {
         try await run(sql).get()

@@ -58,6 +58,7 @@ struct StatementCache {
     }
 
     var count: Int { entries.count }
+    var keys: [Key] { Array(entries.keys) }
 
     mutating func use(_ key: Key) -> Use {
         uses += 1

@@ -189,10 +189,10 @@ public enum IdempotencyStatements {
     /// Forgets old answers, twice as many as are added, so that the table stays as long as its time.
     public static func forgetOld(added: Int) -> SQL {
         """
-        DELETE FROM idempotency_keys WHERE (owner_id, key) IN (
-            SELECT owner_id, key FROM idempotency_keys
+        DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM idempotency_keys
             WHERE created_at < now() - make_interval(hours => \(Int32(keptHours)))
-            ORDER BY created_at LIMIT \(Int64(added) * 2) FOR UPDATE SKIP LOCKED)
+            ORDER BY created_at LIMIT \(Int64(added) * 2) FOR UPDATE SKIP LOCKED))
         """
     }
 }

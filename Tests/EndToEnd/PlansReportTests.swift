@@ -5,17 +5,19 @@ import Testing
 @testable import StampedeCore
 
 @Suite struct PlansReportTests {
-    private func report(read rows: Int, calls: Int = 1, isLogged: Bool = true) async throws -> (Int32, String) {
+    private func report(
+        read rows: Int, calls: Int = 1, isLogged: Bool = true, comment: String = ""
+    ) async throws -> (Int32, String) {
         let folder = "/tmp/stampede-plans-\(getpid())-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let statements = #"""
-            [{"role": "payment", "query": "UPDATE orders o SET state = $2 FROM unnest($1) AS k(id)\nWHERE o.id = k.id",
+            [{"role": "payment", "query": "UPDATE orders o SET state = $2\#(comment) FROM unnest($1) AS k(id)\nWHERE o.id = k.id",
               "calls": \#(calls), "rows": 2, "milliseconds": 1.5, "blocks": 1000}]
             """#
         // Two rows written; a scan in a nested loop that returned one row each of two times and dropped the others.
         let plan = #"""
-            {"Query Text": "\n  UPDATE orders o SET state = 'paid'\n  FROM unnest($1) AS k(id) WHERE o.id = k.id", "Plan": {
+            {"Query Text": "\n  UPDATE orders o SET state = 'paid'\#(comment)\n  FROM unnest($1) AS k(id) WHERE o.id = k.id", "Plan": {
               "Node Type": "ModifyTable", "Actual Rows": 0, "Actual Loops": 1, "Plans": [
                 {"Node Type": "Nested Loop", "Parent Relationship": "Outer", "Actual Rows": 2, "Actual Loops": 1,
                  "Plans": [
@@ -49,6 +51,13 @@ import Testing
         let (code, output) = try await report(read: 42)
         #expect(code == 1)
         #expect(output.contains("BAD UPDATE orders"), "\(output)")
+    }
+
+    @Test func aStatementThatSaysWhyMayReadMore() async throws {
+        let (code, output) = try await report(read: 42, comment: #"\n-- Reads more: there are 3 of them.\n"#)
+        #expect(code == 0, "\(output)")
+        #expect(output.contains("[excepted: there are 3 of them.] UPDATE orders"), "\(output)")
+        #expect(output.contains("wrote, 1 excepted"), "\(output)")
     }
 
     @Test func aCallThatFindsNothingCountsAsOneRow() async throws {

@@ -90,6 +90,7 @@ final class Chat: Sendable {
             ClientRequest(
                 method, "http://127.0.0.1:\(port ?? service.httpPort)\(path)", headers: headers,
                 body: Array((body ?? "").utf8)))
+        await StatementPlans.shared.look(at: service)
         if let pattern = pattern(method.rawValue, path) {
             let type = response.header("Content-Type") ?? "application/json"
             #expect(

@@ -15,7 +15,7 @@ import Synchronization
 ///     let service = try await TestService.start(CatalogService.self)
 ///     let answer = try await service.call(.get, "/v1/products", token: service.token(.person))
 ///
-/// Answers are held against the service's OpenAPI document as they come.
+/// Answers are held against the service's OpenAPI document as they come, and statements against how they are planned.
 public final class TestService<Running: Service>: Sendable {
     public let broker: EmbeddedBroker
     public let database: TestDatabase
@@ -106,6 +106,7 @@ public final class TestService<Running: Service>: Sendable {
             defer { running = nil }
             return running
         }
+        if let last { await StatementPlans.shared.look(at: last) }
         await last?.stop()
     }
 

@@ -15,7 +15,10 @@ enum BrandStatements {
     static func list(for reader: AccountID, after: BrandID?, countMax: Int) -> SQL {
         """
         SELECT \(brandRow)
-        FROM accounts b LEFT JOIN follows f ON f.account_id = \(reader) AND f.brand_id = b.account_id
+        FROM accounts b
+        -- OFFSET: looked up for each brand, also where the planner knew the table when it was empty.
+        LEFT JOIN LATERAL (
+            SELECT brand_id FROM follows WHERE account_id = \(reader) AND brand_id = b.account_id OFFSET 0) f ON true
         WHERE b.kind = 'brand' AND b.account_id > \(after ?? BrandID(high: 0, low: 0))
         ORDER BY b.account_id LIMIT \(countMax)
         """

@@ -51,7 +51,7 @@ enum PostStatements {
                         \(posts.map(\.saleId)), \(posts.map { $0.isNotification ? $0.messageId : nil }),
                         \(posts.map(\.sentAt)))
                     WITH ORDINALITY AS n(message_id, brand_id, kind, body, sale_id, notification_id, sent_at, ordinal)
-                WHERE NOT EXISTS (SELECT FROM posts p WHERE p.message_id = n.message_id)
+                WHERE NOT EXISTS (SELECT FROM posts p WHERE p.message_id = n.message_id OFFSET 0)
             ), touched AS (
                 INSERT INTO post_counters AS c (brand_id, last_sequence)
                 SELECT brand_id, added FROM input WHERE place = 1
@@ -81,8 +81,9 @@ enum PostStatements {
     static func audience(of brand: BrandID, sale: SaleID?, among readers: [AccountID]) -> SQL {
         """
         SELECT r.account_id FROM unnest(\(readers)) AS r(account_id)
-        WHERE EXISTS (SELECT FROM follows f WHERE f.account_id = r.account_id AND f.brand_id = \(brand))
-            OR EXISTS (SELECT FROM orders o WHERE o.buyer_id = r.account_id AND o.sale_id = \(optional: sale))
+        -- OFFSET: looked up for each reader, and not all followers and orders read at once.
+        WHERE EXISTS (SELECT FROM follows f WHERE f.account_id = r.account_id AND f.brand_id = \(brand) OFFSET 0)
+            OR EXISTS (SELECT FROM orders o WHERE o.buyer_id = r.account_id AND o.sale_id = \(optional: sale) OFFSET 0)
         """
     }
 }

@@ -43,9 +43,15 @@ enum ConversationStatements {
                     AND (changed_at, conversation_id) < (\(bound.time), \(bound.id))
                 ORDER BY changed_at DESC, conversation_id DESC LIMIT \(countMax)
             ) c
-            LEFT JOIN accounts a
-                ON a.account_id = CASE WHEN c.first_id = \(account) THEN c.second_id ELSE c.first_id END
-            LEFT JOIN messages m ON m.conversation_id = c.conversation_id AND m.sequence = c.last_sequence
+            -- OFFSET: looked up for each, also where the planner knew the tables when they were empty.
+            LEFT JOIN LATERAL (
+                SELECT * FROM accounts
+                WHERE account_id = CASE WHEN c.first_id = \(account) THEN c.second_id ELSE c.first_id END OFFSET 0
+            ) a ON true
+            LEFT JOIN LATERAL (
+                SELECT * FROM messages
+                WHERE conversation_id = c.conversation_id AND sequence = c.last_sequence OFFSET 0
+            ) m ON true
             ORDER BY c.changed_at DESC, c.conversation_id DESC
             """
     }
@@ -96,14 +102,15 @@ enum ConversationStatements {
         let lasts = ids.map { (next[$0] ?? 1) - 1 + (used.counts[$0]?.count ?? 0) }
         let before = ids.map { (next[$0] ?? 1) - 1 }
         let times = ids.map { used.counts[$0]?.last }
+        // By the place of each among the sorted IDs: no join, so nothing that the planner could do the other way round.
         return """
             UPDATE conversations c SET
-                last_sequence = n.last_sequence,
-                changed_at = greatest(c.created_at, n.sent_at, (
-                    SELECT m.sent_at FROM messages m
-                    WHERE m.conversation_id = n.id AND m.sequence = n.before))
-            FROM unnest(\(ids), \(lasts), \(before), \(times)) AS n(id, last_sequence, before, sent_at)
-            WHERE c.conversation_id = n.id
+                last_sequence = n.lasts[width_bucket(conversation_id, n.ids)],
+                changed_at = greatest(c.created_at, n.times[width_bucket(conversation_id, n.ids)], (
+                    SELECT m.sent_at FROM messages m WHERE m.conversation_id = c.conversation_id
+                        AND m.sequence = n.before[width_bucket(c.conversation_id, n.ids)]))
+            FROM (SELECT \(ids) AS ids, \(lasts) AS lasts, \(before) AS before, \(times) AS times) AS n
+            WHERE conversation_id = ANY(n.ids)
             """
     }
 }

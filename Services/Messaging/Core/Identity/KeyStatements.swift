@@ -48,7 +48,11 @@ enum KeyStatements {
     }
 
     /// Takes out the keys that a version before stored as they are.
-    static let takeUnsealed: SQL = "DELETE FROM keys RETURNING \(unsealedRow)"
+    static let takeUnsealed: SQL = """
+        DELETE FROM keys
+        -- Reads more: there are a few.
+        RETURNING \(unsealedRow)
+        """
 
     static let keyRow = Columns("key_id", "jwk", "sealed", "signs_until", "not_after") {
         (keyId: String, jwk: String, sealed: [UInt8], signsUntil: Timestamp, notAfter: Timestamp) in
@@ -56,7 +60,11 @@ enum KeyStatements {
     }
 
     /// Every key, the one whose turn ends first before the others.
-    static let all: SQL = "SELECT \(keyRow) FROM signing_keys ORDER BY signs_until"
+    static let all: SQL = """
+        SELECT \(keyRow) FROM signing_keys
+        -- Reads more: there are a few.
+        ORDER BY signs_until
+        """
 
     static let publishedRow = Columns("key_id", "jwk", "not_after") {
         (keyId: String, jwk: String, notAfter: Timestamp) in (keyId: keyId, jwk: jwk, notAfter: notAfter)
@@ -72,6 +80,10 @@ enum KeyStatements {
 
     /// Forgets the keys that no valid token bears any more, and names them.
     static func removeExpired(at now: Timestamp) -> SQL {
-        "DELETE FROM signing_keys WHERE not_after <= \(now) RETURNING key_id"
+        """
+        DELETE FROM signing_keys
+        -- Reads more: there are a few.
+        WHERE not_after <= \(now) RETURNING key_id
+        """
     }
 }

@@ -67,7 +67,9 @@ enum SessionStatements {
     static func token(digest: [UInt8]) -> SQL {
         """
         SELECT \(tokenRow)
-        FROM refresh_tokens t JOIN sessions s USING (session_id) JOIN accounts a USING (account_id)
+        FROM refresh_tokens t
+        CROSS JOIN LATERAL (SELECT * FROM sessions WHERE session_id = t.session_id OFFSET 0) s
+        CROSS JOIN LATERAL (SELECT kind FROM accounts WHERE account_id = s.account_id OFFSET 0) a
         WHERE t.digest = \(digest)
         """
     }

@@ -70,14 +70,15 @@ enum OrderStatements {
     static func reject(_ changes: [OrderChange]) -> SQL {
         let sorted = changes.sorted { $0.orderId < $1.orderId }
         let rejected = OrderStatus.rejected
+        // By the place of each among the sorted IDs: no join, so nothing that the planner could do the other way round.
         return """
-            UPDATE orders o SET status = \(rejected), rank = \(rejected.rank), reason = c.reason,
-                decided_at = c.decided_at, hold_until = NULL, changed_in = pg_current_xact_id()
-            FROM unnest(
-                    \(sorted.map(\.orderId)), \(sorted.map(\.buyerId)), \(sorted.map(\.reason)),
-                    \(sorted.map(\.decidedAt)))
-                AS c(order_id, buyer_id, reason, decided_at)
-            WHERE o.order_id = c.order_id AND o.buyer_id = c.buyer_id AND o.rank < \(rejected.rank)
+            UPDATE orders SET status = \(rejected), rank = \(rejected.rank), hold_until = NULL,
+                reason = c.reasons[width_bucket(order_id, c.ids)], decided_at = c.times[width_bucket(order_id, c.ids)],
+                changed_in = pg_current_xact_id()
+            FROM (SELECT \(sorted.map(\.orderId)) AS ids, \(sorted.map(\.buyerId)) AS buyers,
+                \(sorted.map(\.reason)) AS reasons, \(sorted.map(\.decidedAt)) AS times) AS c
+            WHERE order_id = ANY(c.ids) AND buyer_id = c.buyers[width_bucket(order_id, c.ids)]
+                AND rank < \(rejected.rank)
             """
     }
 

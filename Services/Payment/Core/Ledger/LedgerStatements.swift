@@ -35,7 +35,7 @@ enum LedgerStatements {
         INSERT INTO accounts (owner_id, kind, currency)
         SELECT DISTINCT new.owner_id, 'wallet'::account_kind, new.currency
         FROM unnest(\(wallets.map(\.owner)), \(wallets.map(\.currency))) AS new (owner_id, currency)
-        WHERE EXISTS (SELECT FROM accounts WHERE owner_id = new.owner_id AND kind = 'wallet')
+        WHERE EXISTS (SELECT FROM accounts WHERE owner_id = new.owner_id AND kind = 'wallet' OFFSET 0)
         ORDER BY new.owner_id, new.currency
         ON CONFLICT DO NOTHING
         """
@@ -61,10 +61,12 @@ enum LedgerStatements {
         WHERE (owner_id = ANY(\(buyers.sorted())) AND kind = 'wallet' AND slot = 0)
             OR (owner_id = ANY(\(brands.sorted())) AND kind = 'proceeds' AND slot = \(slot))
             OR ledger_account_id = ANY(ARRAY(
-                SELECT proceeds.ledger_account_id FROM orders JOIN accounts AS proceeds
-                    ON (proceeds.owner_id, proceeds.kind, proceeds.slot) = (orders.brand_id, 'proceeds', orders.slot)
+                SELECT proceeds.ledger_account_id FROM orders CROSS JOIN LATERAL (
+                    SELECT ledger_account_id FROM accounts
+                    WHERE (owner_id, kind, slot) = (orders.brand_id, 'proceeds', orders.slot) OFFSET 0) AS proceeds
                 WHERE order_id = ANY(\(orders.sorted()))))
-        ORDER BY ledger_account_id FOR UPDATE
+        -- The sum keeps the planner from reading all accounts in this order.
+        ORDER BY ledger_account_id + 0 FOR UPDATE
         """
     }
 
@@ -72,10 +74,9 @@ enum LedgerStatements {
     static func lockForTopUp(owners: Set<AccountID>, currencies: Set<Currency>) -> SQL {
         """
         SELECT \(accountRow) FROM accounts
-        WHERE (owner_id = ANY(\(owners.sorted())) AND kind = 'wallet' AND slot = 0)
-            OR (owner_id = \(AccountID.bank) AND kind = 'bank' AND slot = 0
-                AND currency = ANY(\(currencies.map(\.code).sorted())))
-        ORDER BY ledger_account_id FOR UPDATE
+        WHERE owner_id = ANY(\((Array(owners) + [AccountID.bank]).sorted())) AND slot = 0
+            AND (kind = 'wallet' OR kind = 'bank' AND currency = ANY(\(currencies.map(\.code).sorted())))
+        ORDER BY ledger_account_id + 0 FOR UPDATE
         """
     }
 

@@ -57,15 +57,19 @@ enum OrderStatements {
         """
     }
 
-    /// Moves locked orders to their next state.
+    /// Moves locked orders to their next state. By the place of each among the sorted IDs: no join, so nothing that the
+    /// planner could do the other way round.
     static func update(_ orders: [PaymentOrder]) -> SQL {
-        """
-        UPDATE orders SET
-            state = next.state::order_state, payment_id = next.payment_id, order_revision = next.order_revision
-        FROM unnest(\(orders.map(\.id)), \(orders.map(\.state)), \(orders.map(\.payment)),
-            \(orders.map { $0.revision.map(Int32.init) })) AS next (order_id, state, payment_id, order_revision)
-        WHERE orders.order_id = next.order_id
-        """
+        let orders = orders.sorted { $0.id < $1.id }
+        return """
+            UPDATE orders SET
+                state = next.states[width_bucket(order_id, next.ids)]::order_state,
+                payment_id = next.payments[width_bucket(order_id, next.ids)],
+                order_revision = next.revisions[width_bucket(order_id, next.ids)]
+            FROM (SELECT \(orders.map(\.id)) AS ids, \(orders.map(\.state)) AS states,
+                \(orders.map(\.payment)) AS payments, \(orders.map { $0.revision.map(Int32.init) }) AS revisions) AS next
+            WHERE order_id = ANY(next.ids)
+            """
     }
 
     static let authorityRow = Columns(
@@ -96,7 +100,8 @@ enum OrderStatements {
     static func payment(_ payment: PaymentID, seenBy reader: AccountID) -> SQL {
         """
         SELECT \(paymentRow)
-        FROM transfers JOIN orders ON orders.payment_id = transfers.transfer_id AND orders.order_id = transfers.order_id
+        FROM transfers CROSS JOIN LATERAL (
+            SELECT * FROM orders WHERE order_id = transfers.order_id AND payment_id = transfers.transfer_id OFFSET 0) orders
         WHERE transfers.transfer_id = \(payment) AND transfers.kind = 'capture'
             AND (buyer_id = \(reader) OR brand_id = \(reader))
         """

@@ -28,12 +28,14 @@ enum DecisionStatements {
         "SELECT \(namedRow) FROM orders WHERE order_id = ANY(\(orders)) ORDER BY order_id FOR UPDATE"
     }
 
+    /// Locks the partition's leases of the stocks, in one order whoever asks. The sales stand there once more: to be found
+    /// by those, whichever way it is joined.
     static func lockLeases(of keys: [StockKey], partition: Int32) -> SQL {
         """
         SELECT l.sale_id FROM leases l
         JOIN unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
             AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
-        WHERE l.log_partition = \(partition)
+        WHERE l.sale_id = ANY(\(keys.map(\.saleId))) AND l.log_partition = \(partition)
         ORDER BY l.sale_id, l.batch, l.variant FOR UPDATE OF l
         """
     }
@@ -61,7 +63,9 @@ enum DecisionStatements {
         SELECT \(stockRow)
         FROM unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
             AS k(sale_id, batch, variant)
-        JOIN stock s USING (sale_id, batch, variant)
+        -- OFFSET: looked up for each key, also where the planner knew the table when it was empty.
+        CROSS JOIN LATERAL (
+            SELECT * FROM stock WHERE (sale_id, batch, variant) = (k.sale_id, k.batch, k.variant) OFFSET 0) s
         CROSS JOIN LATERAL (
             SELECT coalesce(sum(units) FILTER (WHERE log_partition = \(partition)), 0)::bigint AS units,
                 coalesce(sum(places) FILTER (WHERE log_partition = \(partition)), 0)::bigint AS places,
@@ -95,9 +99,11 @@ enum DecisionStatements {
     /// The terms of stocks whose sales are not published any more, as they were taken over last.
     static func formerTerms(_ keys: [StockKey]) -> SQL {
         """
-        SELECT \(termsRow) FROM stock s
-        JOIN unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
-            AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
+        SELECT \(termsRow)
+        FROM unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
+            AS k(sale_id, batch, variant)
+        CROSS JOIN LATERAL (
+            SELECT * FROM stock WHERE (sale_id, batch, variant) = (k.sale_id, k.batch, k.variant) OFFSET 0) s
         """
     }
 
@@ -128,6 +134,8 @@ enum DecisionStatements {
                 \(keys.map { used[$0]?.units ?? 0 }), \(keys.map { used[$0]?.places ?? 0 }))
                 AS k(sale_id, batch, variant, units, places)
             WHERE (l.sale_id, l.batch, l.variant) = (k.sale_id, k.batch, k.variant) AND l.log_partition = \(partition)
+                -- To be found by the sales, whichever way it is joined.
+                AND l.sale_id = ANY(\(keys.map(\.saleId)))
             """
     }
 

@@ -46,7 +46,7 @@ enum EarlyCancellationStatements {
                 \(early.map { $0.order.publisher?.text ?? "" }), \(early.map(\.time)))
                 AS new(order_id, buyer_id, publisher, cancelled_at)
             WHERE NOT EXISTS (SELECT FROM early_cancellations e
-                WHERE (e.order_id, e.buyer_id, e.publisher) = (new.order_id, new.buyer_id, new.publisher))
+                WHERE (e.order_id, e.buyer_id, e.publisher) = (new.order_id, new.buyer_id, new.publisher) OFFSET 0)
             ORDER BY order_id, buyer_id, publisher
             """
     }
@@ -62,7 +62,8 @@ enum EarlyCancellationStatements {
                             PARTITION BY buyer_id, publisher ORDER BY cancelled_at DESC, order_id DESC) AS place
                     FROM early_cancellations WHERE buyer_id = ANY(\(Array(buyers)))
                 ) AS counted WHERE place > \(buyerMax)))
-            ORDER BY order_id FOR UPDATE SKIP LOCKED))
+            -- Nobody is waited for, so in any order; in that of an index the planner could read all of it.
+            ORDER BY ctid FOR UPDATE SKIP LOCKED))
         """
     }
 
@@ -79,13 +80,14 @@ enum EarlyCancellationStatements {
         """
         SELECT \(missedRow) FROM orders
         WHERE order_id = ANY(ARRAY(
-            SELECT o.order_id FROM early_cancellations e
-            JOIN orders o ON (o.order_id, o.buyer_id) = (e.order_id, e.buyer_id)
+            SELECT o.order_id FROM early_cancellations e CROSS JOIN LATERAL (
+                SELECT * FROM orders WHERE order_id = e.order_id AND buyer_id = e.buyer_id OFFSET 0) o
+            WHERE NOT e.settled AND o.state < \(literal: OrderState.released)
                 AND e.publisher IN (coalesce(o.publisher, ''), \(PublisherName.messaging))
-            LEFT JOIN outbox b
-                ON b.stream = \(DecisionStatements.streams)::text || o.log_partition AND b.sequence <= o.log_offset
-            WHERE NOT e.settled AND o.state < \(literal: OrderState.released) AND b.stream IS NULL
-            LIMIT \(openMax))) AND state < \(literal: OrderState.released)
+                AND NOT EXISTS (SELECT FROM outbox b
+                    WHERE b.stream = \(DecisionStatements.streams)::text || o.log_partition
+                        AND b.sequence <= o.log_offset OFFSET 0)
+            LIMIT \(openMax))) AND state + 0 < \(literal: OrderState.released)
         ORDER BY order_id FOR UPDATE SKIP LOCKED
         """
     }
@@ -98,6 +100,7 @@ enum EarlyCancellationStatements {
     static var settle: SQL {
         """
         UPDATE early_cancellations
+        -- Reads more: each that is open, to see which are not any more.
         SET missed_below = coalesce(missed_below, pg_current_xact_id()),
             settled = missed_below IS NOT NULL
         WHERE ctid = ANY(ARRAY(
@@ -108,9 +111,10 @@ enum EarlyCancellationStatements {
                         AND NOT EXISTS (SELECT FROM orders o
                             WHERE (o.order_id, o.buyer_id) = (e.order_id, e.buyer_id)
                                 AND o.state < \(literal: OrderState.released)
-                                AND e.publisher IN (coalesce(o.publisher, ''), \(PublisherName.messaging))))
+                                AND e.publisher IN (coalesce(o.publisher, ''), \(PublisherName.messaging))
+                            OFFSET 0))
                 LIMIT \(openMax))) AND NOT settled
-            ORDER BY order_id FOR UPDATE SKIP LOCKED))
+            ORDER BY ctid FOR UPDATE SKIP LOCKED))
         """
     }
 }

@@ -49,40 +49,49 @@ enum SettlementStatements {
     /// Marks held orders as paid for; the caller holds them locked.
     static func confirm(_ orders: [OrderID]) -> SQL {
         """
-        UPDATE orders o SET state = \(literal: OrderState.confirmed), revision = o.revision + 1 FROM stock s
-        WHERE o.order_id = ANY(\(orders)) AND o.state + 0 = \(literal: OrderState.reserved)
-            AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
-        RETURNING \(changedRow)
+        WITH changed AS (
+            UPDATE orders o SET state = \(literal: OrderState.confirmed), revision = o.revision + 1
+            WHERE o.order_id = ANY(\(orders)) AND o.state + 0 = \(literal: OrderState.reserved)
+            RETURNING o.*
+        )
+        SELECT \(changedRow) FROM changed o CROSS JOIN LATERAL (
+            SELECT * FROM stock WHERE (sale_id, batch, variant) = (o.sale_id, o.batch, o.variant) OFFSET 0) s
         """
     }
 
     /// Notes that the money for orders that have ended goes back; the caller holds them locked.
     static func refund(_ orders: [OrderID]) -> SQL {
         """
-        UPDATE orders o SET refunded = true, revision = o.revision + 1 FROM stock s
-        WHERE o.order_id = ANY(\(orders)) AND o.state + 0 = \(literal: OrderState.released) AND NOT o.refunded
-            AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
-        RETURNING \(changedRow)
+        WITH changed AS (
+            UPDATE orders o SET refunded = true, revision = o.revision + 1
+            WHERE o.order_id = ANY(\(orders)) AND o.state + 0 = \(literal: OrderState.released) AND NOT o.refunded
+            RETURNING o.*
+        )
+        SELECT \(changedRow) FROM changed o CROSS JOIN LATERAL (
+            SELECT * FROM stock WHERE (sale_id, batch, variant) = (o.sale_id, o.batch, o.variant) OFFSET 0) s
         """
     }
 
     /// Ends orders, held, waiting or paid ones; the caller holds them locked.
     static func end(_ orders: [OrderID]) -> SQL {
         """
-        UPDATE orders o SET state = \(literal: OrderState.released), revision = o.revision + 1,
-            refunded = o.state = \(literal: OrderState.confirmed)
-        FROM stock s
-        WHERE o.order_id = ANY(\(orders)) AND o.state + 0 < \(literal: OrderState.released)
-            AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
-        RETURNING \(changedRow)
+        WITH changed AS (
+            UPDATE orders o SET state = \(literal: OrderState.released), revision = o.revision + 1,
+                refunded = o.state = \(literal: OrderState.confirmed)
+            WHERE o.order_id = ANY(\(orders)) AND o.state + 0 < \(literal: OrderState.released)
+            RETURNING o.*
+        )
+        SELECT \(changedRow) FROM changed o CROSS JOIN LATERAL (
+            SELECT * FROM stock WHERE (sale_id, batch, variant) = (o.sale_id, o.batch, o.variant) OFFSET 0) s
         """
     }
 
     /// Stocks with holds that ended before `time`.
     static func overdue(before time: Timestamp) -> SQL {
         """
-        SELECT DISTINCT \(StockStatements.keyRow) FROM orders
-        WHERE state = \(literal: OrderState.reserved) AND hold_until < \(time)
+        SELECT DISTINCT \(StockStatements.keyRow) FROM (
+            SELECT \(StockStatements.keyRow) FROM orders
+            WHERE state = \(literal: OrderState.reserved) AND hold_until < \(time) OFFSET 0) held
         """
     }
 
@@ -93,10 +102,11 @@ enum SettlementStatements {
         SELECT order_id FROM orders
         WHERE order_id = ANY(ARRAY(
             SELECT o.order_id FROM orders o
-            LEFT JOIN outbox b
-                ON b.stream = \(DecisionStatements.streams)::text || o.log_partition AND b.sequence <= o.log_offset
             WHERE (o.sale_id, o.batch, o.variant) = (\(key.saleId), \(Int32(key.batch)), \(key.variant))
-                AND o.state = \(literal: OrderState.reserved) AND o.hold_until < \(time) AND b.stream IS NULL
+                AND o.state = \(literal: OrderState.reserved) AND o.hold_until < \(time)
+                AND NOT EXISTS (SELECT FROM outbox b
+                    WHERE b.stream = \(DecisionStatements.streams)::text || o.log_partition
+                        AND b.sequence <= o.log_offset OFFSET 0)
             ORDER BY o.hold_until LIMIT \(expiredMax))) AND state + 0 = \(literal: OrderState.reserved)
         ORDER BY order_id FOR UPDATE SKIP LOCKED
         """
@@ -109,12 +119,13 @@ enum SettlementStatements {
         SELECT order_id FROM orders
         WHERE order_id = ANY(ARRAY(
             SELECT o.order_id FROM orders o
-            LEFT JOIN outbox b
-                ON b.stream = \(DecisionStatements.streams)::text || o.log_partition AND b.sequence <= o.log_offset
             WHERE (o.sale_id, o.batch, o.variant) = (\(key.saleId), \(Int32(key.batch)), \(key.variant))
-                AND o.state = \(literal: OrderState.waitlisted) AND b.stream IS NULL
+                AND o.state = \(literal: OrderState.waitlisted)
+                AND NOT EXISTS (SELECT FROM outbox b
+                    WHERE b.stream = \(DecisionStatements.streams)::text || o.log_partition
+                        AND b.sequence <= o.log_offset OFFSET 0)
             ORDER BY o.ordered_at, o.log_partition, o.log_offset LIMIT \(waitingMax)))
-            AND state = \(literal: OrderState.waitlisted)
+            AND state + 0 = \(literal: OrderState.waitlisted)
         ORDER BY order_id FOR UPDATE SKIP LOCKED
         """
     }

@@ -58,12 +58,14 @@ enum StockStatements {
         ]
     }
 
-    /// Locks stocks without their leases, in one order whoever asks.
+    /// Locks stocks without their leases, in one order whoever asks. The sales stand there once more: to be found by those,
+    /// whichever way it is joined.
     static func lockPools(of keys: [StockKey]) -> SQL {
         """
         SELECT s.sale_id FROM stock s
         JOIN unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
             AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
+        WHERE s.sale_id = ANY(\(keys.map(\.saleId)))
         ORDER BY s.sale_id, s.batch, s.variant FOR UPDATE OF s
         """
     }
@@ -84,6 +86,7 @@ enum StockStatements {
                 \(keys.map { units[$0] ?? 0 }), \(keys.map { places[$0] ?? 0 }))
                 AS k(sale_id, batch, variant, units, places)
             WHERE (s.sale_id, s.batch, s.variant) = (k.sale_id, k.batch, k.variant)
+                AND s.sale_id = ANY(\(keys.map(\.saleId)))
             """,
         ]
     }
@@ -109,11 +112,12 @@ enum StockStatements {
         ), promoted AS (
             UPDATE orders o SET state = \(literal: OrderState.reserved), revision = o.revision + 1,
                 hold_until = \(now)::timestamptz + make_interval(secs => s.hold_seconds)
-            FROM chosen, stock s
-            WHERE o.order_id = chosen.order_id AND (s.sale_id, s.batch, s.variant) = (o.sale_id, o.batch, o.variant)
+            FROM stock s
+            WHERE o.order_id = ANY(ARRAY(SELECT order_id FROM chosen))
+                AND s.sale_id = \(key.saleId) AND s.batch = \(Int32(key.batch)) AND s.variant = \(key.variant)
                 AND (o.log_partition = \(partition ?? -1) OR NOT EXISTS (SELECT FROM outbox b
                     WHERE b.stream = \(DecisionStatements.streams)::text || o.log_partition
-                        AND b.sequence <= o.log_offset))
+                        AND b.sequence <= o.log_offset OFFSET 0))
             RETURNING \(SettlementStatements.changedRow), o.ordered_at, o.log_partition, o.log_offset
         )
         SELECT * FROM promoted ORDER BY ordered_at, log_partition, log_offset
@@ -141,9 +145,10 @@ enum StockStatements {
         """
         UPDATE stock s SET sold_out_at = \(now), sold_out_count = sold_out_count + 1
         WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant)
-            AND sold_out_at IS NULL AND supply > 0 AND pool = 0
+            -- So written that the planner does not take all that is selling for a way to find it.
+            AND num_nonnulls(sold_out_at) = 0 AND supply > 0 AND pool = 0
             AND NOT EXISTS (SELECT FROM leases l WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant)
-                AND l.units > 0)
+                AND l.units > 0 OFFSET 0)
         RETURNING \(soldOutRow)
         """
     }
@@ -160,7 +165,7 @@ enum StockStatements {
         WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant)
             AND sold_out_at IS NOT NULL AND closes_at > \(now)
             AND (pool > 0 OR EXISTS (SELECT FROM leases l
-                WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0))
+                WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0 OFFSET 0))
         RETURNING \(availableRow)
         """
     }
@@ -181,6 +186,7 @@ enum StockStatements {
     static func unattended(at now: Timestamp) -> SQL {
         """
         WITH RECURSIVE waiting AS (
+            -- Reads more: what it looks for is rare; it costs the stocks that somebody waits for, and their leases.
             (SELECT \(keyRow) FROM orders WHERE state = \(literal: OrderState.waitlisted)
                 ORDER BY sale_id, batch, variant LIMIT 1)
             UNION ALL
@@ -194,14 +200,14 @@ enum StockStatements {
             SELECT \(keyRow.of("s")) FROM stock s
             WHERE (s.sale_id, s.batch, s.variant) = (w.sale_id, w.batch, w.variant)
                 AND (s.closes_at <= \(now) OR s.pool > 0 OR EXISTS (SELECT FROM leases l
-                    WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0))
+                    WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0 OFFSET 0))
             -- One by its key: a join could as well read all that ever was.
             LIMIT 1) found
         UNION
         SELECT \(keyRow.of("s")) FROM stock s
         WHERE s.sold_out_at IS NULL AND s.closes_at > \(now.adding(seconds: -lateSeconds))
             AND s.pool = 0 AND s.supply > 0 AND NOT EXISTS (SELECT FROM leases l
-                WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0)
+                WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0 OFFSET 0)
         UNION
         SELECT \(keyRow) FROM stock WHERE returned
         """
@@ -211,6 +217,7 @@ enum StockStatements {
     static func returnedUnnoted(at now: Timestamp) -> SQL {
         """
         SELECT \(keyRow.of("s")) FROM stock s
+        -- Reads more: all that is sold out, once at the start.
         WHERE s.sold_out_at IS NOT NULL AND s.closes_at > \(now) AND (s.pool > 0 OR EXISTS (SELECT FROM leases l
             WHERE (l.sale_id, l.batch, l.variant) = (s.sale_id, s.batch, s.variant) AND l.units > 0))
         """
