@@ -1,4 +1,5 @@
 // Holds a value against a JSON Schema (2020-12) as far as the project's own documents use it.
+import Synchronization
 
 /// A schema within its document, which its references point into.
 public struct JSONSchema: Sendable {
@@ -113,7 +114,7 @@ public struct JSONSchema: Sendable {
         case "maxLength":
             return text.unicodeScalars.count > rule.integer ?? .max ? ["\(path): is too long"] : []
         case "pattern":
-            guard let pattern = rule.string, let expression = try? Regex(pattern) else {
+            guard let pattern = rule.string, let expression = Patterns.expression(pattern) else {
                 return ["\(path): the schema's pattern is none"]
             }
             return text.firstMatch(of: expression) == nil ? ["\(path): does not match \(pattern)"] : []
@@ -130,7 +131,7 @@ public struct JSONSchema: Sendable {
             case "uri", "uri-reference", "byte", "password", "json": ""
             default: nil
             }
-        guard let pattern, let expression = try? Regex(pattern) else {
+        guard let pattern, let expression = Patterns.expression(pattern) else {
             return ["\(path): the schema's format \(name) is not understood"]
         }
         return text.firstMatch(of: expression) == nil ? ["\(path): \(text) is no \(name)"] : []
@@ -146,5 +147,25 @@ public struct JSONSchema: Sendable {
             default: number < bound
             }
         return holds ? [] : ["\(path): \(number) is against \(keyword) \(bound)"]
+    }
+}
+
+/// Compiles each pattern once: that takes far longer than to match by it.
+private enum Patterns {
+    /// `@unchecked Sendable`: nobody changes an expression, and matching keeps its state elsewhere.
+    private struct Expression: @unchecked Sendable {
+        let regex: Regex<AnyRegexOutput>
+    }
+
+    private static let known = Mutex<[String: Expression]>([:])
+
+    /// Nil where the pattern is none.
+    static func expression(_ pattern: String) -> Regex<AnyRegexOutput>? {
+        known.withLock { known in
+            if let found = known[pattern] { return found.regex }
+            guard let regex = try? Regex(pattern) else { return nil }
+            known[pattern] = Expression(regex: regex)
+            return regex
+        }
     }
 }
