@@ -68,26 +68,6 @@ extension PublisherName: PostgresValue {
     }
 }
 
-extension Row {
-    /// A column of one of the schema's enumerations, as text.
-    public func choice<Choice: RawRepresentable<String>>(
-        _ column: Int, as type: Choice.Type = Choice.self
-    ) throws(PostgresError) -> Choice {
-        let text: String = try get(column)
-        guard let choice = Choice(rawValue: text) else { throw unknown(text, "a \(Choice.self)") }
-        return choice
-    }
-
-    /// A currency as it was stored.
-    public func currency(_ column: Int) throws(PostgresError) -> Currency { try get(column) }
-
-    /// A publisher's name as it was stored; nobody where the column is null or empty.
-    public func publisher(_ column: Int) throws(PostgresError) -> PublisherName? {
-        guard let text = try get(column, as: String?.self), !text.isEmpty else { return nil }
-        return try get(column)
-    }
-}
-
 private func unknown(_ text: String, _ expected: String) -> PostgresError {
     PostgresError(
         sqlState: PostgresError.Code.datatypeMismatch, message: "expected \(expected), the column has \(text)")
