@@ -100,17 +100,14 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         wakeDescriptor = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
         var event = epoll_event(events: Self.readable, data: epoll_data_t(u64: Self.wakeToken))
         guard epoll >= 0, wakeDescriptor >= 0, epoll_ctl(epoll, EPOLL_CTL_ADD, wakeDescriptor, &event) == 0 else {
-            let reason = EventLoopError("make an event loop", errno)
-            if epoll >= 0 { Glibc.close(epoll) }
-            if wakeDescriptor >= 0 { Glibc.close(wakeDescriptor) }
-            throw reason
+            // What was opened is closed by `deinit`, which runs: every property has its value.
+            throw EventLoopError("make an event loop", errno)
         }
         serialExecutor.loop = self
     }
 
     deinit {
-        Glibc.close(epoll)
-        Glibc.close(wakeDescriptor)
+        for descriptor in [epoll, wakeDescriptor] where descriptor >= 0 { Glibc.close(descriptor) }
     }
 
     /// Starts the thread, before anything else is handed over. After each wait it runs what came in, then `turn`, which

@@ -41,10 +41,7 @@ final class RawPeer: @unchecked Sendable {
                     bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
                 }
             }
-            guard bound == 0 else {
-                Foundation.close(descriptor)
-                throw RawPeerError.noConnection
-            }
+            guard bound == 0 else { throw RawPeerError.noConnection }
         }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -55,12 +52,11 @@ final class RawPeer: @unchecked Sendable {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard connected == 0 else {
-            Foundation.close(descriptor)
-            throw RawPeerError.noConnection
-        }
+        guard connected == 0 else { throw RawPeerError.noConnection }
     }
 
+    /// Runs for a peer that could not connect as well: closing it in `init` too would close whatever has its number by
+    /// then.
     deinit { Foundation.close(descriptor) }
 
     /// Says it all; what the server no longer wants to hear is lost.

@@ -47,6 +47,35 @@ import Testing
         #expect(count >= 10)
     }
 
+    /// `deinit` runs for an object whose `init` throws after every property has its value. What both release is released
+    /// twice, and the second time it may be somebody else's: a descriptor's number is given away again at once.
+    @Test func noInitialiserReleasesWhatDeinitReleases() throws {
+        #expect(releasedTwice("init() throws {\n    close(socket)\n}\ndeinit { close(socket) }") == ["close(socket)"])
+        #expect(releasedTwice("init() throws {\n    close(made)\n}\ndeinit {\n    close(socket)\n}") == [])
+        for file in try SourceTree.files(under: SourceTree.swiftFolders, ending: [".swift"]) {
+            #expect(releasedTwice(file.text) == [], "\(file.path)")
+        }
+    }
+
+    private func releasedTwice(_ text: String) -> Set<String> {
+        var released = (byInit: Set<String>(), byDeinit: Set<String>())
+        // The bodies: from the head to the first line that is indented no deeper than it.
+        for head in text.matches(of: /(?m)^( *)(?:[a-z@]+ )*(init\(|deinit \{).*$/) {
+            let rest = text[head.range.upperBound...]
+            let end = "\n\(head.1)}"
+            let isOneLine = head.0.hasSuffix("}")
+            let body =
+                isOneLine
+                ? text[head.range]
+                : text[head.range.lowerBound..<(rest.firstRange(of: end)?.lowerBound ?? rest.endIndex)]
+            let calls = body.matches(of: /\w*(?:close|free|destroy|release|finish|deallocate)\w*\(\w+\)/.ignoresCase())
+            for call in calls.map({ String($0.0) }) {
+                if head.2 == "deinit {" { released.byDeinit.insert(call) } else { released.byInit.insert(call) }
+            }
+        }
+        return released.byInit.intersection(released.byDeinit)
+    }
+
     @Test func everySwiftFileSaysFirstWhatItIsFor() throws {
         for file in try SourceTree.files(under: ["Services", "Shared", "Tools"], ending: [".swift"]) {
             // An executable's few lines, and files whose one type says it, begin with that type's own comment.
