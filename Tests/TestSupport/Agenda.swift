@@ -1,13 +1,13 @@
 /// Everything that happens in a simulated world, in the order of its time; what is put down first goes first.
-public struct Agenda {
+package struct Agenda {
     private var heap: [(at: Int, order: Int, action: () -> Void)] = []
     private var order = 0
 
-    public init() {}
+    package init() {}
 
-    public var isEmpty: Bool { heap.isEmpty }
+    package var isEmpty: Bool { heap.isEmpty }
 
-    public mutating func add(at time: Int, _ action: @escaping () -> Void) {
+    package mutating func add(at time: Int, _ action: @escaping () -> Void) {
         order += 1
         heap.append((time, order, action))
         var child = heap.count - 1
@@ -19,7 +19,7 @@ public struct Agenda {
         }
     }
 
-    public mutating func next() -> (at: Int, action: () -> Void)? {
+    package mutating func next() -> (at: Int, action: () -> Void)? {
         guard let first = heap.first else { return nil }
         let last = heap.removeLast()
         if !heap.isEmpty {

@@ -2,13 +2,13 @@
 import JSON
 import Kafka
 
-public struct AsyncAPIDocument: Sendable {
-    public let tree: DocumentTree
+package struct AsyncAPIDocument: Sendable {
+    package let tree: DocumentTree
 
-    public init() throws { tree = try Repository.yaml("docs/asyncapi.yaml") }
+    package init() throws { tree = try Repository.yaml("docs/asyncapi.yaml") }
 
     /// What is wrong with a record: a topic, an event type, headers, a key or a body that the document does not know.
-    public func problems(_ record: ConsumedRecord) -> [String] {
+    package func problems(_ record: ConsumedRecord) -> [String] {
         let name = "\(record.topic)/\(record.partition)/\(record.offset)"
         var headers: [String: DocumentTree] = [:]
         for header in record.headers { headers[header.name] = .string(String(decoding: header.value, as: UTF8.self)) }

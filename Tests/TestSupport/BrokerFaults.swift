@@ -4,7 +4,7 @@ import Kafka
 
 extension EmbeddedBroker {
     /// A request of the Kafka protocol.
-    public enum Request: Int16, Sendable {
+    package enum Request: Int16, Sendable {
         case produce = 0
         case fetch = 1
         case listOffsets = 2
@@ -21,7 +21,7 @@ extension EmbeddedBroker {
 
     /// The next requests of this kind fail with these codes of the protocol, one each; -195 (`_TRANSPORT`) closes
     /// the connection instead.
-    public func failRequests(_ request: Request, with errors: [Int32]) {
+    package func failRequests(_ request: Request, with errors: [Int32]) {
         let codes = errors.map { rd_kafka_resp_err_t(rawValue: $0) }
         try? withCluster {
             rd_kafka_mock_push_request_errors_array($0, request.rawValue, codes.count, codes)
@@ -30,7 +30,7 @@ extension EmbeddedBroker {
     }
 
     /// Forgets what `failRequests` has asked for and did not happen yet.
-    public func stopFailing(_ request: Request) {
+    package func stopFailing(_ request: Request) {
         try? withCluster {
             rd_kafka_mock_clear_request_errors($0, request.rawValue)
             return RD_KAFKA_RESP_ERR_NO_ERROR
@@ -38,12 +38,12 @@ extension EmbeddedBroker {
     }
 
     /// Every answer comes that much later.
-    public func setLatency(milliseconds: Int) throws(KafkaError) {
+    package func setLatency(milliseconds: Int) throws(KafkaError) {
         try withCluster { rd_kafka_mock_broker_set_rtt($0, -1, Int32(clamping: milliseconds)) }
     }
 
     /// Down: connections are closed and none is accepted.
-    public func setDown(_ down: Bool) throws(KafkaError) {
+    package func setDown(_ down: Bool) throws(KafkaError) {
         try withCluster { down ? rd_kafka_mock_broker_set_down($0, -1) : rd_kafka_mock_broker_set_up($0, -1) }
     }
 }

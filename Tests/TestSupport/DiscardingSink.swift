@@ -3,5 +3,5 @@ import Observability
 
 extension LogSink {
     /// Nowhere.
-    public static let discarding = LogSink { _ in }
+    package static let discarding = LogSink { _ in }
 }

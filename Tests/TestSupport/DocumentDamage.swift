@@ -1,15 +1,15 @@
 // Documents with one thing wrong at a time, for sweeps over routes and readers.
 
 extension DocumentTree {
-    public struct Damage: Sendable {
-        public let bytes: [UInt8]
+    package struct Damage: Sendable {
+        package let bytes: [UInt8]
         /// The member that is wrong, `batches[0].lines[1].units`; nil where the whole is no document of its kind.
-        public let field: String?
+        package let field: String?
     }
 
     /// This document, an object, damaged in every way: cut off, not JSON, not an object; each member missing or of
     /// another kind; a member too many in each object.
-    public var damages: [Damage] {
+    package var damages: [Damage] {
         var found = [" ", "{", "null", "[]", "1", "\"x\"", "{}", "\u{feff}{}"].map {
             Damage(bytes: Array($0.utf8), field: nil)
         }

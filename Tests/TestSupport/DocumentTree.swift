@@ -4,7 +4,7 @@ import JSON
 import Synchronization
 
 /// A parsed JSON or YAML document.
-public enum DocumentTree: Equatable, Sendable {
+package enum DocumentTree: Equatable, Sendable {
     case null
     case boolean(Bool)
     case integer(Int64)
@@ -14,21 +14,21 @@ public enum DocumentTree: Equatable, Sendable {
     case object([String: DocumentTree])
 
     /// Reads JSON with Foundation.
-    public init(json bytes: some Sequence<UInt8>) throws {
+    package init(json bytes: some Sequence<UInt8>) throws {
         self = try JSONDecoder().decode(DocumentTree.self, from: Data(bytes))
     }
 
     /// A member of an object; nil where there is none or this is not an object.
-    public subscript(_ name: String) -> DocumentTree? {
+    package subscript(_ name: String) -> DocumentTree? {
         if case .object(let members) = self { members[name] } else { nil }
     }
 
-    public var members: [String: DocumentTree] { if case .object(let members) = self { members } else { [:] } }
-    public var elements: [DocumentTree] { if case .array(let elements) = self { elements } else { [] } }
-    public var string: String? { if case .string(let text) = self { text } else { nil } }
-    public var integer: Int64? { if case .integer(let number) = self { number } else { nil } }
-    public var boolean: Bool? { if case .boolean(let flag) = self { flag } else { nil } }
-    public var double: Double? {
+    package var members: [String: DocumentTree] { if case .object(let members) = self { members } else { [:] } }
+    package var elements: [DocumentTree] { if case .array(let elements) = self { elements } else { [] } }
+    package var string: String? { if case .string(let text) = self { text } else { nil } }
+    package var integer: Int64? { if case .integer(let number) = self { number } else { nil } }
+    package var boolean: Bool? { if case .boolean(let flag) = self { flag } else { nil } }
+    package var double: Double? {
         switch self {
         case .integer(let number): Double(number)
         case .number(let number): number
@@ -37,7 +37,7 @@ public enum DocumentTree: Equatable, Sendable {
     }
 
     /// The place that a reference within the document names: `#/components/schemas/Money` (RFC 6901).
-    public func resolve(_ reference: String) -> DocumentTree? {
+    package func resolve(_ reference: String) -> DocumentTree? {
         guard reference.hasPrefix("#/") else { return reference == "#" ? self : nil }
         return reference.dropFirst(2).split(separator: "/", omittingEmptySubsequences: false).reduce(self as Self?) {
             let name = $1.replacing("~1", with: "/").replacing("~0", with: "~")
@@ -46,7 +46,7 @@ public enum DocumentTree: Equatable, Sendable {
     }
 
     /// Every reference in the document, wherever it stands.
-    public var references: [String] {
+    package var references: [String] {
         switch self {
         case .array(let elements): elements.flatMap(\.references)
         case .object(let members):
@@ -59,7 +59,7 @@ public enum DocumentTree: Equatable, Sendable {
 }
 
 extension DocumentTree: Decodable {
-    public init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         let value = try decoder.singleValueContainer()
         if value.decodeNil() {
             self = .null
@@ -80,7 +80,7 @@ extension DocumentTree: Decodable {
 }
 
 extension DocumentTree: JSONWritable {
-    public func write(to writer: inout JSONWriter) {
+    package func write(to writer: inout JSONWriter) {
         switch self {
         case .null: writer.null()
         case .boolean(let flag): writer.value(flag)
@@ -99,21 +99,21 @@ extension DocumentTree: JSONWritable {
     }
 
     /// The document as JSON.
-    public var json: [UInt8] { JSONWriter.document(self) }
+    package var json: [UInt8] { JSONWriter.document(self) }
 }
 
 /// Files of the checkout that tests hold the program against.
-public enum Repository {
+package enum Repository {
     /// The checkout's root: this file stands in `Tests/TestSupport`.
-    public static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    package static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
-    public static func text(_ path: String) throws -> String {
+    package static func text(_ path: String) throws -> String {
         try String(contentsOf: root.appending(path: path), encoding: .utf8)
     }
 
     /// Read once: every service that a test starts is held against the same documents.
-    public static func yaml(_ path: String) throws -> DocumentTree {
+    package static func yaml(_ path: String) throws -> DocumentTree {
         try documents.withLock { documents in
             if let known = documents[path] { return known }
             let document = try YAML.parse(text(path))

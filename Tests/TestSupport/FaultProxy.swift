@@ -6,8 +6,8 @@ import Synchronization
 ///
 /// Whose a connection is it reads off its first bytes: clients of Kafka send their client ID there, those of Postgres
 /// their application name, and both begin with the service's name and a slash.
-public final class FaultProxy: Sendable {
-    public enum Fault: Sendable, Equatable {
+package final class FaultProxy: Sendable {
+    package enum Fault: Sendable, Equatable {
         case none
         /// Connections are broken off, and new ones at once.
         case cut
@@ -18,7 +18,7 @@ public final class FaultProxy: Sendable {
         case silent
     }
 
-    public let port: Int
+    package let port: Int
     private let target: Int
     private let listener: Int32
     private let state = Mutex(State())
@@ -73,7 +73,7 @@ public final class FaultProxy: Sendable {
     }
 
     /// - Parameter target: the port that connections go to; it need not be open yet.
-    public init(to target: Int) throws {
+    package init(to target: Int) throws {
         self.target = target
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = Self.loopback(0)
@@ -91,7 +91,7 @@ public final class FaultProxy: Sendable {
     }
 
     /// Makes the network fail, for one service's connections or for all; `.none` ends it.
-    public func set(_ fault: Fault, for owner: String? = nil) {
+    package func set(_ fault: Fault, for owner: String? = nil) {
         let concerned = state.withLock { state in
             if let owner { state.byOwner[owner] = fault } else { state.forAll = fault }
             return state.pairs.values.filter { pair in owner == nil || pair.facts.withLock { $0.owner } == owner }
@@ -103,12 +103,12 @@ public final class FaultProxy: Sendable {
     }
 
     /// Breaks off what is open, once.
-    public func reset(_ owner: String? = nil) {
+    package func reset(_ owner: String? = nil) {
         set(.cut, for: owner)
         set(.none, for: owner)
     }
 
-    public func close() {
+    package func close() {
         let pairs = state.withLock { state in
             state.isClosed = true
             return state.pairs.values

@@ -2,7 +2,7 @@
 import Foundation
 import Synchronization
 
-public enum FreePorts {
+package enum FreePorts {
     /// Below the ports that the kernel gives to connections, which come and go meanwhile; above what is known by a number.
     private static let range: Range<Int> = {
         let text = (try? String(contentsOfFile: "/proc/sys/net/ipv4/ip_local_port_range", encoding: .utf8)) ?? ""
@@ -14,10 +14,10 @@ public enum FreePorts {
     /// Nor to another process of tests: who has a port holds the lock on its byte of this file.
     private static let locks = open("/tmp/stampede-test-ports", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
 
-    public struct NoneLeft: Error {}
+    package struct NoneLeft: Error {}
 
     /// The first of `count` ports that nothing listens on now, `step` apart.
-    public static func take(_ count: Int = 1, step: Int = 1) throws -> Int {
+    package static func take(_ count: Int = 1, step: Int = 1) throws -> Int {
         for _ in 0..<10_000 {
             let first = Int.random(in: range)
             let ports = (0..<count).map { first + step * $0 }
@@ -37,7 +37,7 @@ public enum FreePorts {
     }
 
     /// A port that is taken as long as its socket is open.
-    public static func hold() throws -> (socket: Int32, port: Int) {
+    package static func hold() throws -> (socket: Int32, port: Int) {
         let port = try take()
         guard let socket = bind(port), listen(socket, 1) == 0 else { throw NoneLeft() }
         return (socket, port)

@@ -2,18 +2,18 @@
 import Synchronization
 
 /// A schema within its document, which its references point into.
-public struct JSONSchema: Sendable {
+package struct JSONSchema: Sendable {
     let document: DocumentTree
     let schema: DocumentTree
 
-    public init(_ schema: DocumentTree, in document: DocumentTree) {
+    package init(_ schema: DocumentTree, in document: DocumentTree) {
         self.document = document
         self.schema = schema
     }
 
     /// What is wrong with the value, each with its place; nothing when it fits. A keyword that is not understood is
     /// reported as well, so that no rule of a document goes unheeded.
-    public func problems(_ value: DocumentTree) -> [String] { problems(value, schema, at: "$") }
+    package func problems(_ value: DocumentTree) -> [String] { problems(value, schema, at: "$") }
 
     static let annotations: Set<String> = [
         "description", "title", "examples", "example", "default", "deprecated", "readOnly", "writeOnly", "$comment",

@@ -6,18 +6,18 @@
 import HTTP
 import ServiceKit
 
-public struct OpenAPIDocument: Sendable {
-    public let tree: DocumentTree
+package struct OpenAPIDocument: Sendable {
+    package let tree: DocumentTree
 
     private static let methods: Set<String> = ["get", "put", "post", "delete", "options", "head", "patch", "trace"]
 
     /// Reads `docs/openapi/<service>.yaml`.
-    public init(service: String) throws { self.init(try Repository.yaml("docs/openapi/\(service).yaml")) }
+    package init(service: String) throws { self.init(try Repository.yaml("docs/openapi/\(service).yaml")) }
 
-    public init(_ tree: DocumentTree) { self.tree = tree }
+    package init(_ tree: DocumentTree) { self.tree = tree }
 
     /// `POST /v1/products`, for every operation.
-    public var operations: Set<String> {
+    package var operations: Set<String> {
         Set(
             (tree["paths"]?.members ?? [:]).flatMap { path, item in
                 item.members.keys.filter(Self.methods.contains).map { "\($0.uppercased()) \(path)" }
@@ -25,12 +25,12 @@ public struct OpenAPIDocument: Sendable {
     }
 
     /// The statuses that an operation documents.
-    public func statuses(method: String, path: String) -> Set<String> {
+    package func statuses(method: String, path: String) -> Set<String> {
         Set((operation(method, path)?["responses"]?.members ?? [:]).keys)
     }
 
     /// How many bytes a request's body may have, for every operation that has one.
-    public var bodyLimits: [String: Int] {
+    package var bodyLimits: [String: Int] {
         var limits: [String: Int] = [:]
         for (path, item) in tree["paths"]?.members ?? [:] {
             for (method, operation) in item.members where Self.methods.contains(method) {
@@ -43,7 +43,7 @@ public struct OpenAPIDocument: Sendable {
 
     /// What is wrong with the document itself: another version, references to nothing, path parameters that are not
     /// described, operations without a summary or answers.
-    public var problems: [String] {
+    package var problems: [String] {
         var found: [String] = []
         if tree["openapi"]?.string?.hasPrefix("3.1.") != true { found.append("openapi: is not 3.1") }
         for member in ["title", "version"] where tree["info"]?[member]?.string == nil {
@@ -75,7 +75,7 @@ public struct OpenAPIDocument: Sendable {
 
     /// What is wrong with the routes: one that is not documented, an operation that no route answers, a body that may be
     /// longer or shorter than the document says, a token that is needed or not.
-    public func problems(of routes: [Endpoint]) -> [String] {
+    package func problems(of routes: [Endpoint]) -> [String] {
         let served = Set(routes.map { "\($0.method.rawValue) \($0.pattern)" })
         var found = served.subtracting(operations).sorted().map { "\($0): is not documented" }
         found += operations.subtracting(served).sorted().map { "\($0): is answered by no route" }
@@ -99,7 +99,7 @@ public struct OpenAPIDocument: Sendable {
 
     /// What is wrong with an answer: a status or media type that is not documented, a body that does not fit its schema,
     /// a header field that is missing or does not fit. `path` is the pattern, `/v1/products/{id}`.
-    public func problems(
+    package func problems(
         method: String, path: String, status: Int, body: some Sequence<UInt8>, mediaType: String = "application/json",
         headers: HeaderFields? = nil
     ) -> [String] {
@@ -122,7 +122,7 @@ public struct OpenAPIDocument: Sendable {
     }
 
     /// The same for a request's body, so that a test's own examples are held against the document too.
-    public func problems(method: String, path: String, request body: some Sequence<UInt8>) -> [String] {
+    package func problems(method: String, path: String, request body: some Sequence<UInt8>) -> [String] {
         guard
             let schema = operation(method, path)?["requestBody"].map(resolved)?["content"]?["application/json"]?[
                 "schema"]
@@ -144,12 +144,12 @@ public struct OpenAPIDocument: Sendable {
         }
     }
 
-    public func operation(_ method: String, _ path: String) -> DocumentTree? {
+    package func operation(_ method: String, _ path: String) -> DocumentTree? {
         tree["paths"]?[path]?[method.lowercased()]
     }
 
     /// What a reference points to, or the value itself.
-    public func resolved(_ value: DocumentTree) -> DocumentTree {
+    package func resolved(_ value: DocumentTree) -> DocumentTree {
         value["$ref"]?.string.flatMap(tree.resolve) ?? value
     }
 }

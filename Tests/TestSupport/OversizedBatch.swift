@@ -4,11 +4,11 @@ import Observability
 
 extension TestBroker {
     /// Takes no more than this of a batch, unpacked.
-    public static let readsLittle = ["receive.message.max.bytes": "5000000", "fetch.max.bytes": "4194304"]
+    package static let readsLittle = ["receive.message.max.bytes": "5000000", "fetch.max.bytes": "4194304"]
 
     /// Sends `count` records of 10 kB in batches of zstd, as few as one, of which readers with `readsLittle` take none that
     /// has more than 5 MB.
-    public func sendCompressed(_ count: Int, topic: String, partition: Int32) async throws {
+    package func sendCompressed(_ count: Int, topic: String, partition: Int32) async throws {
         let producer = try KafkaProducer(
             configuration([
                 "compression.codec": "zstd", "message.max.bytes": "50000000", "batch.size": "50000000",

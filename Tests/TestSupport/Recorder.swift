@@ -2,7 +2,7 @@
 import Synchronization
 
 /// Collects events from any task and lets a test wait until what it expects has happened.
-public final class Recorder<Event: Sendable>: Sendable {
+package final class Recorder<Event: Sendable>: Sendable {
     private struct Waiter {
         let condition: @Sendable ([Event]) -> Bool
         let continuation: CheckedContinuation<Void, Never>
@@ -16,11 +16,11 @@ public final class Recorder<Event: Sendable>: Sendable {
 
     private let state = Mutex(State())
 
-    public init() {}
+    package init() {}
 
-    public var events: [Event] { state.withLock { $0.events } }
+    package var events: [Event] { state.withLock { $0.events } }
 
-    public func record(_ event: Event) {
+    package func record(_ event: Event) {
         let ready = state.withLock { state in
             state.events.append(event)
             let ready = state.waiters.filter { $0.value.condition(state.events) }
@@ -32,7 +32,7 @@ public final class Recorder<Event: Sendable>: Sendable {
 
     /// Returns when `condition` holds, or the task is cancelled, as a suite's time limit does: a test that waits in vain
     /// ends and lets the others be told.
-    public func wait(until condition: @escaping @Sendable ([Event]) -> Bool) async {
+    package func wait(until condition: @escaping @Sendable ([Event]) -> Bool) async {
         let number = state.withLock { state in
             state.waits += 1
             return state.waits
@@ -53,29 +53,29 @@ public final class Recorder<Event: Sendable>: Sendable {
 }
 
 /// Closed until opened; whoever waits goes on then, and whoever comes later at once.
-public final class Gate: Sendable {
+package final class Gate: Sendable {
     private let recorder = Recorder<Void>()
 
-    public init() {}
+    package init() {}
 
-    public func open() { recorder.record(()) }
+    package func open() { recorder.record(()) }
 
     /// Returns when it is open, or the task is cancelled.
-    public func pass() async { await recorder.wait { !$0.isEmpty } }
+    package func pass() async { await recorder.wait { !$0.isEmpty } }
 
     /// The same for one that ignores its cancellation.
-    public func passStubbornly() async { await Task { await pass() }.value }
+    package func passStubbornly() async { await Task { await pass() }.value }
 }
 
 /// Counts, and lets others wait until it has counted so far.
-public final class Tally: Sendable {
+package final class Tally: Sendable {
     private let recorder = Recorder<Void>()
 
-    public init() {}
+    package init() {}
 
-    public var count: Int { recorder.events.count }
+    package var count: Int { recorder.events.count }
 
-    public func add() { recorder.record(()) }
+    package func add() { recorder.record(()) }
 
-    public func reach(_ count: Int) async { await recorder.wait { $0.count >= count } }
+    package func reach(_ count: Int) async { await recorder.wait { $0.count >= count } }
 }

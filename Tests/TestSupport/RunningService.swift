@@ -4,20 +4,20 @@ import Observability
 import ServiceKit
 
 /// A service that runs as its program would, without a process of its own: several fit into one test.
-public final class RunningService<Running: Service>: Sendable {
-    public let service: Running
-    public let context: ServiceContext
-    public let httpPort: UInt16
+package final class RunningService<Running: Service>: Sendable {
+    package let service: Running
+    package let context: ServiceContext
+    package let httpPort: UInt16
     private let runner: ServiceRunner<Running>
 
-    public var httpURL: String { "http://127.0.0.1:\(httpPort)" }
+    package var httpURL: String { "http://127.0.0.1:\(httpPort)" }
 
     /// Starts and returns when the service is ready.
     ///
     /// What the environment does not say is chosen for tests: a free port, the name of the service as the instance, a
     /// short drain, warnings and errors logged.
     /// - Throws: `ConfigurationError`, `StartFailure`.
-    public static func start(
+    package static func start(
         _ type: Running.Type, environment: [String: String], sink: LogSink = .standardError,
         now: @escaping @Sendable () -> Timestamp = { .now() }
     ) async throws -> RunningService {
@@ -36,7 +36,7 @@ public final class RunningService<Running: Service>: Sendable {
     }
 
     /// The service as it would start, which nothing has been asked of yet: what it is made of can be looked at.
-    public static func assembled(environment: [String: String]) throws -> Running {
+    package static func assembled(environment: [String: String]) throws -> Running {
         let log = LogSink.discarding
         return try ServiceRunner<Running>(environment: environment, sink: log, now: { .now() }).service
     }
@@ -50,5 +50,5 @@ public final class RunningService<Running: Service>: Sendable {
 
     /// Drains and ends it. Whether everything ended within the drain time.
     @discardableResult
-    public func stop() async -> Bool { await runner.stop() }
+    package func stop() async -> Bool { await runner.stop() }
 }

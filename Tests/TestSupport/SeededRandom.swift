@@ -1,10 +1,10 @@
 /// Randomness that a test can repeat: SplitMix64 from a seed. The same seed gives the same numbers on every machine.
-public struct SeededRandom: RandomNumberGenerator, Sendable {
+package struct SeededRandom: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
-    public init(seed: UInt64) { state = seed }
+    package init(seed: UInt64) { state = seed }
 
-    public mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         var mixed = state
         mixed = (mixed ^ mixed >> 30) &* 0xbf58_476d_1ce4_e5b9
@@ -12,13 +12,13 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
         return mixed ^ mixed >> 31
     }
 
-    public mutating func int(in range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
-    public mutating func bool() -> Bool { next() & 1 == 1 }
-    public mutating func pick<T>(_ choices: [T]) -> T { choices[int(in: 0...choices.count - 1)] }
+    package mutating func int(in range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
+    package mutating func bool() -> Bool { next() & 1 == 1 }
+    package mutating func pick<T>(_ choices: [T]) -> T { choices[int(in: 0...choices.count - 1)] }
 
     /// Text of every kind that a reader must bear: ASCII, what JSON escapes, several scripts, emoji, combining marks.
     /// Never U+0000, which Postgres cannot keep.
-    public mutating func text(countMax: Int = 24) -> String {
+    package mutating func text(countMax: Int = 24) -> String {
         var text = ""
         for _ in 0..<int(in: 0...countMax) {
             let range: ClosedRange<UInt32> = pick([

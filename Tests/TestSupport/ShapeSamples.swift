@@ -3,22 +3,22 @@ import JSON
 import Models
 
 extension EventPayload {
-    public static var shape: JSONShape { .object(schema.members) }
+    package static var shape: JSONShape { .object(schema.members) }
 
     /// Any event of the type.
-    public static func sample(_ random: inout SeededRandom) throws -> Self {
+    package static func sample(_ random: inout SeededRandom) throws -> Self {
         try JSONParser.parse(shape.sample(&random).json, Self.init(json:))
     }
 }
 
 extension Topic {
     /// Every type of event that Stampede publishes.
-    public static let allEvents = allCases.flatMap(\.events)
+    package static let allEvents = allCases.flatMap(\.events)
 }
 
 extension JSONShape {
     /// A document that fits.
-    public func sample(_ random: inout SeededRandom) -> DocumentTree {
+    package func sample(_ random: inout SeededRandom) -> DocumentTree {
         switch self {
         case .boolean: return .boolean(random.bool())
         case .integer(let range):
@@ -53,15 +53,15 @@ extension JSONShape {
     }
 
     /// A value at a bound, or the first beyond one.
-    public struct Edge: Sendable {
-        public let value: DocumentTree
-        public let isTaken: Bool
+    package struct Edge: Sendable {
+        package let value: DocumentTree
+        package let isTaken: Bool
         /// The member that is at the bound, `price.amount`; empty for the value itself.
-        public let path: String
+        package let path: String
     }
 
     /// Values at the bounds and beyond them, of each member below as well.
-    public func edges(_ random: inout SeededRandom) -> [Edge] {
+    package func edges(_ random: inout SeededRandom) -> [Edge] {
         let (taken, refused) = ownEdges(&random)
         var found = taken.map { Edge(value: $0, isTaken: true, path: "") }
         found += refused.map { Edge(value: $0, isTaken: false, path: "") }

@@ -2,7 +2,7 @@
 import JSON
 
 extension JSONShape {
-    public var jsonSchema: DocumentTree {
+    package var jsonSchema: DocumentTree {
         var rules: [String: DocumentTree] = [:]
         func type(_ name: String) { rules["type"] = .string(name) }
         switch self {
@@ -54,7 +54,7 @@ extension JSONShape {
 
 extension JSONSchema {
     /// All that the schema asks for: without annotations, with what it refers to in its place, lists without an order sorted.
-    public var rules: DocumentTree { rules(schema) }
+    package var rules: DocumentTree { rules(schema) }
 
     private func rules(_ schema: DocumentTree) -> DocumentTree {
         var found: [String: DocumentTree] = [:]

@@ -15,8 +15,8 @@ import Testing
 /// read without looking something up where all that is in it is asked for. In empty tables all indexes of a table cost the
 /// same, so there nothing is asked of a lookup's column. A statement that has to read more says so,
 /// for `make bench-plans` too, in a line `-- Reads more: why`.
-public actor StatementPlans {
-    public static let shared = StatementPlans()
+package actor StatementPlans {
+    package static let shared = StatementPlans()
 
     private static let rowCounts: [Int32] = [0, 3]
 
@@ -24,7 +24,7 @@ public actor StatementPlans {
     private var trials: [String: Task<[PostgresPool], any Error>] = [:]
 
     /// Looks at what the service has prepared since the last time.
-    public func look<Running>(at running: RunningService<Running>) async {
+    package func look<Running>(at running: RunningService<Running>) async {
         let statements = await running.context.postgres.preparedStatements().filter {
             $0.text.contains(/^\s*\(?(?:SELECT|INSERT|UPDATE|DELETE|WITH)\b/) && !$0.text.contains("-- Reads more: ")
                 && seen.insert(Running.name + $0.text).inserted

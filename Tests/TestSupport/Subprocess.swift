@@ -3,16 +3,16 @@
 import Foundation
 
 /// A program of its own, which has no open file but those that it is given.
-public struct Subprocess: Sendable {
-    public let processID: pid_t
+package struct Subprocess: Sendable {
+    package let processID: pid_t
 
-    public struct Failure: Error, CustomStringConvertible { public let description: String }
+    package struct Failure: Error, CustomStringConvertible { package let description: String }
 
     /// Starts a program. What is not given of its standard files is `/dev/null`.
     /// - Parameters:
     ///   - arguments: the program's path first.
     ///   - environment: nil: that of the tests.
-    public init(
+    package init(
         _ arguments: [String], environment: [String: String]? = nil, input: Int32? = nil, output: Int32? = nil,
         errors: Int32? = nil, folder: String? = nil
     ) throws {
@@ -46,14 +46,14 @@ public struct Subprocess: Sendable {
         + #"cd "$1" && shift && exec "$@""#
 
     /// Blocks until the program has ended: its exit code, or minus the signal that ended it. To be called once.
-    public func wait() -> Int32 {
+    package func wait() -> Int32 {
         var status: Int32 = 0
         while waitpid(processID, &status, 0) == -1, errno == EINTR {}
         let signal = status & 0x7f
         return signal == 0 ? (status >> 8) & 0xff : -signal
     }
 
-    public func send(_ signal: Int32) { _ = kill(processID, signal) }
+    package func send(_ signal: Int32) { _ = kill(processID, signal) }
 
     private static func withCStrings<R>(
         _ strings: [String], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> R

@@ -4,8 +4,8 @@ import Kafka
 import Synchronization
 
 /// A broker that tests share. Topics and groups have names of their own, so tests do not meet.
-public struct TestBroker: Sendable {
-    public enum Kind: String, Sendable, CaseIterable {
+package struct TestBroker: Sendable {
+    package enum Kind: String, Sendable, CaseIterable {
         /// Librdkafka's mock cluster in this process.
         case embedded
         /// Apache Kafka, one for each test process, started when it is first asked for.
@@ -13,15 +13,15 @@ public struct TestBroker: Sendable {
     }
 
     /// What contract suites run on: `@Test(arguments: TestBroker.kinds)`.
-    public static let kinds: [Kind] = kafkaHome == nil ? [.embedded] : Kind.allCases
+    package static let kinds: [Kind] = kafkaHome == nil ? [.embedded] : Kind.allCases
 
-    public let kind: Kind
-    public let bootstrapServers: String
+    package let kind: Kind
+    package let bootstrapServers: String
     /// For injecting faults; nil on Apache Kafka.
-    public let embedded: EmbeddedBroker?
+    package let embedded: EmbeddedBroker?
 
     /// The process's shared broker of that kind, or a fresh embedded one: for fixed topic names and for faults.
-    public static func make(_ kind: Kind = .embedded, fresh: Bool = false) async throws -> TestBroker {
+    package static func make(_ kind: Kind = .embedded, fresh: Bool = false) async throws -> TestBroker {
         switch kind {
         case .embedded:
             let broker = fresh ? try EmbeddedBroker() : try sharedEmbedded.get()
@@ -31,22 +31,22 @@ public struct TestBroker: Sendable {
         }
     }
 
-    public var configuration: KafkaConfiguration { configuration([:]) }
+    package var configuration: KafkaConfiguration { configuration([:]) }
 
-    public func configuration(_ properties: [String: String]) -> KafkaConfiguration {
+    package func configuration(_ properties: [String: String]) -> KafkaConfiguration {
         KafkaConfiguration(bootstrapServers: bootstrapServers, clientID: "test", properties: properties)
     }
 
     /// Members that are gone are noticed early: the embedded broker lets the first member wait for 3 s and must not
     /// expel it meanwhile; Apache Kafka allows no less than 6 s.
-    public var memberConfiguration: KafkaConfiguration {
+    package var memberConfiguration: KafkaConfiguration {
         configuration([
             "session.timeout.ms": kind == .embedded ? "4000" : "6000", "heartbeat.interval.ms": "300",
         ])
     }
 
     /// Makes a topic whose name begins with `prefix` and is not used yet; returns the name.
-    public func topic(
+    package func topic(
         _ prefix: String = "test", partitions: Int32 = 3, configuration: [String: String] = [:]
     ) async throws -> String {
         let name = Self.uniqueName(prefix)
@@ -57,14 +57,14 @@ public struct TestBroker: Sendable {
     }
 
     /// Makes topics of exactly these names; those that exist stay.
-    public func create(_ topics: [TopicSpecification]) async throws {
+    package func create(_ topics: [TopicSpecification]) async throws {
         if let embedded {
             for topic in topics { try? embedded.createTopic(topic.name, partitions: topic.partitions) }
         }
         try await KafkaAdmin(self.configuration).create(topics: topics)
     }
 
-    public static func uniqueName(_ prefix: String) -> String {
+    package static func uniqueName(_ prefix: String) -> String {
         "\(prefix)-\(getpid())-\(names.add(1, ordering: .relaxed).newValue)"
     }
 

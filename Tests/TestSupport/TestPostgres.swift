@@ -10,12 +10,12 @@ import Synchronization
 ///     let pool = try database.pool("payment")
 ///
 /// A watcher outside the process stops the server and removes the folder, also when the process is killed.
-public final class TestPostgres: Sendable {
-    public enum Failure: Error, CustomStringConvertible {
+package final class TestPostgres: Sendable {
+    package enum Failure: Error, CustomStringConvertible {
         case missing(String)
         case command(String, output: String)
 
-        public var description: String {
+        package var description: String {
             switch self {
             case .missing(let what): "\(what) was not found: install Debian's package postgresql-15"
             case .command(let command, let output): "\(command) failed: \(output)"
@@ -24,9 +24,9 @@ public final class TestPostgres: Sendable {
     }
 
     /// TLS with a certificate that the cluster signed itself, for the name `localhost` and the address 127.0.0.1.
-    public let certificateFile: String
-    public let port: Int
-    public let password: String
+    package let certificateFile: String
+    package let port: Int
+    package let password: String
 
     private let folder: String
     private let programs: String
@@ -34,7 +34,7 @@ public final class TestPostgres: Sendable {
     private let watcherInput: FileHandle
 
     /// The one cluster that this process's tests share. Never stop it: make one of your own for that.
-    public static func shared() async throws -> TestPostgres {
+    package static func shared() async throws -> TestPostgres {
         try await cluster.value
     }
 
@@ -43,7 +43,7 @@ public final class TestPostgres: Sendable {
     /// Makes and starts a cluster.
     ///
     /// - Parameter settings: lines for `postgresql.conf`, such as `max_connections = 20`.
-    public static func start(settings: [String] = []) async throws -> TestPostgres {
+    package static func start(settings: [String] = []) async throws -> TestPostgres {
         try await onItsOwnThread { try TestPostgres(settings: settings) }
     }
 
@@ -107,19 +107,19 @@ public final class TestPostgres: Sendable {
     // MARK: Stopping it, for tests of that
 
     /// Ends every process of the server at once, as a crash would.
-    public func kill() async throws {
+    package func kill() async throws {
         let command = Self.asPostgres("\(programs)/pg_ctl -D \(folder)/data -m immediate -w stop")
         try await Self.onItsOwnThread { try Self.run(command) }
     }
 
     /// Stops the server as an administrator would: it ends every session, and says so.
-    public func stop() async throws {
+    package func stop() async throws {
         let command = Self.asPostgres("\(programs)/pg_ctl -D \(folder)/data -m fast -w stop")
         try await Self.onItsOwnThread { try Self.run(command) }
     }
 
     /// Starts the server again, on the same port, with what it had stored.
-    public func restart() async throws {
+    package func restart() async throws {
         let command = Self.asPostgres("\(programs)/pg_ctl -D \(folder)/data -l \(folder)/log -w -t 60 start")
         try await Self.onItsOwnThread { try Self.run(command) }
     }
@@ -127,12 +127,12 @@ public final class TestPostgres: Sendable {
     // MARK: Databases
 
     /// A DSN of the superuser.
-    public func administratorDSN(database: String = "postgres") -> String {
+    package func administratorDSN(database: String = "postgres") -> String {
         "postgresql://postgres:\(password)@127.0.0.1:\(port)/\(database)"
     }
 
     /// A new, empty database with a role and a schema of that role's for each name. No role may touch another's.
-    public func database(schemas: [String]) async throws -> TestDatabase {
+    package func database(schemas: [String]) async throws -> TestDatabase {
         let name = "test_" + UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: "")
         try await administer("postgres") { pool in
             try await pool.execute("CREATE DATABASE \(identifier: name)")
@@ -213,26 +213,26 @@ public final class TestPostgres: Sendable {
 }
 
 /// One test's database.
-public struct TestDatabase: Sendable {
-    public let server: TestPostgres
-    public let name: String
+package struct TestDatabase: Sendable {
+    package let server: TestPostgres
+    package let name: String
 
     /// The DSN of the role that owns the schema of the same name.
-    public func dsn(_ role: String) -> String {
+    package func dsn(_ role: String) -> String {
         "postgresql://\(role):\(server.password)@127.0.0.1:\(server.port)/\(name)"
     }
 
-    public var administratorDSN: String { server.administratorDSN(database: name) }
+    package var administratorDSN: String { server.administratorDSN(database: name) }
 
     /// Waits longer for a connection than a program would: many tests may share few cores.
-    public static var patientOptions: PostgresOptions {
+    package static var patientOptions: PostgresOptions {
         var options = PostgresOptions()
         options.waitMax = .seconds(50)
         return options
     }
 
     /// A pool of the role's; close it when done.
-    public func pool(
+    package func pool(
         _ role: String, connectionsMax: Int = 4, metrics: Metrics = Metrics(),
         log: Logger = Logger(service: "test", level: .error), options: PostgresOptions = TestDatabase.patientOptions
     ) throws -> PostgresPool {

@@ -2,18 +2,18 @@
 import Models
 import Security
 
-public enum TestPublishers {
+package enum TestPublishers {
     /// The app.
-    public static let messaging = key("messaging", 1)
-    public static let partner = key("partner", 2)
-    public static let other = key("other", 3)
+    package static let messaging = key("messaging", 1)
+    package static let partner = key("partner", 2)
+    package static let other = key("other", 3)
     /// Nobody has told the services of it.
-    public static let unknown = key("unknown", 4)
+    package static let unknown = key("unknown", 4)
     /// Has the partner's name and not its secret.
-    public static let impostor = key("partner", 5)
+    package static let impostor = key("partner", 5)
 
     /// What the services are told, by the key of their configuration.
-    public static let settings = [
+    package static let settings = [
         "STAMPEDE_PUBLISHERS": "messaging=\(digits(1))\npartner=\(digits(2))\nother=\(digits(3))\n",
         "STAMPEDE_ORDER_SECRET": digits(1),
     ]

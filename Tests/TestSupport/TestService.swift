@@ -16,11 +16,11 @@ import Synchronization
 ///     let answer = try await service.call(.get, "/v1/products", token: service.token(.person))
 ///
 /// Answers are held against the service's OpenAPI document as they come, and statements against how they are planned.
-public final class TestService<Running: Service>: Sendable {
-    public let broker: EmbeddedBroker
-    public let database: TestDatabase
-    public let kafka: KafkaConfiguration
-    public let producer: KafkaProducer
+package final class TestService<Running: Service>: Sendable {
+    package let broker: EmbeddedBroker
+    package let database: TestDatabase
+    package let kafka: KafkaConfiguration
+    package let producer: KafkaProducer
     private let key: SigningKey
     private let root: RootSecret
     private let environment: [String: String]
@@ -35,7 +35,7 @@ public final class TestService<Running: Service>: Sendable {
     /// - Parameters:
     ///   - documented: whether `docs/openapi` has a document of it.
     ///   - before: runs when broker and database are there and the service is not.
-    public static func start(
+    package static func start(
         _ type: Running.Type, environment: [String: String] = [:], documented: Bool = true,
         now: @escaping @Sendable () -> Timestamp = { .now() },
         before: @Sendable (TestService) async throws -> Void = { _ in }
@@ -79,14 +79,14 @@ public final class TestService<Running: Service>: Sendable {
 
     /// Publishes a key as somebody would who may write to the topic: with the proof that is given, or none. The service has
     /// read it when this returns.
-    public func publish(_ key: SigningKey, proof: String?) async throws {
+    package func publish(_ key: SigningKey, proof: String?) async throws {
         try await publish(
             .keys, key: Array(key.keyID.utf8), id: key.keyID,
             VerificationKey(keyId: key.keyID, jwk: key.publicJWK, notAfter: .distantFuture, proof: proof))
     }
 
     /// Ends a session as messaging would, or, without a proof, as somebody who may write to the topic.
-    public func end(_ session: SessionID, isProven: Bool = true) async throws {
+    package func end(_ session: SessionID, isProven: Bool = true) async throws {
         let until = Timestamp.now().adding(seconds: 3600)
         let ended = SessionEnded(sessionId: session, refusedUntil: until, provenBy: root.proof)
         try await publish(
@@ -94,14 +94,14 @@ public final class TestService<Running: Service>: Sendable {
     }
 
     /// Stops the service, if it runs, and starts it again on the same broker and database.
-    public func restart() async throws {
+    package func restart() async throws {
         await stopService()
         let started = try await RunningService.start(Running.self, environment: environment, now: clock)
         running.withLock { $0 = started }
     }
 
     /// Stops the service; broker and database stay.
-    public func stopService() async {
+    package func stopService() async {
         let last = running.withLock { running in
             defer { running = nil }
             return running
@@ -111,19 +111,19 @@ public final class TestService<Running: Service>: Sendable {
     }
 
     /// Stops everything.
-    public func stop() async {
+    package func stop() async {
         await stopService()
         await http.close()
         await producer.close(timeoutSeconds: 5)
         broker.close()
     }
 
-    public var service: Running? { running.withLock { $0?.service } }
+    package var service: Running? { running.withLock { $0?.service } }
     /// How the service's routes and its OpenAPI document differ.
-    public var routeProblems: [String] { document?.problems(of: service?.endpoints ?? []) ?? ["there is no document"] }
+    package var routeProblems: [String] { document?.problems(of: service?.endpoints ?? []) ?? ["there is no document"] }
 
     /// How many bytes a body may have, for those of the operations that are asked for.
-    public func bodyLimits(of operations: some Sequence<String>) -> [String: Int] {
+    package func bodyLimits(of operations: some Sequence<String>) -> [String: Int] {
         let asked = Set(operations)
         let limits = (service?.endpoints ?? []).map { ("\($0.method.rawValue) \($0.pattern)", $0.bodyBytesMax) }
         return Dictionary(limits.filter { asked.contains($0.0) }) { first, _ in first }
@@ -132,7 +132,7 @@ public final class TestService<Running: Service>: Sendable {
     // MARK: Requests
 
     /// An access token that is valid for an hour.
-    public func token(
+    package func token(
         _ kind: AccountKind, of account: AccountID = .random(), session: SessionID = .random(),
         signedBy other: SigningKey? = nil
     ) throws -> String {
@@ -140,7 +140,7 @@ public final class TestService<Running: Service>: Sendable {
     }
 
     /// A token that is refused: out of date, or of a key that is not ours.
-    public func badTokens() throws -> [String] {
+    package func badTokens() throws -> [String] {
         [
             try token(.brand, of: .random(), secondsLeft: -1, signedBy: key),
             try token(.brand, of: .random(), secondsLeft: 3600, signedBy: SigningKey.generate()),
@@ -158,28 +158,28 @@ public final class TestService<Running: Service>: Sendable {
                 sub: account, kind: kind, sid: session, iat: min(now, now + secondsLeft) - 1, exp: now + secondsLeft))
     }
 
-    public struct Answer: Sendable {
-        public let status: Int
-        public let headers: HeaderFields
-        public let body: DocumentTree
+    package struct Answer: Sendable {
+        package let status: Int
+        package let headers: HeaderFields
+        package let body: DocumentTree
 
-        public subscript(_ name: String) -> DocumentTree? { body[name] }
-        public var items: [DocumentTree] { body["items"]?.elements ?? [] }
+        package subscript(_ name: String) -> DocumentTree? { body[name] }
+        package var items: [DocumentTree] { body["items"]?.elements ?? [] }
         /// The slug of a problem.
-        public var problem: String? { body["type"]?.string?.split(separator: ":").last.map(String.init) }
+        package var problem: String? { body["type"]?.string?.split(separator: ":").last.map(String.init) }
         /// The fields that a problem names.
-        public var wrongFields: [String] { body["fields"]?.elements.compactMap { $0["field"]?.string } ?? [] }
+        package var wrongFields: [String] { body["fields"]?.elements.compactMap { $0["field"]?.string } ?? [] }
     }
 
     /// An answer or a record that the documents do not know.
-    public struct Undocumented: Error, CustomStringConvertible {
-        public let problems: [String]
-        public var description: String { problems.joined(separator: "; ") }
+    package struct Undocumented: Error, CustomStringConvertible {
+        package let problems: [String]
+        package var description: String { problems.joined(separator: "; ") }
     }
 
     /// - Throws: `Undocumented` when the answer does not fit the OpenAPI document, or `HTTPClientError`.
     @discardableResult
-    public func call(
+    package func call(
         _ method: HTTPMethod, _ path: String, _ body: [UInt8] = [], token: String? = nil,
         contentType: String = "application/json", headers: [(String, String)] = []
     ) async throws -> Answer {
@@ -215,7 +215,7 @@ public final class TestService<Running: Service>: Sendable {
     // MARK: Events
 
     /// Publishes an event as another service would, and returns when the broker has it.
-    public func publish<Payload: EventPayload>(
+    package func publish<Payload: EventPayload>(
         _ topic: Topic, key: [UInt8], id: String, _ payload: Payload, signedBy signer: PublisherKey? = nil
     ) async throws {
         var batch = RecordBatch()
@@ -223,7 +223,7 @@ public final class TestService<Running: Service>: Sendable {
         try await producer.send(batch)
     }
 
-    public func publish<Kind, Payload: EventPayload>(
+    package func publish<Kind, Payload: EventPayload>(
         _ topic: Topic, key: Identifier<Kind>, id: String = UUID().uuidString, _ payload: Payload,
         signedBy signer: PublisherKey? = nil
     ) async throws {
@@ -232,7 +232,7 @@ public final class TestService<Running: Service>: Sendable {
 
     /// Reads a topic from its beginning until `enough` says so of the records so far, each partition's in order.
     /// - Throws: `Undocumented` when a record of the service does not fit `docs/asyncapi.yaml`.
-    public func records(
+    package func records(
         of topic: String, until enough: ([ConsumedRecord]) -> Bool
     ) async throws -> [ConsumedRecord] {
         let reader = try await TopicReader(kafka, topic: topic, from: .beginning, log: log, metrics: Metrics())
@@ -251,7 +251,7 @@ public final class TestService<Running: Service>: Sendable {
 
     /// The events of one type on a topic, once there are as many as asked for. One that came twice, under the same ID,
     /// is one.
-    public func events<Payload: EventPayload>(
+    package func events<Payload: EventPayload>(
         _ type: Payload.Type, on topic: Topic, count: Int
     ) async throws -> [Payload] {
         func isOne(_ record: ConsumedRecord) -> Bool {
@@ -269,7 +269,7 @@ public final class TestService<Running: Service>: Sendable {
 
 extension RecordBatch {
     /// Appends an event as its owner publishes it: CloudEvents in binary mode.
-    public mutating func append<Payload: EventPayload>(
+    package mutating func append<Payload: EventPayload>(
         event: Payload, topic: Topic, key: [UInt8], id: String, signedBy signer: PublisherKey? = nil
     ) {
         let value = JSONWriter.document(event)
@@ -287,7 +287,7 @@ extension RecordBatch {
 
 extension Identifier {
     /// A new identifier, of the present moment.
-    public static func random() -> Identifier {
+    package static func random() -> Identifier {
         .v7(at: .now(), random: (Random.uint64(), Random.uint64()))
     }
 }

@@ -4,14 +4,14 @@
 /// text, comments; anchors on what stands behind a key (`a: &name …`), aliases (`*name`) and merge keys (`<<: *name`,
 /// `<<: [*one, *other]`) of block mappings. Not: tags, several documents, complex keys, tabs as indentation. What is not
 /// understood is an error, never a guess; a key that comes twice in one mapping is one too.
-public enum YAML {
-    public struct Failure: Error, CustomStringConvertible {
-        public let line: Int
-        public let reason: String
-        public var description: String { "line \(line): \(reason)" }
+package enum YAML {
+    package struct Failure: Error, CustomStringConvertible {
+        package let line: Int
+        package let reason: String
+        package var description: String { "line \(line): \(reason)" }
     }
 
-    public static func parse(_ text: String) throws -> DocumentTree {
+    package static func parse(_ text: String) throws -> DocumentTree {
         var reader = try BlockReader(text)
         return try reader.document()
     }

@@ -31,7 +31,9 @@ import Testing
 
     private func imports(_ file: SourceTree.File) -> [String] {
         file.lines.compactMap { line in
-            let words = line.split(separator: " ").drop { ["@testable", "private", "internal", "public"].contains($0) }
+            let words = line.split(separator: " ").drop {
+                ["@testable", "private", "internal", "package", "public"].contains($0)
+            }
             guard words.first == "import", let name = words.last else { return nil }
             return String(name)
         }

@@ -6,11 +6,11 @@ import Security
 import ServiceKit
 
 /// Keeps what brands offer: products, and sales of them in batches. Publishes both as they are now.
-public struct CatalogService: Service {
-    public static let name = "catalog"
-    public static let summary = "Products and sales: drafts, publication, what may still change."
-    public static let defaultHTTPPort = 8082
-    public static let migrations =
+package struct CatalogService: Service {
+    package static let name = "catalog"
+    package static let summary = "Products and sales: drafts, publication, what may still change."
+    package static let defaultHTTPPort = 8082
+    package static let migrations =
         [
             PipelineSchema.migration,
             Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
@@ -18,12 +18,12 @@ public struct CatalogService: Service {
             IdempotencySchema.migration(number: 5),
             Migration(number: 6, name: "audit_views", sql: PackageResources._006_audit_views_sql),
         ] + Sales.keeps + Availability.keeps
-    public static let configurationKeys = [AccessKeys.rootKeys]
+    package static let configurationKeys = [AccessKeys.rootKeys]
 
-    public let features: [any Feature]
-    public let verifier: TokenVerifier
+    package let features: [any Feature]
+    package let verifier: TokenVerifier
 
-    public init(_ context: ServiceContext) throws {
+    package init(_ context: ServiceContext) throws {
         let keys = try AccessKeys(context)
         let relay = Relay(context)
         verifier = keys.verifier

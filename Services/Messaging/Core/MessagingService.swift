@@ -6,25 +6,25 @@ import Security
 import ServiceKit
 
 /// Who there is, what they tell each other, and what they order in the chat.
-public struct MessagingService: Service {
-    public static let name = "messaging"
-    public static let summary = "Accounts, conversations, brands and ordering in the chat."
-    public static let defaultHTTPPort = 8081
-    public static let migrations =
+package struct MessagingService: Service {
+    package static let name = "messaging"
+    package static let summary = "Accounts, conversations, brands and ordering in the chat."
+    package static let defaultHTTPPort = 8081
+    package static let migrations =
         [
             PipelineSchema.migration,
             Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
             PipelineSchema.commands(number: 3),
         ] + Conversations.keeps + Identity.keeps
-    public static let configurationKeys = [
+    package static let configurationKeys = [
         Identity.rootSecret, Identity.operatorSecret, Orders.secret, Identity.accessTokenSeconds,
         Identity.signUpsPerMinute,
     ]
 
-    public let features: [any Feature]
-    public let verifier = TokenVerifier()
+    package let features: [any Feature]
+    package let verifier = TokenVerifier()
 
-    public init(_ context: ServiceContext) throws {
+    package init(_ context: ServiceContext) throws {
         let root = try Identity.root(context.configuration)
         let signer = try Orders.signer(context.configuration)
         let relay = Relay(context)

@@ -5,15 +5,15 @@ import Postgres
 import ServiceKit
 
 /// Tells buyers what became of their orders and payments, in their language, each thing once. Messaging shows it.
-public struct NotificationService: Service {
-    public static let name = "notification"
-    public static let summary = "Tells readers what became of their orders and payments, in their language."
-    public static let defaultHTTPPort = 8085
-    public static let migrations = [PipelineSchema.migration] + Notifications.keeps + Readers.keeps
+package struct NotificationService: Service {
+    package static let name = "notification"
+    package static let summary = "Tells readers what became of their orders and payments, in their language."
+    package static let defaultHTTPPort = 8085
+    package static let migrations = [PipelineSchema.migration] + Notifications.keeps + Readers.keeps
 
-    public let features: [any Feature]
+    package let features: [any Feature]
 
-    public init(_ context: ServiceContext) throws {
+    package init(_ context: ServiceContext) throws {
         let products = ProductNameTable(context)
         features = [
             Pipeline(context),

@@ -6,11 +6,11 @@ import Security
 import ServiceKit
 
 /// Keeps the wallets: a double-entry ledger that captures, refunds and tops up, each once.
-public struct PaymentService: Service {
-    public static let name = "payment"
-    public static let summary = "Keeps the wallets and captures the price of reserved orders."
-    public static let defaultHTTPPort = 8084
-    public static let migrations =
+package struct PaymentService: Service {
+    package static let name = "payment"
+    package static let summary = "Keeps the wallets and captures the price of reserved orders."
+    package static let defaultHTTPPort = 8084
+    package static let migrations =
         [
             PipelineSchema.migration,
             Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
@@ -18,12 +18,12 @@ public struct PaymentService: Service {
             Migration(number: 4, name: "exact_sums", sql: PackageResources._004_exact_sums_contract_sql),
             Migration(number: 6, name: "audit_views", sql: PackageResources._006_audit_views_sql),
         ] + Wallets.keeps + Payments.keeps
-    public static let configurationKeys = [AccessKeys.rootKeys, Wallets.currency]
+    package static let configurationKeys = [AccessKeys.rootKeys, Wallets.currency]
 
-    public let features: [any Feature]
-    public let verifier: TokenVerifier
+    package let features: [any Feature]
+    package let verifier: TokenVerifier
 
-    public init(_ context: ServiceContext) throws {
+    package init(_ context: ServiceContext) throws {
         let opening = try Wallets.currency(context.configuration)
         let keys = try AccessKeys(context)
         let relay = Relay(context)

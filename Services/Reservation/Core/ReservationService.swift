@@ -7,11 +7,11 @@ import ServiceKit
 
 /// Answers every order: reserved, waitlisted or rejected, each exactly once. Scales by itself: an instance takes some of
 /// the partitions of `orders`.
-public struct ReservationService: Service {
-    public static let name = "reservation"
-    public static let summary = "Decides every order: reserved, waitlisted or rejected, each exactly once."
-    public static let defaultHTTPPort = 8083
-    public static let migrations =
+package struct ReservationService: Service {
+    package static let name = "reservation"
+    package static let summary = "Decides every order: reserved, waitlisted or rejected, each exactly once."
+    package static let defaultHTTPPort = 8083
+    package static let migrations =
         [
             PipelineSchema.migration,
             Migration(number: 1, name: "stock_and_orders", sql: PackageResources._001_stock_and_orders_sql),
@@ -19,12 +19,12 @@ public struct ReservationService: Service {
             Migration(number: 5, name: "returns", sql: PackageResources._005_returns_sql),
             Migration(number: 7, name: "audit_views", sql: PackageResources._007_audit_views_sql),
         ] + Decisions.keeps + Stock.keeps
-    public static let configurationKeys = [AccessKeys.rootKeys, Decisions.publishers]
+    package static let configurationKeys = [AccessKeys.rootKeys, Decisions.publishers]
 
-    public let features: [any Feature]
-    public let verifier: TokenVerifier
+    package let features: [any Feature]
+    package let verifier: TokenVerifier
 
-    public init(_ context: ServiceContext) throws {
+    package init(_ context: ServiceContext) throws {
         let keys = try AccessKeys(context)
         let relay = Relay(context)
         let sales = SaleTable()

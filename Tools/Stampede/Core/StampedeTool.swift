@@ -3,8 +3,8 @@ import HTTP
 import Kafka
 import Postgres
 
-public enum StampedeTool {
-    public static let version = "0.1.0"
+package enum StampedeTool {
+    package static let version = "0.1.0"
 
     static let commands: [any Command.Type] = [
         RushCommand.self, AuditCommand.self,
@@ -16,7 +16,7 @@ public enum StampedeTool {
     ]
 
     /// Runs one command line, without the program's own name.
-    public static func run(_ words: [String], environment: [String: String], console: Console) async -> ExitCode {
+    package static func run(_ words: [String], environment: [String: String], console: Console) async -> ExitCode {
         if words.isEmpty || ["--help", "-h", "help"].contains(words[0]) {
             console.print(help)
             return words.isEmpty ? .usage : .success

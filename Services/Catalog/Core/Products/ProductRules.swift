@@ -2,17 +2,17 @@
 import Models
 
 /// A product as its brand describes it.
-public struct ProductPlan: Hashable, Sendable {
-    public let name: LocalizedText
-    public let variants: [Product.Variant]
+package struct ProductPlan: Hashable, Sendable {
+    package let name: LocalizedText
+    package let variants: [Product.Variant]
 
-    public init(name: LocalizedText, variants: [Product.Variant]) {
+    package init(name: LocalizedText, variants: [Product.Variant]) {
         self.name = name
         self.variants = variants
     }
 
     /// Everything that cannot be about it; nothing when it may be stored.
-    public func faults() -> [Fault] {
+    package func faults() -> [Fault] {
         var found = name.faults("name")
         if variants.isEmpty { found.append(Fault("variants", "at least one variant, which stock is counted by")) }
         var codes: Set<String> = []
@@ -26,7 +26,7 @@ public struct ProductPlan: Hashable, Sendable {
         return found
     }
 
-    public func product(_ id: ProductID, of brand: BrandID) -> Product {
+    package func product(_ id: ProductID, of brand: BrandID) -> Product {
         Product(productId: id, brandId: brand, name: name, variants: variants)
     }
 }

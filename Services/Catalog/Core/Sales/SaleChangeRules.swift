@@ -6,7 +6,7 @@ extension SalePlan {
     ///
     /// Supply only rises; batches and lines stay. Until a batch opens its times and prices may change; from then on they
     /// are what orders are decided by. How long a hold lasts and how many may wait is fixed by the first opening.
-    public func changeFaults(from sale: Sale, at now: Timestamp) -> [Fault] {
+    package func changeFaults(from sale: Sale, at now: Timestamp) -> [Fault] {
         var found: [Fault] = []
         if productId != sale.productId { found.append(Fault("productId", "\(sale.productId), what is sold is fixed")) }
         if sale.batches.contains(where: { Self.isFixed($0, at: now) }) {
@@ -72,7 +72,7 @@ extension SalePlan {
     }
 
     /// The lines that offer more than before: what sold out is to be had again.
-    public func raisedLines(from sale: Sale) -> [(batch: Int, variant: String)] {
+    package func raisedLines(from sale: Sale) -> [(batch: Int, variant: String)] {
         batches.flatMap { batch in
             batch.lines.filter { $0.units > sale.batch(batch.number)?.line($0.variant)?.units ?? $0.units }
                 .map { (batch.number, $0.variant) }

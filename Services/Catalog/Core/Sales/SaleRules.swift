@@ -2,20 +2,20 @@
 import Models
 
 /// A sale as its brand asks for it.
-public struct SalePlan: Hashable, Sendable {
-    public let productId: ProductID
-    public let title: LocalizedText
-    public let holdSeconds: Int64
-    public let waitlistMax: Int64
-    public let batches: [Sale.Batch]
+package struct SalePlan: Hashable, Sendable {
+    package let productId: ProductID
+    package let title: LocalizedText
+    package let holdSeconds: Int64
+    package let waitlistMax: Int64
+    package let batches: [Sale.Batch]
 
     /// No sale has more lines in all its batches together, so that its record stays well below what a broker takes.
-    public static let linesMax = 2000
+    package static let linesMax = 2000
 
     /// A batch counts as open this long before it is: what reservation decides orders by must have reached it by then.
-    public static let frozenSeconds: Int64 = 5
+    package static let frozenSeconds: Int64 = 5
 
-    public init(
+    package init(
         productId: ProductID, title: LocalizedText, holdSeconds: Int64, waitlistMax: Int64, batches: [Sale.Batch]
     ) {
         self.productId = productId
@@ -25,13 +25,13 @@ public struct SalePlan: Hashable, Sendable {
         self.batches = batches
     }
 
-    public init(_ sale: Sale) {
+    package init(_ sale: Sale) {
         self.init(
             productId: sale.productId, title: sale.title, holdSeconds: sale.holdSeconds,
             waitlistMax: sale.waitlistMax, batches: sale.batches)
     }
 
-    public func sale(_ id: SaleID, of brand: BrandID, revision: Int64) -> Sale {
+    package func sale(_ id: SaleID, of brand: BrandID, revision: Int64) -> Sale {
         Sale(
             saleId: id, brandId: brand, productId: productId, title: title, revision: revision,
             holdSeconds: holdSeconds, waitlistMax: waitlistMax, batches: batches)
@@ -40,7 +40,7 @@ public struct SalePlan: Hashable, Sendable {
 
 extension SalePlan {
     /// Everything that cannot be, of a draft as well.
-    public func faults(for product: Product) -> [Fault] {
+    package func faults(for product: Product) -> [Fault] {
         var found = title.faults("title")
         var previous = 0
         for (index, batch) in batches.enumerated() {
@@ -76,7 +76,7 @@ extension SalePlan {
     }
 
     /// What a draft may lack and a public sale may not.
-    public func publicationFaults() -> [Fault] {
+    package func publicationFaults() -> [Fault] {
         if batches.isEmpty { return [Fault("batches", "at least one batch")] }
         return batches.enumerated().flatMap { index, batch in
             batch.lines.isEmpty

@@ -8,7 +8,7 @@ protocol Command: Sendable {
 }
 
 /// As sysexits(3), where it has a code.
-public enum ExitCode: Int32, Sendable {
+package enum ExitCode: Int32, Sendable {
     case success = 0
     /// The command worked and found something wrong.
     case foundWrong = 1

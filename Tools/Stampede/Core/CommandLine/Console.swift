@@ -2,7 +2,7 @@
 import Foundation
 import Synchronization
 
-public struct Console: Sendable {
+package struct Console: Sendable {
     private let out: @Sendable (String) -> Void
     private let err: @Sendable (String) -> Void
     /// Progress overwrites its line instead of adding one.
@@ -24,7 +24,7 @@ public struct Console: Sendable {
         }
     }
 
-    public init(
+    package init(
         out: @escaping @Sendable (String) -> Void, err: @escaping @Sendable (String) -> Void,
         rewritesProgress: Bool = false
     ) {
@@ -33,7 +33,7 @@ public struct Console: Sendable {
         self.rewritesProgress = rewritesProgress
     }
 
-    public static var standard: Console {
+    package static var standard: Console {
         Console(
             out: { FileHandle.standardOutput.write(Data($0.utf8)) },
             err: { FileHandle.standardError.write(Data($0.utf8)) },
