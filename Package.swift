@@ -88,7 +88,7 @@ let package = Package(
             "Messaging",
             sql: [
                 "0001_create.sql", "Conversations/0002_order_place.sql", "Identity/0004_account_revision.sql",
-                "Identity/0005_identity.sql",
+                "Identity/0005_identity.sql", "0006_audit_views.sql",
             ])
         + service(
             "Catalog",
@@ -112,7 +112,7 @@ let package = Package(
             "Notification",
             sql: [
                 "Notifications/0001_create.sql", "Notifications/0002_order_revision.sql",
-                "Readers/0003_reader_revision.sql", "Notifications/0004_forgetting.sql",
+                "Readers/0003_reader_revision.sql", "Notifications/0004_forgetting.sql", "0005_audit_views.sql",
             ], plugins: ["EmbedTexts"], excluding: ["Templates/Texts"])
         + [
             // The operator's command

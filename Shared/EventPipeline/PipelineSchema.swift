@@ -11,6 +11,21 @@ public enum PipelineSchema {
         Migration(number: number, name: "event_pipeline_commands", sql: commandsSQL)
     }
 
+    /// What the audit reads of every service: how much is under way. The tables are the pipeline's own.
+    /// - Parameter number: the next in the service's list.
+    public static func auditViews(number: Int) -> Migration {
+        Migration(
+            number: number, name: "event_pipeline_audit_views",
+            sql: """
+                -- Batches that Kafka has not acknowledged.
+                CREATE VIEW audit_unpublished AS SELECT cluster_id, stream, sequence FROM outbox;
+
+                -- How far each partition has been processed.
+                CREATE VIEW audit_positions AS
+                SELECT cluster_id, processor, topic, partition, next_offset FROM consumer_offsets;
+                """)
+    }
+
     /// The outbox stream of commands; its rows are numbered by `outbox_commands`.
     static let commandStream = "commands"
 

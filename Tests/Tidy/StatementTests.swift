@@ -16,6 +16,18 @@ import Testing
         }
     }
 
+    /// What the audit may read: views that each service publishes for it, so that its tables stay its own.
+    @Test func theAuditReadsViewsAlone() throws {
+        var count = 0
+        for file in try SourceTree.files(under: ["Tools"], ending: [".swift"]) {
+            for match in file.text.matches(of: /\b(?:FROM|JOIN) ([a-z_]+)\b(?! \()/) where match.1 != "unnest" {
+                count += 1
+                #expect(match.1.hasPrefix("audit_"), "\(file.path): \(match.0)")
+            }
+        }
+        #expect(count > 10)
+    }
+
     @Test(arguments: ["WHERE state = 2", "o.state + 0 < 4", "SET state = 3, revision = 1", "state IN (1, 3)"])
     func aNumberIsFound(text: String) { #expect(Self.bareStates(text).count == 1) }
 

@@ -17,6 +17,7 @@ package struct CatalogService: Service {
             PipelineSchema.commands(number: 2),
             IdempotencySchema.migration(number: 5),
             Migration(number: 6, name: "audit_views", sql: PackageResources._006_audit_views_sql),
+            PipelineSchema.auditViews(number: 7),
         ] + Sales.keeps + Availability.keeps
     package static let configurationKeys = [AccessKeys.rootKeys]
 

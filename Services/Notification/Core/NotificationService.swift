@@ -9,7 +9,12 @@ package struct NotificationService: Service {
     package static let name = "notification"
     package static let summary = "Tells readers what became of their orders and payments, in their language."
     package static let defaultHTTPPort = 8085
-    package static let migrations = [PipelineSchema.migration] + Notifications.keeps + Readers.keeps
+    package static let migrations =
+        [
+            PipelineSchema.migration,
+            Migration(number: 5, name: "audit_views", sql: PackageResources._005_audit_views_sql),
+            PipelineSchema.auditViews(number: 6),
+        ] + Notifications.keeps + Readers.keeps
 
     package let features: [any Feature]
 

@@ -17,6 +17,7 @@ package struct PaymentService: Service {
             PipelineSchema.commands(number: 3),
             Migration(number: 4, name: "exact_sums", sql: PackageResources._004_exact_sums_contract_sql),
             Migration(number: 6, name: "audit_views", sql: PackageResources._006_audit_views_sql),
+            PipelineSchema.auditViews(number: 7),
         ] + Wallets.keeps + Payments.keeps
     package static let configurationKeys = [AccessKeys.rootKeys, Wallets.currency]
 

@@ -18,6 +18,7 @@ package struct ReservationService: Service {
             PipelineSchema.commands(number: 4),
             Migration(number: 5, name: "returns", sql: PackageResources._005_returns_sql),
             Migration(number: 7, name: "audit_views", sql: PackageResources._007_audit_views_sql),
+            PipelineSchema.auditViews(number: 8),
         ] + Decisions.keeps + Stock.keeps
     package static let configurationKeys = [AccessKeys.rootKeys, Decisions.publishers]
 

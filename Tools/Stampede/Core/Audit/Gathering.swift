@@ -76,11 +76,12 @@ struct Gathering: Sendable {
         let topics = try await admin.describe(topics: Topic.allCases.map(\.name))
         var outstanding: [String: Int64] = [:]
         for service in Settings.Service.allCases {
-            let outbox = try await query(service, "SELECT count(*) FROM outbox WHERE cluster_id = \(cluster)")
+            let outbox = try await query(
+                service, "SELECT count(*) FROM audit_unpublished WHERE cluster_id = \(cluster)")
             outstanding["\(service.rawValue): batches to publish"] = try outbox.first?.get(0) ?? 0
             let offsets = try await query(
                 service,
-                "SELECT processor, topic, partition, next_offset FROM consumer_offsets WHERE cluster_id = \(cluster)")
+                "SELECT processor, topic, partition, next_offset FROM audit_positions WHERE cluster_id = \(cluster)")
             for row in offsets {
                 let (processor, topic): (String, String) = (try row.get(0), try row.get(1))
                 let (partition, next): (Int32, Int64) = (try row.get(2), try row.get(3))
@@ -388,9 +389,8 @@ struct Gathering: Sendable {
             rows = try await query(
                 .messaging,
                 """
-                SELECT order_id, status, client_order_id IS NOT NULL,
-                    accepted_at < now() - make_interval(days => \(Self.keptDays))
-                FROM orders WHERE order_id >= \(next) ORDER BY order_id LIMIT \(Int64(Self.pageRows))
+                SELECT order_id, status, was_placed_here, accepted_at < now() - make_interval(days => \(Self.keptDays))
+                FROM audit_orders WHERE order_id >= \(next) ORDER BY order_id LIMIT \(Int64(Self.pageRows))
                 """)
             for row in rows {
                 let last: OrderID = try row.get(0)
@@ -404,9 +404,8 @@ struct Gathering: Sendable {
         } while rows.count == Self.pageRows
         evidence.messages = try await sum(.messaging) { from in
             """
-            SELECT message_id FROM messages
-            WHERE message_id >= \(from) AND notification_id IS NOT NULL
-                AND sent_at >= now() - make_interval(days => \(Self.keptDays)) ORDER BY message_id LIMIT \(Int64(Self.pageRows))
+            SELECT message_id FROM audit_notices
+            WHERE message_id >= \(from) AND sent_at >= now() - make_interval(days => \(Self.keptDays)) ORDER BY message_id LIMIT \(Int64(Self.pageRows))
             """
         }
         let older = try await query(
@@ -415,14 +414,13 @@ struct Gathering: Sendable {
             SELECT count(*) FROM (
                 SELECT order_place < lag(order_place) OVER (PARTITION BY order_id ORDER BY conversation_id, sequence)
                     AS is_older
-                FROM messages WHERE order_place IS NOT NULL
+                FROM audit_notices WHERE order_place IS NOT NULL
             ) w WHERE is_older
             """)
         evidence.olderWords = try older.first?.get(0) ?? 0
         evidence.posts = try await sum(.messaging) { from in
             """
-            SELECT message_id FROM posts
-            WHERE message_id >= \(from) AND notification_id IS NOT NULL ORDER BY message_id LIMIT \(Int64(Self.pageRows))
+            SELECT message_id FROM audit_posts WHERE message_id >= \(from) ORDER BY message_id LIMIT \(Int64(Self.pageRows))
             """
         }
     }
@@ -562,9 +560,9 @@ struct Gathering: Sendable {
             let rows = try await query(
                 .notification,
                 """
-                SELECT notification_id, kind::text, order_id, account_id IS NULL, order_revision,
+                SELECT notification_id, kind, order_id, is_broadcast, order_revision,
                     told_at < now() - make_interval(days => \(Self.keptDays))
-                FROM told WHERE notification_id >= \(next) ORDER BY notification_id LIMIT \(Int64(Self.pageRows))
+                FROM audit_notifications WHERE notification_id >= \(next) ORDER BY notification_id LIMIT \(Int64(Self.pageRows))
                 """)
             var told: [Told] = []
             for row in rows {
@@ -613,7 +611,7 @@ struct Gathering: Sendable {
         for row in try await query(
             .messaging,
             """
-            SELECT message_id, sent_at < now() - make_interval(days => \(Self.keptDays)) FROM messages
+            SELECT message_id, sent_at < now() - make_interval(days => \(Self.keptDays)) FROM audit_notices
             WHERE message_id = ANY(\(ids))
             """)
         {
@@ -628,7 +626,7 @@ struct Gathering: Sendable {
         for row in try await query(
             .messaging,
             """
-            SELECT order_id, max(order_place) FROM messages
+            SELECT order_id, max(order_place) FROM audit_notices
             WHERE order_id = ANY(\(Array(Set(missing.compactMap(\.order))))) AND order_place IS NOT NULL GROUP BY order_id
             """)
         { newest[try row.get(0)] = try row.get(1, as: Int64.self) }
