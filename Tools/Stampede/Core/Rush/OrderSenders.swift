@@ -56,6 +56,8 @@ struct KafkaOrders: Sendable {
     let signer: PublisherKey?
     /// Whose lag bounds what is published, where that is bounded.
     var readers = ConsumerGroups.ofOrders
+    /// Orders are for these in turn; empty: for the market's one sale.
+    var sales: [SaleID] = []
 
     private static let batchMax = 5000
     func send(into journal: Journal) async throws {
@@ -101,9 +103,10 @@ struct KafkaOrders: Sendable {
         var random = SystemRandomNumberGenerator()
         for order in orders {
             let id = OrderID.v7(at: now, random: (random.next(), random.next()))
+            let sale = sales.isEmpty ? market.sale : sales[order % sales.count]
             writer.clear()
             OrderPlaced(
-                orderId: id, saleId: market.sale, batch: 1, variant: RushPlan.variant, buyerId: market.buyers.ids[order]
+                orderId: id, saleId: sale, batch: 1, variant: RushPlan.variant, buyerId: market.buyers.ids[order]
             ).write(to: &writer)
             encoder.append(
                 type: OrderPlaced.type, topic: Topic.orders.name, key: market.buyers.ids[order].textBytes,
