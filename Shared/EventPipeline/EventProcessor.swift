@@ -22,7 +22,8 @@ public final class EventProcessor: Consumer {
 
     private let handler: any EventHandler
     private let recordsMax: Int
-    private let pace: Duration
+    private let pace: Pace
+    private let committed: @Sendable () -> Void
     private let prefetchBytesMax: Int
     private let context: ServiceContext
     private let state = Mutex(State())
@@ -44,19 +45,22 @@ public final class EventProcessor: Consumer {
     /// - Parameters:
     ///   - name: the processor's name within the service; the consumer group is `<service>.<name>`.
     ///   - batchRecordsMax: records that one transaction applies at the most.
-    ///   - pace: how long a partition that is busy but not behind gathers events for one transaction.
+    ///   - pace: how long a partition that is busy but not behind gathers events for one transaction, at the most.
     ///   - prefetchBytesMax: what waits in memory for each partition, about 1,000 small records a megabyte: the batches
     ///     of one that is far behind are that large.
+    ///   - committed: called after each transaction. It must not block.
     public init(
         _ context: ServiceContext, name: String, topic: Topic, batchRecordsMax: Int = 5000,
-        pace: Duration = .milliseconds(100), prefetchBytesMax: Int = 1 << 20, handler: any EventHandler
+        pace: Duration = .milliseconds(100), prefetchBytesMax: Int = 1 << 20, handler: any EventHandler,
+        committed: @escaping @Sendable () -> Void = {}
     ) {
         self.name = name
         self.topic = topic
         self.handler = handler
         self.context = context
         recordsMax = batchRecordsMax
-        self.pace = pace
+        self.pace = Pace(longest: pace)
+        self.committed = committed
         self.prefetchBytesMax = prefetchBytesMax
     }
 
@@ -79,7 +83,7 @@ public final class EventProcessor: Consumer {
         let clusterID = try await KafkaAdmin(context.kafka).clusterID()
         let work = PartitionWork(
             processor: name, topic: topic, clusterID: clusterID, recordsMax: recordsMax, pace: pace,
-            handler: handler, context: context,
+            handler: handler, committed: committed, context: context,
             stands: { [weak self] partition, reason in self?.state.withLock { $0.standing[partition] = reason } })
         let consumer = try makeConsumer(work)
         try await check(work, consumer)

@@ -2,14 +2,15 @@
 import Synchronization
 
 /// Collects the commands that arrive while a transaction runs and applies them together in the next one.
-/// A command that comes alone is committed at once; under load a transaction gathers what comes within the pace.
+/// A command that comes alone is committed at once, and so is what came while the last transaction ran, as long as that is
+/// little. Under load a transaction gathers what comes within the pace.
 public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
     public typealias Body = @Sendable ([Command], Step) async throws -> [Result<Answer, any Error>]
 
     private let relay: Relay
     private let commandsMax: Int
     private let waitingMax: Int
-    private let pace: Duration
+    private let pace: Pace
     private let body: Body
     private let state = Mutex(State())
 
@@ -26,7 +27,7 @@ public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
     /// - Parameters:
     ///   - commandsMax: commands of one transaction at the most.
     ///   - waitingMax: commands that may wait; one more is refused with `Overloaded`.
-    ///   - pace: the least time from the start of one transaction to the next, unless a full one waits.
+    ///   - pace: the most time from the start of one transaction to the next, unless a full one waits.
     ///   - body: applies the commands and answers each, in their order. An error that it throws fails all of them.
     public init(
         relay: Relay, commandsMax: Int = 1000, waitingMax: Int = 20_000, pace: Duration = .milliseconds(10),
@@ -35,7 +36,7 @@ public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
         self.relay = relay
         self.commandsMax = commandsMax
         self.waitingMax = waitingMax
-        self.pace = pace
+        self.pace = Pace(longest: pace)
         self.body = body
     }
 
@@ -71,7 +72,10 @@ public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
             } catch {
                 for waiting in group { waiting.continuation.resume(throwing: error) }
             }
-            if state.withLock({ $0.waiting.count < commandsMax }) { try? await Task.sleep(until: started + pace) }
+            guard let pause = pace.pause(after: group.count), state.withLock({ $0.waiting.count < commandsMax }) else {
+                continue
+            }
+            try? await Task.sleep(until: started + pause)
         }
     }
 }

@@ -170,8 +170,7 @@ final class PartitionProcessor {
         records = []
         finishBatch()
         giveTurn()
-        // The first event after a pause is applied at once; under load a batch gathers what comes within the pace, because a
-        // transaction costs the same for one event and for hundreds.
+        // The first event after a pause is applied at once; under load a batch gathers what comes within the pace.
         if let nextTurn, !wasLarge { try? await Task.sleep(until: nextTurn) }
         let mayIdle = isBounded || committedToKafka != machine.next || !hasFetched
         guard
@@ -191,7 +190,7 @@ final class PartitionProcessor {
         }
         let now = ContinuousClock.now
         batchTaken = now
-        nextTurn = now + work.pace
+        nextTurn = work.pace.pause(after: batch.count).map { now + $0 }
         work.progress.took(partition, firstAt: Timestamp(milliseconds: batch.first?.timestamp ?? 0))
         records = Array(batch)
         await takeTurn()
@@ -289,6 +288,7 @@ final class PartitionProcessor {
 
     private func committed(_ report: StepReport, _ began: Int64) {
         report.count()
+        work.committed()
         if tracer.isOn { trace(report, began) }
         if report.dead.isEmpty { return }
         work.counters.dead.add(report.dead.count)

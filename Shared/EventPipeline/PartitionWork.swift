@@ -12,8 +12,10 @@ struct PartitionWork: Sendable {
     let topic: Topic
     let clusterID: String
     let recordsMax: Int
-    let pace: Duration
+    let pace: Pace
     let handler: any EventHandler
+    /// Called when something was committed.
+    let committed: @Sendable () -> Void
     let context: ServiceContext
     let origin: EventOrigin
     let counters: EventCounters
@@ -29,8 +31,9 @@ struct PartitionWork: Sendable {
     private static let turnsMax = 4
 
     init(
-        processor: String, topic: Topic, clusterID: String, recordsMax: Int, pace: Duration,
-        handler: any EventHandler, context: ServiceContext, stands: @escaping @Sendable (Int32, String?) -> Void
+        processor: String, topic: Topic, clusterID: String, recordsMax: Int, pace: Pace,
+        handler: any EventHandler, committed: @escaping @Sendable () -> Void, context: ServiceContext,
+        stands: @escaping @Sendable (Int32, String?) -> Void
     ) {
         self.stands = stands
         self.processor = processor
@@ -39,6 +42,7 @@ struct PartitionWork: Sendable {
         self.recordsMax = recordsMax
         self.pace = pace
         self.handler = handler
+        self.committed = committed
         self.context = context
         counters = EventCounters(context.metrics, processor: processor, topic: topic)
         origin = EventOrigin(service: context.serviceName, tracer: context.tracer)

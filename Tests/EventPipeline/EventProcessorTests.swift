@@ -39,6 +39,24 @@ import Testing
         await processor.stop()
     }
 
+    /// What comes alone waits for no company, however long the pace, and who follows commits hears of each.
+    @Test(.timeLimit(.minutes(1))) func whatComesAloneIsAppliedAndToldAtOnce() async throws {
+        let fixture = try await Fixture()
+        let context = try fixture.context()
+        let (commits, told) = AsyncStream.makeStream(of: Void.self)
+        let processor = EventProcessor(
+            context, name: "orders", topic: .orders, pace: .seconds(3600), handler: Recorder(),
+            committed: { told.yield() })
+        try await processor.start()
+        var heard = commits.makeAsyncIterator()
+        for number in 1...3 {
+            try await fixture.publish([fixture.order(number)], context)
+            await heard.next()
+            #expect(try await fixture.count(context) == number)
+        }
+        await processor.stop()
+    }
+
     @Test func instancesThatComeAndGoLoseNothingAndRepeatNothing() async throws {
         let fixture = try await Fixture()
         let context = try fixture.context()

@@ -211,6 +211,17 @@ import Testing
         await relay.stop()
     }
 
+    @Test(.timeLimit(.minutes(1))) func aCommandThatComesAloneWaitsForNoCompany() async throws {
+        let fixture = try await Fixture()
+        let relay = Relay(try fixture.context())
+        try await relay.start()
+        let group = GroupCommit<Int, Int>(relay: relay, pace: .seconds(3600)) { numbers, _ in
+            numbers.map { .success($0) }
+        }
+        for number in 1...5 { #expect(try await group.submit(number) == number) }
+        await relay.stop()
+    }
+
     @Test func aFullLineRefusesAtOnce() async throws {
         let fixture = try await Fixture()
         let relay = Relay(try fixture.context())

@@ -29,7 +29,7 @@ final class EventStreams: Component {
     let name = "live"
 
     /// What another instance commits is given out within this time.
-    private static let checkMilliseconds = 100
+    static let checkMilliseconds = 100
     /// Commits that follow each other closer than this go out together.
     private static let pauseMilliseconds = 5
     private static let retryDuration = Duration.seconds(1)
