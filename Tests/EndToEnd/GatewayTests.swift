@@ -26,7 +26,7 @@ import Testing
             upstream_servers() { printf 'server 127.0.0.1:%s max_fails=0;\\n' \(ports.map(String.init).joined(separator: " ")); }
             user=''
             ((EUID != 0)) || user='user www-data;'
-            fill_gateway deploy/nginx/gateway.conf 127.0.0.1:\(port) "$user" 1024 \(folder) \(folder) >\(folder)/nginx.conf
+            fill_gateway deploy/nginx/gateway.conf 127.0.0.1:\(port) "$user" 1024 \(folder) \(folder) \(folder)/site >\(folder)/nginx.conf
             nginx -p \(folder) -c \(folder)/nginx.conf -e \(folder)/error.log
             """
         let started = try ChildProgram(
@@ -283,7 +283,7 @@ import Testing
             set -euo pipefail
             source deploy/nginx/fill.sh
             upstream_servers() { echo 'server 127.0.0.1:9;'; }
-            fill_gateway deploy/nginx/gateway.conf 127.0.0.1:1 '' 1024 /tmp /tmp >/dev/null 2>&1
+            fill_gateway deploy/nginx/gateway.conf 127.0.0.1:1 '' 1024 /tmp /tmp /tmp >/dev/null 2>&1
             """
         let program = try ChildProgram(
             "/bin/bash", ["-c", "cd '\(Stack.root)'\n" + script],
