@@ -1,7 +1,7 @@
 # Every verb is a script; `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run up down status build test simulate lint format bench bench-plans chaos compose-test clean
+.PHONY: help run up demo down status build test simulate lint format bench bench-plans chaos compose-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -12,8 +12,11 @@ help: ## this list
 run: ## build, start everything, run the noon, report, audit, stop
 	@scripts/run
 
-up: ## build and start everything, and leave it running
-	@scripts/up
+up: ## build and start everything with a demonstration (DEMO=no: without), and leave it running
+	@DEMO=$${DEMO:-yes} scripts/up
+
+demo: ## the same, and open it in the browser where there is one
+	@DEMO=yes scripts/up && scripts/open
 
 down: ## stop what `make up` started
 	@scripts/down

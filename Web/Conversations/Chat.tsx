@@ -70,7 +70,7 @@ function Composer({ id, name }: { id: string; name: string }) {
         const element = area.current;
         if (!element) return;
         element.style.height = "auto";
-        element.style.height = `${Math.min(element.scrollHeight, 160)}px`;
+        element.style.height = `${Math.min(element.scrollHeight + 2, 160)}px`;
     }, [draft]);
     const characters = [...draft].length;
     const isTooLong = characters > textCharactersMax;

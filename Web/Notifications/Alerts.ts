@@ -38,8 +38,15 @@ export class Alerts {
         const other = this.member.conversations.list.get().items
             .find((one) => one.conversationId === message.conversationId)?.with.displayName;
         const href = to("chats", message.conversationId);
-        if (location.hash === href && document.visibilityState === "visible") return;
+        if (document.visibilityState === "visible" && [href, ...this.placesOf(message)].includes(location.hash)) return;
         this.tell({ id: message.messageId, title: other ?? "Stampede", text: message.text, href });
+    }
+
+    /** Pages that show what an order's message is about. */
+    private placesOf(message: Message): readonly string[] {
+        if (message.orderId === undefined) return [];
+        const sale = this.member.orders.state.get().items.find((one) => one.orderId === message.orderId)?.saleId;
+        return [to("orders", message.orderId), ...(sale === undefined ? [] : [to("sales", sale)])];
     }
 
     post(post: Post): void {

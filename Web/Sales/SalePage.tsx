@@ -16,7 +16,7 @@ import { useText } from "../Shell/useText";
 import { Countdown, took } from "./Countdown";
 import { OrderState } from "./OrderCard";
 import { Phone } from "./Phone";
-import { soldOutAfter, stage } from "./Sale";
+import { isUnderWay, soldOutAfter, stage } from "./Sale";
 
 /** The stock is told at most a second old; a sale that nobody orders from does not change by itself. */
 const stockMilliseconds = 1500;
@@ -68,6 +68,7 @@ export function SalePage({ id }: { id: string }) {
                     {at?.phase === "open" && soldOut === undefined && <p className="open-now">{text.say("sale.isOpen")}</p>}
                     {soldOut !== undefined && <p className="sold-out" role="status">{text.say("sale.soldOutAfter", { time: took(soldOut, text) })}</p>}
                     {at?.phase === "closed" && <p className="sold-out">{text.say("sale.isClosed")}</p>}
+                    {order && <section className="card"><OrderState order={order} waiting={chosenStock?.waiting} /></section>}
                     <fieldset className="variants" disabled={order !== undefined}>
                         <legend>{text.say("sale.variant")}</legend>
                         {lines.map((one) => {
@@ -85,9 +86,7 @@ export function SalePage({ id }: { id: string }) {
                             );
                         })}
                     </fieldset>
-                    {order ? (
-                        <section className="card"><OrderState order={order} waiting={chosenStock?.waiting} /></section>
-                    ) : (
+                    {!order && (
                         <form onSubmit={placing.submit} className="order-form">
                             <Trouble error={placing.error} />
                             <button type="submit" className="primary wide big" disabled={at?.phase !== "open"}
@@ -100,7 +99,7 @@ export function SalePage({ id }: { id: string }) {
                             <p className="hint">{text.say("sale.hold", { minutes: Math.round(sale.value.holdSeconds / 60) })}</p>
                         </form>
                     )}
-                    <AskForNotices why={text.say("notice.whySale")} />
+                    {order && isUnderWay(order) && <AskForNotices why={text.say("notice.whySale")} />}
                 </div>
             </div>
         </div>

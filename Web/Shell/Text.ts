@@ -44,7 +44,7 @@ export class Language {
     readonly number = (value: number): string => this.numbers.format(value);
 
     readonly time = (value: Date): string =>
-        value.toLocaleTimeString(this.tag, { hour: "2-digit", minute: "2-digit" });
+        value.toLocaleTimeString(this.tag, { hour: "numeric", minute: "2-digit" });
 
     readonly day = (value: Date): string => {
         const isThisYear = value.getFullYear() === new Date().getFullYear();
