@@ -13,6 +13,8 @@ export interface SessionState {
 
 /** A token is renewed so long before it runs out. */
 const leadMilliseconds = 60_000;
+/** Says that somebody signed in here, so that there may be a cookie. */
+const noteKey = "stampede.session";
 
 class Session implements TokenSource {
     readonly state = new Store<SessionState>({ kind: "unknown" });
@@ -21,12 +23,13 @@ class Session implements TokenSource {
 
     /** Signs in by the cookie of an earlier visit, where there is one. */
     async begin(): Promise<void> {
+        if (localStorage.getItem(noteKey) === null) return this.leave("out");
         try {
             await this.token();
             this.state.set({ kind: "in", account: await call("readOwnAccount", {}) });
         } catch (error) {
             if (error instanceof Refusal && error.isPassing) throw error;
-            this.state.set({ kind: "out" });
+            this.leave("out");
         }
     }
 
@@ -43,6 +46,7 @@ class Session implements TokenSource {
 
     private enter(answer: SignedIn): void {
         this.keep(answer);
+        localStorage.setItem(noteKey, "");
         this.state.set({ kind: "in", account: answer.account });
     }
 
@@ -55,6 +59,7 @@ class Session implements TokenSource {
 
     leave(kind: "out" | "over"): void {
         this.access = undefined;
+        localStorage.removeItem(noteKey);
         if (this.state.get().kind !== "out") this.state.set({ kind });
     }
 

@@ -153,7 +153,8 @@ struct Demonstration: Sendable {
             .post, "/v1/sales", token: brand.token, headers: [("Idempotency-Key", key)],
             body: JSONWriter.object {
                 $0.field("productId", product)
-                Self.write("title", en: "Mi 3, the next \(Self.variants.count * Self.unitsOfEach)", zh: "小米3 限量开售", to: &$0)
+                Self.write(
+                    "title", en: "Mi 3, the next \(Self.variants.count * Self.unitsOfEach)", zh: "小米3 限量开售", to: &$0)
                 $0.field("holdSeconds", 120)
                 $0.field("waitlistMax", 20)
                 $0.name("batches")
