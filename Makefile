@@ -1,7 +1,7 @@
 # Every verb is a script; `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run up demo down status build test simulate lint format bench bench-plans chaos compose-test clean
+.PHONY: help run up demo down status build test screenshots simulate lint format bench bench-plans chaos compose-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -32,6 +32,9 @@ test: ## every test (FILTER=KafkaTests: those that match)
 
 simulate: ## the pipeline against seeded faults, without I/O (SEEDS=10000; SEED=: one, with what happened)
 	@scripts/simulate
+
+screenshots: ## the app's main pages as pictures, in .local/screenshots (SCREENSHOTS=folder: there)
+	@scripts/screenshots
 
 lint: ## style, without changing anything
 	@scripts/lint

@@ -88,7 +88,7 @@ let package = Package(
             "Messaging",
             sql: [
                 "0001_create.sql", "Conversations/0002_order_place.sql", "Identity/0004_account_revision.sql",
-                "Identity/0005_identity.sql",
+                "Identity/0005_identity.sql", "Conversations/0007_read.sql",
             ])
         + service(
             "Catalog",

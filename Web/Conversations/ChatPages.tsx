@@ -22,7 +22,6 @@ function ConversationList({ chosen }: { chosen: string | undefined }) {
     const { conversations } = useMember();
     const { items, isLoaded, error } = useStore(conversations.list);
     const [search, setSearch] = useState("");
-    useStore(conversations.reads);
     const wanted = search.trim().toLocaleLowerCase();
     const found = wanted === "" ? items : items.filter((one) =>
         `${one.with.displayName ?? ""} ${one.lastMessage?.text ?? ""}`.toLocaleLowerCase().includes(wanted));

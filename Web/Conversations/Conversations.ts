@@ -16,8 +16,6 @@ export interface ListState {
     readonly error?: unknown;
 }
 
-type Reads = { readonly [conversation: string]: number };
-
 const pageSize = 100;
 /** Lists beyond this are for a search at the server. */
 const conversationsMax = 1000;
@@ -25,13 +23,10 @@ const conversationsMax = 1000;
 export class Conversations {
     readonly list = new Store<ListState>({ items: [], isLoaded: false });
     readonly threads = new Store<ReadonlyMap<string, Thread>>(new Map());
-    readonly reads: Store<Reads>;
     readonly outbox: Outbox;
-    private readonly readsKey: string;
+    private readonly telling = new Set<string>();
 
     constructor(readonly account: string) {
-        this.readsKey = `stampede.read.${account}`;
-        this.reads = new Store(JSON.parse(localStorage.getItem(this.readsKey) ?? "{}") as Reads);
         this.outbox = new Outbox(account, (message) => this.take(message));
     }
 
@@ -49,10 +44,6 @@ export class Conversations {
                 items.push(...page.items);
                 cursor = page.nextCursor;
             } while (cursor !== undefined && items.length < conversationsMax);
-            // On a device that was never here before, what was said before is read.
-            if (localStorage.getItem(this.readsKey) === null) {
-                this.keepReads(Object.fromEntries(items.map((one) => [one.conversationId, one.lastSequence])));
-            }
             this.list.set({ items, isLoaded: true });
             await Promise.all([...this.threads.get().keys()].map((id) => this.catchUp(id)));
         } catch (error) {
@@ -61,17 +52,34 @@ export class Conversations {
     }
 
     unread(one: Conversation): number {
-        return Math.max(0, one.lastSequence - (this.reads.get()[one.conversationId] ?? 0));
+        return Math.max(0, one.lastSequence - one.readSequence);
     }
 
-    read(conversation: string, sequence: number): void {
-        if ((this.reads.get()[conversation] ?? 0) >= sequence) return;
-        this.keepReads({ ...this.reads.get(), [conversation]: sequence });
+    /** The reader has seen a message, and all before it: other devices are to know as well. */
+    read(id: string, sequence: number): void {
+        const known = this.list.get().items.find((one) => one.conversationId === id);
+        if (!known || known.readSequence >= sequence) return;
+        this.list.update((old) => ({
+            ...old, items: old.items.map((one) => one === known ? { ...one, readSequence: sequence } : one),
+        }));
+        void this.tellRead(id);
     }
 
-    private keepReads(reads: Reads): void {
-        localStorage.setItem(this.readsKey, JSON.stringify(reads));
-        this.reads.set(reads);
+    /** One request at a time for each conversation, however fast messages come. A lost one is made up for by the next. */
+    private async tellRead(id: string): Promise<void> {
+        if (this.telling.has(id)) return;
+        this.telling.add(id);
+        const upTo = () => this.list.get().items.find((one) => one.conversationId === id)?.readSequence ?? 0;
+        try {
+            for (let told = 0; told < upTo();) {
+                told = upTo();
+                await call("markConversation", { path: { id }, body: { sequence: told } });
+            }
+        } catch {
+            // Told again with what is read next.
+        } finally {
+            this.telling.delete(id);
+        }
     }
 
     async open(account: string): Promise<string> {
@@ -131,9 +139,9 @@ export class Conversations {
         const changed: Conversation = {
             ...known, lastSequence: message.sequence, changedAt: message.sentAt, lastMessage: message,
         };
+        this.list.update((old) => ({ ...old, items: [changed, ...old.items.filter((one) => one !== known)] }));
         // What the reader wrote, the reader knows, and all before it.
         if (message.senderId === this.account) this.read(message.conversationId, message.sequence);
-        this.list.update((old) => ({ ...old, items: [changed, ...old.items.filter((one) => one !== known)] }));
     }
 
     private insert(message: Message): void {

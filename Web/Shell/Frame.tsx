@@ -42,7 +42,6 @@ export function Frame() {
     const member = useMember();
     const main = useRef<HTMLElement>(null);
     const list = useStore(member.conversations.list);
-    useStore(member.conversations.reads);
     const unread = list.items.filter((one) => member.conversations.unread(one) > 0).length;
     const room = rooms.find((one) => one.word === route[0]) ?? rooms[0];
     const isSale = route[0] === "sales" && route[1] !== undefined;

@@ -19,7 +19,8 @@ fill_gateway() {
     line+="; s#@RATE@#$GATEWAY_RATE#; s#@BURST@#$((2 * GATEWAY_RATE))#; s#@CONNECTIONS_OF_ONE@#$GATEWAY_CONNECTIONS#"
     line+="; s#@STREAMS_OF_ONE@#$GATEWAY_STREAMS#"
     line+="; s#@TRUSTED_PROXIES@#$(addresses GATEWAY_TRUSTED_PROXIES 'set_real_ip_from ' ';')#"
-    line+="; s#@ORIGINS@#$(origins)#; s#@SITE@#$7#; s#@SITE_SETTINGS@#$(dirname "$(realpath "$1")")/site.conf#"
+    line+="; s#@ORIGINS@#$(origins)#"
+    line+="; s#@SITE@#$7#; s#@SITE_SETTINGS@#$(dirname "$(realpath "$1")")/site.conf#"
     line+="; s#@UNLIMITED@#$(addresses GATEWAY_UNLIMITED '' ' 1;')#"
     for service in messaging catalog reservation payment; do
         line+=$'\n'$(upstream_lines "$service" "${service^^}" ' max_conns=1024;')
