@@ -18,6 +18,17 @@ RUN --mount=type=cache,target=/build/.build,sharing=locked \
     for program in $programs; do install --strip ".build/release/$program" /out/; done; \
     ldd /out/* | awk '$3 ~ /\/swift\/linux\// { print $3 }' | sort -u | xargs -I '{}' cp --dereference '{}' /out/
 
+# The web client: static files, which no program of ours serves.
+FROM debian:bookworm-slim AS web
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends nodejs node-typescript node-js-yaml node-react node-react-dom esbuild \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+COPY scripts/lib.sh scripts/web scripts/web-page scripts/web-texts scripts/web-types scripts/
+COPY docs/openapi/stampede.yaml docs/openapi/
+COPY Web Web
+RUN scripts/web
+
 FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates curl librdkafka1 libpq5 libmicrohttpd12 \
@@ -31,8 +42,10 @@ RUN set -eu; \
         useradd --uid "$number" --gid "$number" --home-dir /nonexistent --shell /usr/sbin/nologin "$user"; \
         number=$((number + 1)); \
     done; \
-    install --directory --owner stampede --group stampede /stampede /stampede/.local /secrets
+    install --directory --owner stampede --group stampede /stampede /stampede/.local /secrets /site
 COPY --from=build /out /opt/stampede
+COPY --from=web /build/.build/web/site /opt/stampede/web/site
+COPY deploy/nginx/web.conf deploy/nginx/site.conf /opt/stampede/web/
 ENV PATH=/opt/stampede:/usr/local/bin:/usr/bin:/bin \
     STAMPEDE_HTTP_ADDRESS=0.0.0.0 \
     STAMPEDE_HTTP_PORT=8080

@@ -1,7 +1,8 @@
 # Every verb is a script; `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run up down status build test simulate lint format bench bench-scale bench-growth bench-plans chaos compose-test clean
+.PHONY: help run up demo down status build test screenshots simulate lint format bench bench-scale bench-growth bench-plans \
+	chaos compose-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -12,8 +13,11 @@ help: ## this list
 run: ## build, start everything, run the noon, report, audit, stop
 	@scripts/run
 
-up: ## build and start everything, and leave it running
-	@scripts/up
+up: ## build and start everything with a demonstration (DEMO=no: without), and leave it running
+	@DEMO=$${DEMO:-yes} scripts/up
+
+demo: ## the same, and open it in the browser where there is one
+	@DEMO=yes scripts/up && scripts/open
 
 down: ## stop what `make up` started
 	@scripts/down
@@ -29,6 +33,9 @@ test: ## every test (FILTER=KafkaTests: those that match)
 
 simulate: ## the pipeline against seeded faults, without I/O (SEEDS=10000; SEED=: one, with what happened)
 	@scripts/simulate
+
+screenshots: ## the app's main pages as pictures, in .local/screenshots (SCREENSHOTS=folder: there)
+	@scripts/screenshots
 
 lint: ## style, without changing anything
 	@scripts/lint

@@ -88,7 +88,7 @@ let package = Package(
             "Messaging",
             sql: [
                 "0001_create.sql", "Conversations/0002_order_place.sql", "Identity/0004_account_revision.sql",
-                "Identity/0005_identity.sql", "0007_audit_views.sql",
+                "Identity/0005_identity.sql", "Conversations/0007_read.sql", "0008_audit_views.sql",
             ])
         + service(
             "Catalog",

@@ -98,6 +98,14 @@ root_keys() { STAMPEDE_ROOT_SECRET=$(secret root) "$programs/stampede" keys root
 # by default, at every step of an order's way.
 embedded_settings() { [[ $broker_kind != embedded ]] || say "STAMPEDE_KAFKA_FETCH_WAIT_MAX_MS=25"; }
 
+# The demonstration, by `stampede demo`: who can sign in is said when they can.
+start_demo() {
+    (umask 077 && sed '/_DSN=/d' "$state/environment" >"$run/demo.environment")
+    running demo.supervisor >/dev/null || : >"$logs/demo.log"
+    start demo "$programs/stampede" demo --environment "$state/environment"
+    wait_until 60 demo grep --quiet '^sign in' "$logs/demo.log"
+}
+
 # What a client needs. lib.sh keeps all of it from who starts a stack.
 write_environment() {
     local service shared

@@ -10,7 +10,7 @@ import Testing
     private let services: [String: DocumentTree]
     private let dockerfile: String
     private static let programs = Settings.Service.allCases.map(\.rawValue)
-    private static let jobs = ["secrets", "database", "migrate", "topics"]
+    private static let jobs = ["secrets", "database", "site", "migrate", "topics"]
     private static let others = ["gateway", "kafka", "postgres"]
 
     init() throws {
@@ -22,7 +22,7 @@ import Testing
     @Test func itHoldsWhatItShouldAndNothingElse() throws {
         #expect(Set(services.keys) == Set(Self.programs + Self.jobs + Self.others + ["stampede"]))
         let images = services.compactMapValues { $0["image"]?.string }
-        for name in Self.programs + ["stampede", "secrets", "topics"] { #expect(images[name] == "stampede") }
+        for name in Self.programs + ["stampede", "secrets", "site", "topics"] { #expect(images[name] == "stampede") }
         // Built once: two builds of one image are two images, and compose would take a second `up` for a change.
         #expect(services.filter { $0.value["build"] != nil }.keys.sorted() == ["secrets"])
         #expect(services["secrets"]?["build"]?.string == ".")
@@ -114,7 +114,9 @@ import Testing
         #expect(compose.at("networks", "gateway", "internal")?.boolean == true)
         // What it has by default is what it has on a single machine.
         let fill = try Repository.text("deploy/nginx/fill.sh")
-        for name in ["GATEWAY_RATE", "GATEWAY_CONNECTIONS", "GATEWAY_STREAMS", "GATEWAY_TRUSTED_PROXIES"] {
+        for name in [
+            "GATEWAY_RATE", "GATEWAY_CONNECTIONS", "GATEWAY_STREAMS", "GATEWAY_TRUSTED_PROXIES", "GATEWAY_ORIGINS",
+        ] {
             let value = environment?[name]?.string?.firstMatch(of: /:-(.*)\}/)?.1
             #expect(fill.contains("${\(name):=\(value ?? "?")}"), "\(name)")
         }
@@ -130,8 +132,11 @@ import Testing
             #expect(services[name]?.at("healthcheck", "disable")?.boolean == true, "\(name)")
         }
         let waited = services["gateway"]?["depends_on"]?.members ?? [:]
-        #expect(waited.keys.sorted() == Self.programs.sorted())
-        for condition in waited.values { #expect(condition["condition"]?.string == "service_healthy") }
+        #expect(waited.keys.sorted() == (Self.programs + ["site"]).sorted())
+        for (name, condition) in waited {
+            let wanted = name == "site" ? "service_completed_successfully" : "service_healthy"
+            #expect(condition["condition"]?.string == wanted)
+        }
     }
 
     @Test func portsAreThoseOfTheSingleMachine() throws {

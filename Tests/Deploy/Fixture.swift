@@ -36,6 +36,10 @@ enum Documented {
             let path = match.2.hasSuffix("/") ? match.2.dropLast() : match.2
             routes[String(path)] = String(match.3)
         }
+        for match in try Repository.text("deploy/nginx/site.conf").matches(of: /\nlocation (= )?(\/[^ ]*) \{/) {
+            let path = match.2.count > 1 && match.2.hasSuffix("/") ? match.2.dropLast() : match.2
+            routes[String(path)] = "web"
+        }
         return routes
     }
 }

@@ -26,7 +26,7 @@ import Testing
             upstream_servers() { printf 'server 127.0.0.1:%s max_fails=0;\\n' \(ports.map(String.init).joined(separator: " ")); }
             user=''
             ((EUID != 0)) || user='user www-data;'
-            fill_gateway deploy/nginx/gateway.conf 127.0.0.1:\(port) "$user" 1024 \(folder) \(folder) >\(folder)/nginx.conf
+            fill_gateway deploy/nginx/gateway.conf 127.0.0.1:\(port) "$user" 1024 \(folder) \(folder) \(folder)/site >\(folder)/nginx.conf
             nginx -p \(folder) -c \(folder)/nginx.conf -e \(folder)/error.log
             """
         let started = try ChildProgram(
@@ -274,16 +274,44 @@ import Testing
         }
     }
 
+    @Test func aPageOfAnotherOriginMayAskWhereSomebodySaidSoAndNowhereElse() async throws {
+        let origin = "https://shop.example"
+        try await withInstance({ _ in .json(Array("{}".utf8)) }) { port in
+            for (allowed, isAllowed) in [("none", false), ("https://other.example, \(origin)", true)] {
+                try await withGateway(before: [port], settings: ["GATEWAY_ORIGINS": allowed]) { gateway in
+                    let client = try HTTPClient()
+                    func ask(_ method: HTTPMethod, _ path: String, _ origin: String) async throws -> ClientResponse {
+                        try await client.send(ClientRequest(method, gateway + path, headers: [("Origin", origin)]))
+                    }
+                    for path in ["/v1/orders", "/none"] {
+                        let answer = try await ask(.get, path, origin)
+                        #expect(answer.header("Access-Control-Allow-Origin") == (isAllowed ? origin : nil), "\(path)")
+                        #expect(answer.header("Access-Control-Allow-Credentials") == nil)
+                        #expect(answer.header("X-Content-Type-Options") == "nosniff")
+                    }
+                    let preflight = try await ask(.options, "/v1/orders", origin)
+                    #expect((preflight.header("Access-Control-Allow-Headers") != nil) == isAllowed)
+                    #expect(preflight.header("Access-Control-Allow-Origin") == (isAllowed ? origin : nil))
+                    for other in ["https://shop.example.evil", "http://shop.example", "null"] {
+                        let answer = try await ask(.get, "/v1/orders", other)
+                        #expect(answer.header("Access-Control-Allow-Origin") == nil, "\(other)")
+                    }
+                }
+            }
+        }
+    }
+
     @Test(arguments: [
         ("GATEWAY_RATE", "0"), ("GATEWAY_RATE", "1;"), ("GATEWAY_CONNECTIONS", "many"),
         ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1; }"), ("GATEWAY_UNLIMITED", "proxy.example"),
+        ("GATEWAY_ORIGINS", "https://shop.example/"), ("GATEWAY_ORIGINS", "*"), ("GATEWAY_ORIGINS", "https://a\"; }"),
     ])
     func aSettingThatIsNoneIsRefused(name: String, value: String) async throws {
         let script = """
             set -euo pipefail
             source deploy/nginx/fill.sh
             upstream_servers() { echo 'server 127.0.0.1:9;'; }
-            fill_gateway deploy/nginx/gateway.conf 127.0.0.1:1 '' 1024 /tmp /tmp >/dev/null 2>&1
+            fill_gateway deploy/nginx/gateway.conf 127.0.0.1:1 '' 1024 /tmp /tmp /tmp >/dev/null 2>&1
             """
         let program = try ChildProgram(
             "/bin/bash", ["-c", "cd '\(Stack.root)'\n" + script],

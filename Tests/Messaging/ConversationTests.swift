@@ -217,4 +217,40 @@ import Testing
         #expect(try await pool.transaction { try await MessageCommands.store([next], in: $0) } == [next.messageId: 2])
         await pool.close()
     }
+
+    @Test func whatIsReadOnOneDeviceIsReadOnAll() async throws {
+        let chat = try await Chat.shared()
+        let (alice, bob, eve) = (
+            try await chat.person("alice"), try await chat.person("bob"), try await chat.person("eve")
+        )
+        let opened = try await chat.call(
+            .post, "/v1/conversations", #"{"accountId":"\#(bob.id)"}"#, token: alice.token)
+        let id = try #require(opened["conversationId"]?.string)
+        #expect(opened["readSequence"] == .integer(0))
+        for number in 1...3 {
+            try await chat.call(
+                .post, "/v1/conversations/\(id)/messages",
+                #"{"clientMessageId":"\#(number)","kind":"text","text":"hello"}"#, token: alice.token)
+        }
+        func read(_ sequence: Int64, _ token: String) async throws -> Int {
+            try await chat.call(.put, "/v1/conversations/\(id)/read", #"{"sequence":\#(sequence)}"#, token: token)
+                .status
+        }
+        func found(_ token: String) async throws -> Int64? {
+            try await chat.call(.get, "/v1/conversations", token: token).items
+                .first { $0["conversationId"]?.string == id }?["readSequence"]?.integer
+        }
+        #expect(try await found(bob.token) == 0)
+        #expect(try await read(2, bob.token) == 204)
+        #expect(try await found(bob.token) == 2)
+        // The other's own is another.
+        #expect(try await found(alice.token) == 0)
+        // Never back, and never beyond what is there.
+        #expect(try await read(1, bob.token) == 204)
+        #expect(try await found(bob.token) == 2)
+        #expect(try await read(9_007_199_254_740_991, bob.token) == 204)
+        #expect(try await found(bob.token) == 3)
+        #expect(try await read(1, eve.token) == 404)
+        #expect(try await read(-1, bob.token) == 400)
+    }
 }

@@ -15,8 +15,8 @@ package struct MessagingService: Service {
             PipelineSchema.migration,
             Migration(number: 1, name: "create", sql: PackageResources._001_create_sql),
             PipelineSchema.commands(number: 3),
-            Migration(number: 7, name: "audit_views", sql: PackageResources._007_audit_views_sql),
-            PipelineSchema.auditViews(number: 8),
+            Migration(number: 8, name: "audit_views", sql: PackageResources._008_audit_views_sql),
+            PipelineSchema.auditViews(number: 9),
         ] + Conversations.keeps + Identity.keeps
     package static let configurationKeys = [
         Identity.rootSecret, Identity.operatorSecret, Orders.secret, Identity.accessTokenSeconds,

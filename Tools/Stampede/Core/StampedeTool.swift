@@ -7,7 +7,7 @@ package enum StampedeTool {
     package static let version = "0.1.0"
 
     static let commands: [any Command.Type] = [
-        RushCommand.self, AuditCommand.self,
+        RushCommand.self, DemoCommand.self, AuditCommand.self,
         PublishCommand.self, TailCommand.self,
         TopicsCreateCommand.self, TopicsDescribeCommand.self, TopicsLagCommand.self,
         TopicsRightsCommand.self, KeysRootCommand.self,

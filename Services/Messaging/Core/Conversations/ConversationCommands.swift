@@ -24,6 +24,13 @@ struct ConversationCommands: Sendable {
         guard let conversation = try await postgres.conversation(id) else { throw Refusal.noConversation }
         return (conversation, isNew)
     }
+
+    /// - Throws: `noConversation`.
+    func read(_ id: ConversationID, by account: AccountID, upTo sequence: Int64) async throws {
+        let conversation = try await postgres.conversation(id, of: account)
+        guard conversation.read(by: account) < min(sequence, conversation.lastSequence) else { return }
+        try await postgres.execute(ConversationStatements.read(id, by: account, upTo: sequence))
+    }
 }
 
 extension PostgresPool {

@@ -35,6 +35,15 @@ struct ConversationRoutes: Sendable {
         }
         return .json(200, JSONWriter.document(slice))
     }
+
+    func read(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
+        let sequence = try request.json { (json) throws(JSONError) in
+            try json.onlyMembers(["sequence"])
+            return try json.integer("sequence", in: 0...9_007_199_254_740_991)
+        }
+        try await commands.read(try request.identifier("id"), by: caller.sub, upTo: sequence)
+        return .empty()
+    }
 }
 
 extension ConversationCommands.Refusal: ProblemConvertible {

@@ -4,15 +4,16 @@ import Postgres
 
 enum ConversationStatements {
     static let conversationRow = Columns(
-        "conversation_id", "first_id", "second_id", "last_sequence", "created_at", "changed_at"
+        "conversation_id", "first_id", "second_id", "last_sequence", "created_at", "changed_at", "first_read",
+        "second_read"
     ) {
         (
             id: ConversationID, first: AccountID, second: AccountID, lastSequence: Int64, createdAt: Timestamp,
-            changedAt: Timestamp
+            changedAt: Timestamp, firstRead: Int64, secondRead: Int64
         ) in
         Conversation(
             conversationId: id, firstId: first, secondId: second, lastSequence: lastSequence, createdAt: createdAt,
-            changedAt: changedAt)
+            changedAt: changedAt, firstRead: firstRead, secondRead: secondRead)
     }
 
     static func one(_ id: ConversationID) -> SQL {
@@ -25,6 +26,18 @@ enum ConversationStatements {
         INSERT INTO conversations (conversation_id, first_id, second_id, last_sequence, created_at, changed_at)
         VALUES (\(id), \(min(one, other)), \(max(one, other)), 0, \(now), \(now))
         ON CONFLICT (conversation_id) DO NOTHING
+        """
+    }
+
+    /// A member has read up to a message, and never less than before; what is not there yet is not read.
+    static func read(_ id: ConversationID, by account: AccountID, upTo sequence: Int64) -> SQL {
+        """
+        UPDATE conversations SET
+            first_read = CASE WHEN first_id = \(account)
+                THEN greatest(first_read, least(last_sequence, \(sequence))) ELSE first_read END,
+            second_read = CASE WHEN second_id = \(account)
+                THEN greatest(second_read, least(last_sequence, \(sequence))) ELSE second_read END
+        WHERE conversation_id = \(id)
         """
     }
 

@@ -9,7 +9,7 @@ struct ConversationView: JSONWritable {
 
     func write(to writer: inout JSONWriter) {
         writer.object {
-            conversation.writeMembers(to: &$0)
+            conversation.writeMembers(to: &$0, reader)
             $0.name("with")
             $0.object { $0.field("accountId", conversation.other(than: reader)) }
         }
@@ -24,7 +24,7 @@ struct ConversationSummaryView: JSONWritable {
 
     func write(to writer: inout JSONWriter) {
         writer.object {
-            summary.conversation.writeMembers(to: &$0)
+            summary.conversation.writeMembers(to: &$0, reader)
             $0.name("with")
             $0.object {
                 $0.field("accountId", summary.conversation.other(than: reader))
@@ -37,9 +37,10 @@ struct ConversationSummaryView: JSONWritable {
 }
 
 extension Conversation {
-    fileprivate func writeMembers(to writer: inout JSONWriter) {
+    fileprivate func writeMembers(to writer: inout JSONWriter, _ reader: AccountID) {
         writer.field("conversationId", conversationId)
         writer.field("lastSequence", lastSequence)
+        writer.field("readSequence", read(by: reader))
         writer.field("createdAt", createdAt)
         writer.field("changedAt", changedAt)
     }

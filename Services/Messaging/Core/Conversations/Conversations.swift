@@ -7,7 +7,8 @@ import ServiceKit
 
 struct Conversations: Feature {
     static let keeps = [
-        Migration(number: 2, name: "order_place", sql: PackageResources._002_order_place_sql)
+        Migration(number: 2, name: "order_place", sql: PackageResources._002_order_place_sql),
+        Migration(number: 7, name: "read", sql: PackageResources._007_read_sql),
     ]
 
     let serves: [Endpoint]
@@ -28,6 +29,7 @@ struct Conversations: Feature {
             Endpoint(.post, "/v1/conversations", for: .members, conversations.open),
             Endpoint(.get, "/v1/conversations", for: .members, conversations.list),
             Endpoint(.get, "/v1/conversations/{id}/messages", for: .members, messages.list),
+            Endpoint(.put, "/v1/conversations/{id}/read", for: .members, conversations.read),
             // A text of the most characters, each of them escaped.
             Endpoint(
                 .post, "/v1/conversations/{id}/messages", for: .members, bodyBytesMax: 128 << 10, messages.send),

@@ -12,14 +12,16 @@ struct AccountRoutes: Sendable {
     let signIns: SignInCommands
 
     func signUp(_ request: HTTPRequest) async throws -> HTTPResponse {
-        let wanted = try SignUp(request)
+        let (wanted, place) = try request.json(SignUp.fromAnybody)
         let command = try wanted.command(of: request, kind: .person, by: IdempotentCommand.nobody)
-        return Self.made(try await commands.signUp(wanted, command, from: Client(request)))
+        return Self.made(try await commands.signUp(wanted, command, from: Client(request)), place)
     }
 
     /// The answer to whoever has made an account.
-    static func made(_ signedIn: SignedIn) -> HTTPResponse {
-        .json(201, JSONWriter.document(signedIn)).with("Location", "/v1/accounts/\(signedIn.account.accountId)")
+    static func made(_ signedIn: SignedIn, _ place: RefreshTokenPlace) -> HTTPResponse {
+        HTTPResponse.json(201, JSONWriter.document(SignedInView(signedIn: signedIn, place: place)))
+            .with("Location", "/v1/accounts/\(signedIn.account.accountId)")
+            .withRefreshToken(signedIn.tokens, in: place)
     }
 
     func me(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
@@ -51,7 +53,7 @@ struct AccountRoutes: Sendable {
             return json["password"] == nil ? nil : try json.password("password")
         }
         try await commands.delete(caller.sub, password: password)
-        return .empty()
+        return .empty().withoutRefreshCookie
     }
 }
 
@@ -65,13 +67,25 @@ extension AccountCommands.Refusal: ProblemConvertible {
 }
 
 extension SignUp {
+    private static let members = ["handle", "password", "displayName", "locale"]
+
     init(_ request: HTTPRequest) throws {
         self = try request.json { (json) throws(JSONError) in
-            try json.onlyMembers(["handle", "password", "displayName", "locale"])
-            return SignUp(
-                handle: try json.handle(), password: try json.newPassword("password"),
-                displayName: try json.displayName(), locale: try json.languageTag("locale"))
+            try json.onlyMembers(Self.members)
+            return try SignUp(json: json)
         }
+    }
+
+    /// As a person asks for it, with where the refresh token is to go.
+    static func fromAnybody(_ json: JSONValue) throws(JSONError) -> (SignUp, RefreshTokenPlace) {
+        try json.onlyMembers(members + ["refreshTokenIn"])
+        return (try SignUp(json: json), try json.refreshTokenPlace())
+    }
+
+    private init(json: JSONValue) throws(JSONError) {
+        self.init(
+            handle: try json.handle(), password: try json.newPassword("password"),
+            displayName: try json.displayName(), locale: try json.languageTag("locale"))
     }
 
     /// Without the password: see `AccountCommands`.

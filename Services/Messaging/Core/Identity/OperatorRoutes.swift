@@ -28,7 +28,7 @@ struct OperatorRoutes: Sendable {
     func makeBrand(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
         let wanted = try SignUp(request)
         let command = try wanted.command(of: request, kind: .brand, by: caller.sub)
-        return AccountRoutes.made(try await accounts.makeBrand(wanted, command, from: Client(request)))
+        return AccountRoutes.made(try await accounts.makeBrand(wanted, command, from: Client(request)), .body)
     }
 
     func importAccounts(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {

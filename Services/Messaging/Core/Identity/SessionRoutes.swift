@@ -13,25 +13,43 @@ struct SessionRoutes: Sendable {
     let signIns: SignInCommands
 
     func signIn(_ request: HTTPRequest) async throws -> HTTPResponse {
-        let (handle, password) = try request.json { (json) throws(JSONError) in
-            try json.onlyMembers(["handle", "password"])
+        let (handle, password, place) = try request.json { (json) throws(JSONError) in
+            try json.onlyMembers(["handle", "password", "refreshTokenIn"])
             return (
                 try json.string("handle", bytesMax: AccountRules.handleBytes.upperBound),
-                try json.password("password")
+                try json.password("password"), try json.refreshTokenPlace()
             )
         }
         guard let signedIn = try await signIns.signIn(handle, password, from: Client(request)) else {
             throw Problem.wrongCredentials("Handle or password is wrong")
         }
-        return .json(201, JSONWriter.document(signedIn))
+        return .json(201, JSONWriter.document(SignedInView(signedIn: signedIn, place: place)))
+            .withRefreshToken(signedIn.tokens, in: place)
     }
 
+    /// A token comes back by the way it came.
     func refresh(_ request: HTTPRequest) async throws -> HTTPResponse {
-        let token = try request.json { (json) throws(JSONError) in
+        let named = try request.json { (json) throws(JSONError) -> String? in
             try json.onlyMembers(["refreshToken"])
+            guard json["refreshToken"] != nil else { return nil }
             return try json.string("refreshToken", bytesMax: Self.refreshTokenBytesMax)
         }
-        return .json(200, JSONWriter.document(try await commands.refresh(token)))
+        let place = named == nil ? RefreshTokenPlace.cookie : .body
+        do {
+            guard let token = try named ?? RefreshCookie.token(of: request) else {
+                throw Problem.badRequest(fields: [
+                    FieldProblem("refreshToken", expected: "the token, here or in the cookie \(RefreshCookie.name)")
+                ])
+            }
+            guard token.utf8.count <= Self.refreshTokenBytesMax else { throw SessionCommands.RefreshRefusal.unknown }
+            let tokens = try await commands.refresh(token)
+            return .json(200, JSONWriter.document(TokensView(tokens: tokens, place: place)))
+                .withRefreshToken(tokens, in: place)
+        } catch let refusal as SessionCommands.RefreshRefusal where place == .cookie {
+            var problem = refusal.problem
+            problem.headers.append(("Set-Cookie", RefreshCookie.cleared))
+            throw problem
+        }
     }
 
     func list(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
@@ -43,14 +61,15 @@ struct SessionRoutes: Sendable {
     }
 
     func end(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
-        let id = try request.identifier("id", of: SessionID.self)
+        let isOwn = request.pathParameters["id"] == "current"
+        let id = isOwn ? caller.sid : try request.identifier("id", of: SessionID.self)
         guard try await commands.end(.one(id), of: caller.sub) > 0 else { throw Problem.notFound() }
-        return .empty()
+        return id == caller.sid ? .empty().withoutRefreshCookie : .empty()
     }
 
     func endAll(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
         try await commands.end(.all, of: caller.sub)
-        return .empty()
+        return .empty().withoutRefreshCookie
     }
 }
 

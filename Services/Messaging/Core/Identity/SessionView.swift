@@ -19,21 +19,28 @@ struct SessionView: JSONWritable {
     }
 }
 
-extension SessionTokens: JSONWritable {
+/// A refresh token that goes into a cookie is nowhere in the answer, where a script could read it.
+struct TokensView: JSONWritable {
+    let tokens: SessionTokens
+    let place: RefreshTokenPlace
+
     func write(to writer: inout JSONWriter) { writer.object { writeMembers(to: &$0) } }
 
     fileprivate func writeMembers(to writer: inout JSONWriter) {
-        writer.field("accessToken", access)
-        writer.field("refreshToken", refresh)
-        writer.field("expiresInSeconds", expiresInSeconds)
+        writer.field("accessToken", tokens.access)
+        writer.field("refreshToken", optional: place == .body ? tokens.refresh : nil)
+        writer.field("expiresInSeconds", tokens.expiresInSeconds)
     }
 }
 
-extension SignedIn: JSONWritable {
+struct SignedInView: JSONWritable {
+    let signedIn: SignedIn
+    let place: RefreshTokenPlace
+
     func write(to writer: inout JSONWriter) {
         writer.object {
-            $0.field("account", AccountView(account: account))
-            tokens.writeMembers(to: &$0)
+            $0.field("account", AccountView(account: signedIn.account))
+            TokensView(tokens: signedIn.tokens, place: place).writeMembers(to: &$0)
         }
     }
 }

@@ -1,0 +1,80 @@
+// The list of conversations, and beside it the one that was chosen.
+import { useState } from "react";
+import { useStore } from "../API/Store";
+import type { Conversation } from "@api";
+import { Trouble } from "../Shell/Explain";
+import { useMember } from "../Shell/Member";
+import { Avatar, Empty, Head, Panes } from "../Shell/Parts";
+import { to } from "../Shell/Route";
+import { useText } from "../Shell/useText";
+import { Chat } from "./Chat";
+
+export function ChatPages({ id }: { id: string | undefined }) {
+    const text = useText();
+    return (
+        <Panes list={<ConversationList chosen={id} />}
+            detail={id ? <Chat key={id} id={id} /> : <Empty title={text.say("chat.choose")} />} />
+    );
+}
+
+function ConversationList({ chosen }: { chosen: string | undefined }) {
+    const text = useText();
+    const { conversations } = useMember();
+    const { items, isLoaded, error } = useStore(conversations.list);
+    const [search, setSearch] = useState("");
+    const wanted = search.trim().toLocaleLowerCase();
+    const found = wanted === "" ? items : items.filter((one) =>
+        `${one.with.displayName ?? ""} ${one.lastMessage?.text ?? ""}`.toLocaleLowerCase().includes(wanted));
+    return (
+        <>
+            <Head title={text.say("room.chats")} />
+            <div className="search">
+                <input type="search" value={search} onChange={(event) => setSearch(event.target.value)}
+                    placeholder={text.say("chat.search")} aria-label={text.say("chat.search")} />
+            </div>
+            <Trouble error={error} again={() => void conversations.load()} />
+            {!isLoaded && error === undefined && <p className="waiting">{text.say("state.loading")}</p>}
+            {isLoaded && items.length === 0 && (
+                <Empty title={text.say("chat.none")}><a href={to("brands")}>{text.say("chat.toBrands")}</a></Empty>
+            )}
+            {items.length > 0 && found.length === 0 && <Empty title={text.say("chat.notFound")} />}
+            <ul className="list">
+                {found.map((one) => (
+                    <Line key={one.conversationId} conversation={one} isChosen={one.conversationId === chosen}
+                        unread={conversations.unread(one)} />
+                ))}
+            </ul>
+        </>
+    );
+}
+
+function Line({ conversation, isChosen, unread }: { conversation: Conversation; isChosen: boolean; unread: number }) {
+    const text = useText();
+    const { account } = useMember();
+    const { lastMessage, with: other } = conversation;
+    const name = other.displayName ?? text.say("chat.nobody");
+    const isOwn = lastMessage?.senderId === account.accountId;
+    const said = lastMessage === undefined ? text.say("chat.empty")
+        : lastMessage.kind === "goodsCard" && lastMessage.text === "" ? text.pick(lastMessage.card?.title) : lastMessage.text;
+    return (
+        <li>
+            <a href={to("chats", conversation.conversationId)} className="line" aria-current={isChosen ? "true" : undefined}>
+                <Avatar name={name} id={other.accountId} isBrand={other.kind === "brand"} />
+                <span className="line-text">
+                    <span className="line-top">
+                        <strong>{name}</strong>
+                        <time dateTime={conversation.changedAt}>{text.moment(new Date(conversation.changedAt))}</time>
+                    </span>
+                    <span className="line-bottom">
+                        <span className="line-said">{isOwn ? text.say("chat.you", { text: said }) : said}</span>
+                        {unread > 0 && (
+                            <span className="badge" aria-label={text.say("chat.unreadMessages", { count: unread })}>
+                                {text.number(unread)}
+                            </span>
+                        )}
+                    </span>
+                </span>
+            </a>
+        </li>
+    );
+}
