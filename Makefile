@@ -1,8 +1,7 @@
 # Every verb is a script; `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run up demo down status build test screenshots simulate lint format bench bench-scale bench-growth bench-plans \
-	chaos compose-test clean
+.PHONY: help run up demo down status build test screenshots simulate lint format bench bench-scale bench-growth bench-plans chaos compose-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22

@@ -329,7 +329,7 @@ struct BenchCommand: Command {
                 for record in batch {
                     guard let type = record.eventType, let id = record.eventID else { continue }
                     var hasher = Hasher()
-                    id.withUnsafeBytes { hasher.combine(bytes: $0) }
+                    for byte in id { hasher.combine(byte) }
                     guard seen.insert(hasher.finalize()).inserted else { continue }
                     if type.elementsEqual(rejected) {
                         result.rejected += 1
