@@ -92,18 +92,34 @@ public struct CloudEventDecoder {
     public mutating func read<Value>(
         _ record: ConsumedRecord, _ reader: (String, JSONValue) throws(JSONError) -> Value?
     ) throws(JSONError) -> Value? {
-        if let header = record.eventType {
-            guard let type = names.known(header) else { return nil }
-            return try parser.parse(checkedBody(record)) { (json) throws(JSONError) in try reader(type, json) }
-        }
-        return try parser.parse(structuredBody(record)) { (json) throws(JSONError) -> Value? in
-            let type = try json.token("type", bytesMax: 200)
-            guard types.contains(type) else { return nil }
-            return try json.read("data") { (data) throws(JSONError) in try reader(type, data) }
+        try read(record, known: { _, _ in nil }, { (type, json, _) throws(JSONError) in try reader(type, json) })
+    }
+
+    /// The same for bodies of which some need not be parsed.
+    /// - Parameters:
+    ///   - known: what a body says, nil where it has to be parsed.
+    ///   - reader: gets the body's bytes as well, which must not leave it either; nil where it is part of a document.
+    public mutating func read<Value>(
+        _ record: ConsumedRecord, known: (String, ByteRun) -> Value?,
+        _ reader: (String, JSONValue, ByteRun?) throws(JSONError) -> Value?
+    ) throws(JSONError) -> Value? {
+        try record.withContents { (contents) throws(JSONError) in
+            if let header = contents.header("ce_type") {
+                guard let type = names.known(header) else { return nil }
+                let body = try checkedBody(contents)
+                if let value = known(type, body) { return value }
+                return try parser.parse(body) { (json) throws(JSONError) in try reader(type, json, body) }
+            }
+            let body = try structuredBody(contents)
+            return try parser.parse(body) { (json) throws(JSONError) -> Value? in
+                let type = try json.token("type", bytesMax: 200)
+                guard types.contains(type) else { return nil }
+                return try json.read("data") { (data) throws(JSONError) in try reader(type, data, nil) }
+            }
         }
     }
 
-    private func checkedBody(_ record: ConsumedRecord) throws(JSONError) -> ByteView {
+    private func checkedBody(_ record: RecordContents) throws(JSONError) -> ByteRun {
         guard let body = record.value else { throw JSONError(path: "", expected: "an event, got no value") }
         guard body.count <= topic.bodyBytesMax else {
             throw JSONError(path: "", expected: "at most \(topic.bodyBytesMax) bytes, got \(body.count)")
@@ -111,7 +127,7 @@ public struct CloudEventDecoder {
         return body
     }
 
-    private func structuredBody(_ record: ConsumedRecord) throws(JSONError) -> ByteView {
+    private func structuredBody(_ record: RecordContents) throws(JSONError) -> ByteRun {
         let contentType = record.header("content-type").map { String(decoding: $0, as: UTF8.self) } ?? ""
         guard contentType.hasPrefix(CloudEventEncoder.structuredContentType) else {
             throw JSONError(
@@ -129,7 +145,7 @@ private struct TypeNames {
 
     init(_ types: [String]) { known = types.map { (ByteView(Array($0.utf8)), $0) } }
 
-    mutating func known(_ header: ByteView) -> String? {
+    mutating func known(_ header: ByteRun) -> String? {
         if last < known.count, header == known[last].bytes { return known[last].name }
         guard let index = known.firstIndex(where: { header == $0.bytes }) else { return nil }
         last = index

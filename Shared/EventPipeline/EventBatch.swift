@@ -19,6 +19,11 @@ public struct Incoming<Value: Sendable>: Sendable {
     public var offset: Int64 { record.offset }
     public var key: ByteView? { record.key }
 
+    /// The key where it is a UUID.
+    public func key<Kind>(as kind: Identifier<Kind>.Type) -> Identifier<Kind>? {
+        record.withContents { $0.key.flatMap { Identifier(text: $0) } }
+    }
+
     /// CloudEvents' `id`; where the publisher gave none, the record's place in the log.
     public var id: String {
         record.eventID.map { String(decoding: $0, as: UTF8.self) }
@@ -31,7 +36,11 @@ public struct Incoming<Value: Sendable>: Sendable {
     }
 
     /// The trace that the publisher was in, if any: the cause of what is published because of this event.
-    public var trace: TraceContext? { TraceContext(applying: record, salt: salt) }
+    public var trace: TraceContext? { TraceContext(of: record).map(applying) }
+
+    /// The span of applying the record, see `ConsumerTracing`. Without tracing, the record's own, so that no span is missing
+    /// between others'.
+    func applying(_ publisher: TraceContext) -> TraceContext { salt == 0 ? publisher : publisher.child(salt: salt) }
 }
 
 /// Consecutive records of one partition, in their order.
@@ -56,7 +65,15 @@ public struct EventBatch: Sendable {
     public func read<Value: Sendable>(
         _ step: Step, only types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?
     ) -> [Incoming<Value>] {
-        let events = scan(types, reader) { step.dead($0, reason: $1) }
+        read(step, only: types, known: { _, _ in nil }, { (type, json, _) throws(JSONError) in try reader(type, json) })
+    }
+
+    /// The same for bodies of which some need not be parsed: see `CloudEventDecoder`.
+    public func read<Value: Sendable>(
+        _ step: Step, only types: [String], known: (String, ByteRun) -> Value?,
+        _ reader: (String, JSONValue, ByteRun?) throws(JSONError) -> Value?
+    ) -> [Incoming<Value>] {
+        let events = scan(types, known, reader) { step.dead($0, reason: $1) }
         // No key path: with one in it the compiler makes one generic function of this for all readers.
         step.countRead(records, events: events.map { $0.offset }, counters)
         if tracing.tracer.isOn {
@@ -69,23 +86,23 @@ public struct EventBatch: Sendable {
 
     /// The events of one type, without the records that are none: for rendering what was read before.
     public func events<Payload: EventPayload>(of type: Payload.Type) -> [Incoming<Payload>] {
-        scan([Payload.type], { (_, json) throws(JSONError) in try Payload(json: json) }, broken: { _, _ in })
+        events(of: [Payload.type]) { (_, json) throws(JSONError) in try Payload(json: json) }
     }
 
     /// The same for several types, read as `read` reads them.
     public func events<Value: Sendable>(
         of types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?
     ) -> [Incoming<Value>] {
-        scan(types, reader, broken: { _, _ in })
+        scan(
+            types, { _, _ in nil }, { (type, json, _) throws(JSONError) in try reader(type, json) },
+            broken: { _, _ in })
     }
 
     /// Keeps what `apply` has read for `render`, which otherwise reads it again.
-    public func keep<Value: Sendable>(_ events: [Incoming<Value>]) { notes.value.withLock { $0 = events } }
+    public func keep<Note: Sendable>(_ note: Note) { notes.value.withLock { $0 = note } }
 
     /// What was kept for this batch; nil when it comes from the log again.
-    public func kept<Value: Sendable>(_ type: Value.Type) -> [Incoming<Value>]? {
-        notes.value.withLock { $0 as? [Incoming<Value>] }
-    }
+    public func kept<Note: Sendable>(_ type: Note.Type = Note.self) -> Note? { notes.value.withLock { $0 as? Note } }
 
     /// The same batch without what lies behind an offset.
     func prefix(before offset: Int64) -> EventBatch {
@@ -112,7 +129,8 @@ public struct EventBatch: Sendable {
     }
 
     private func scan<Value: Sendable>(
-        _ types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?,
+        _ types: [String], _ known: (String, ByteRun) -> Value?,
+        _ reader: (String, JSONValue, ByteRun?) throws(JSONError) -> Value?,
         broken: (ConsumedRecord, String) -> Void
     ) -> [Incoming<Value>] {
         var result: [Incoming<Value>] = []
@@ -124,7 +142,7 @@ public struct EventBatch: Sendable {
                 continue
             }
             do throws(JSONError) {
-                let value = try decoder.read(record, reader)
+                let value = try decoder.read(record, known: known, reader)
                 if let value { result.append(Incoming(value: value, record: record, salt: tracing.salt)) }
             } catch {
                 broken(record, "\(error)")

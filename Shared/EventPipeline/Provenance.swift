@@ -1,6 +1,7 @@
 // Who published a record, as far as it proves that.
 import Kafka
 import Models
+import Observability
 import Security
 
 public enum Provenance: Sendable, Equatable {
@@ -12,16 +13,23 @@ public enum Provenance: Sendable, Equatable {
 }
 
 extension Incoming {
-    public func provenance(_ keys: PublisherKeys) -> Provenance {
-        guard let proof = record.header(PublisherKey.header) else { return .unsigned }
-        let publisher = keys.publisher(
-            proof: proof, type: record.eventType, id: record.eventID, key: record.key,
-            value: record.value)
-        return publisher.map(Provenance.proven) ?? .forged
+    /// Who published the record, and the trace that it is applied in: see `trace`.
+    public func origin(_ keys: PublisherKeys) -> (provenance: Provenance, trace: TraceContext?) {
+        record.withContents { record in
+            let (proof, type, id, trace) = record.headers(PublisherKey.header, "ce_type", "ce_id", "traceparent")
+            let provenance: Provenance =
+                if let proof {
+                    keys.publisher(proof: proof, type: type, id: id, key: record.key, value: record.value)
+                        .map(Provenance.proven) ?? .forged
+                } else {
+                    .unsigned
+                }
+            return (provenance, trace.flatMap { TraceContext($0) }.map(applying))
+        }
     }
 
     /// Whom the record names: of one whose proof was checked before, its publisher.
     public var claimedPublisher: PublisherName? {
-        record.header(PublisherKey.header).flatMap { PublisherKeys.claimed($0) }
+        record.withContents { $0.header(PublisherKey.header).flatMap { PublisherKeys.claimed($0) } }
     }
 }

@@ -20,15 +20,10 @@ struct ConsumerTracing: Sendable {
 extension TraceContext {
     /// The one that the record's publisher was in.
     init?(of record: ConsumedRecord) {
-        guard let header = record.header("traceparent") else { return nil }
-        self.init(header)
-    }
-
-    /// The span of applying the record: the same however often it is applied or rendered. Without tracing, the record's
-    /// own, so that no span is missing between others'.
-    init?(applying record: ConsumedRecord, salt: UInt64) {
-        self.init(of: record)
-        if salt != 0 { self = child(salt: salt) }
+        guard let context = record.withContents({ $0.header("traceparent").flatMap { TraceContext($0) } }) else {
+            return nil
+        }
+        self = context
     }
 }
 

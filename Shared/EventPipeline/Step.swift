@@ -211,6 +211,7 @@ struct EventEncoder: Sendable {
     private let origin: EventOrigin
     private var encoder: CloudEventEncoder
     private var writer = JSONWriter()
+    private var texts: [UInt8] = []
     private(set) var tally = PublishedTally()
     private(set) var spans: [PublishedSpan] = []
 
@@ -235,16 +236,31 @@ struct EventEncoder: Sendable {
             type: Payload.type, topic: topic.name, key: key, id: id, value: writer.bytes, time: time, span: span,
             signedBy: signer, to: &records)
     }
+
+    mutating func append<Key, Subject>(
+        _ mould: EventMould<Key, Subject>, _ key: Identifier<Key>, _ subject: Identifier<Subject>,
+        cause: TraceContext?, to records: inout RecordBatch
+    ) {
+        tally.add(mould.type)
+        guard let cause else { return mould.append(key, subject, span: nil, to: &records, texts: &texts) }
+        let span = cause.child(salt: mould.salt(subject))
+        if origin.tracer.records(span) {
+            spans.append(PublishedSpan(context: span, cause: cause, topic: mould.topic, type: mould.type))
+        }
+        mould.append(key, subject, span: span, to: &records, texts: &texts)
+    }
 }
 
 /// Collects the events that a handler renders after the commit.
 public struct Outgoing: Sendable {
     var records = RecordBatch()
+    private let origin: EventOrigin
     private var encoder: EventEncoder
-    private var key: [UInt8] = []
-    private var id: [UInt8] = []
 
-    init(origin: EventOrigin) { encoder = EventEncoder(origin) }
+    init(origin: EventOrigin) {
+        self.origin = origin
+        encoder = EventEncoder(origin)
+    }
 
     var published: PublishedTally { encoder.tally }
     var spans: [PublishedSpan] { encoder.spans }
@@ -256,17 +272,25 @@ public struct Outgoing: Sendable {
             payload, topic, key: key.textBytes, id: Array(id.utf8), time: time, cause: cause, to: &records)
     }
 
-    /// Publishes an event whose `ce_id` is `<subject>/<what>`, without a string for it.
-    public mutating func publish<Key, Subject, Payload: EventPayload>(
-        _ topic: Topic, key keyID: Identifier<Key>, subject: Identifier<Subject>, _ what: StaticString, time: Timestamp,
-        _ payload: Payload, cause: TraceContext?
+    /// What many events of this rendering have in common: all but their key, their subject, and the traces that they follow
+    /// from. Their `ce_id` is `<subject>/<what>`.
+    /// - Parameter payload: makes the event's body for a key and a subject.
+    public func mould<Key, Subject, Payload: EventPayload>(
+        _ topic: Topic, _ what: StaticString, time: Timestamp,
+        _ payload: (Identifier<Key>, Identifier<Subject>) -> Payload
+    ) -> EventMould<Key, Subject> {
+        EventMould(topic, "\(what)", source: origin.source, time: time, payload)
+    }
+
+    /// Publishes an event of the mould.
+    public mutating func publish<Key, Subject>(
+        _ mould: EventMould<Key, Subject>, key: Identifier<Key>, subject: Identifier<Subject>, cause: TraceContext?
     ) {
-        key.removeAll(keepingCapacity: true)
-        keyID.appendText(to: &key)
-        id.removeAll(keepingCapacity: true)
-        subject.appendText(to: &id)
-        id.append(UInt8(ascii: "/"))
-        what.withUTF8Buffer { id.append(contentsOf: $0) }
-        encoder.append(payload, topic, key: key, id: id, time: time, cause: cause, to: &records)
+        encoder.append(mould, key, subject, cause: cause, to: &records)
+    }
+
+    /// Makes room for so many events of about that size.
+    public mutating func reserve<Key, Subject>(_ count: Int, of mould: EventMould<Key, Subject>) {
+        records.reserveCapacity(bytes: records.bytes.count + count * mould.bytes)
     }
 }

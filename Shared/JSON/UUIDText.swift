@@ -48,24 +48,40 @@ public enum UUIDText {
     /// Appends the 36 characters.
     public static func append(_ high: UInt64, _ low: UInt64, to bytes: inout [UInt8]) {
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: count) { text in
-            var position = 0
-            func put(_ half: UInt64, dashesAt dashes: (Int, Int)) {
-                var shift: UInt64 = 64
-                while shift > 0 {
-                    if position == dashes.0 || position == dashes.1 {
-                        text[position] = dash
-                        position += 1
-                    }
-                    shift -= 4
-                    let digit = UInt8(truncatingIfNeeded: half >> shift) & 15
-                    text[position] = digit < 10 ? 48 + digit : 87 + digit
-                    position += 1
-                }
-            }
-            put(high, dashesAt: (8, 13))
-            put(low, dashesAt: (18, 23))
+            write(high, low, to: UnsafeMutableRawBufferPointer(text))
             bytes.append(contentsOf: text)
         }
+    }
+
+    /// Writes the 36 characters to the beginning of the buffer.
+    private static func write(_ high: UInt64, _ low: UInt64, to text: UnsafeMutableRawBufferPointer) {
+        func eight(_ start: Int, _ characters: UInt64) {
+            text.storeBytes(of: characters.littleEndian, toByteOffset: start, as: UInt64.self)
+        }
+        func four(_ start: Int, _ characters: UInt64) {
+            text.storeBytes(
+                of: UInt32(truncatingIfNeeded: characters).littleEndian, toByteOffset: start, as: UInt32.self)
+        }
+        let (first, second) = (digits(high >> 32), digits(high & 0xffff_ffff))
+        let (third, fourth) = (digits(low >> 32), digits(low & 0xffff_ffff))
+        eight(0, first)
+        four(9, second)
+        four(14, second >> 32)
+        four(19, third)
+        four(24, third >> 32)
+        eight(28, fourth)
+        (text[8], text[13], text[18], text[23]) = (dash, dash, dash, dash)
+    }
+
+    /// Eight hexadecimal digits of 32 bits, the first of them in the lowest byte: all eight at once.
+    private static func digits(_ number: UInt64) -> UInt64 {
+        func each(_ byte: UInt64) -> UInt64 { 0x0101_0101_0101_0101 &* byte }
+        var values = (number | number << 16) & 0x0000_ffff_0000_ffff
+        values = (values | values << 8) & 0x00ff_00ff_00ff_00ff
+        values = (values | values << 4) & each(0x0f)
+        values = values.byteSwapped
+        let isLetter = (values &+ each(6)) >> 4 & each(1)
+        return values &+ each(0x30) &+ isLetter &* 0x27
     }
 
     private static let dash = UInt8(ascii: "-")

@@ -47,6 +47,32 @@ public struct ByteView: RandomAccessCollection, @unchecked Sendable {
     }
 }
 
+/// A run of bytes without their owner: nothing is counted when it is passed on. It is valid only inside the call that it was
+/// handed to; it must not escape.
+public struct ByteRun: RandomAccessCollection {
+    @usableFromInline let bytes: UnsafeRawBufferPointer
+
+    init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    @inlinable public var startIndex: Int { 0 }
+    @inlinable public var endIndex: Int { bytes.count }
+    @inlinable public subscript(index: Int) -> UInt8 { bytes[index] }
+
+    @inlinable
+    public func withContiguousStorageIfAvailable<R>(
+        _ body: (UnsafeBufferPointer<UInt8>) throws -> R
+    ) rethrows -> R? {
+        try body(bytes.assumingMemoryBound(to: UInt8.self))
+    }
+
+    public static func == (run: ByteRun, view: ByteView) -> Bool {
+        guard run.count == view.count else { return false }
+        guard let left = run.bytes.baseAddress, let right = view.bytes.baseAddress else { return true }
+        defer { withExtendedLifetime(view) {} }
+        return memcmp(left, right, run.count) == 0
+    }
+}
+
 extension ByteView: Hashable {
     public static func == (a: ByteView, b: ByteView) -> Bool {
         guard a.count == b.count else { return false }

@@ -32,16 +32,17 @@ public enum TimestampType: Sendable {
 /// Consecutive records of one partition, in log order. They share one buffer, which is freed when the batch and every
 /// `ByteView` taken from it are gone.
 public struct ConsumedBatch: RandomAccessCollection, Sendable {
-    public let topic: String
-    public let partition: Int32
     let storage: RecordStorage
+
+    public var topic: String { storage.place.topic }
+    public var partition: Int32 { storage.place.partition }
 
     public var startIndex: Int { 0 }
     public var endIndex: Int { storage.count }
 
     public subscript(index: Int) -> ConsumedRecord {
         precondition(index >= 0 && index < storage.count, "a record of the batch")
-        return ConsumedRecord(topic: topic, partition: partition, index: index, storage: storage)
+        return ConsumedRecord(index: index, storage: storage)
     }
 
     /// The first record's offset; -1 in an empty batch.
@@ -51,40 +52,42 @@ public struct ConsumedBatch: RandomAccessCollection, Sendable {
     /// is not `firstOffset + count`. -1 in an empty batch.
     public var nextOffset: Int64 { last.map { $0.offset + 1 } ?? -1 }
 
-    init(topic: String, partition: Int32, storage: RecordStorage) {
-        self.topic = topic
-        self.partition = partition
-        self.storage = storage
-    }
-
     static func empty(_ partition: TopicPartition) -> ConsumedBatch {
-        ConsumedBatch(topic: partition.topic, partition: partition.partition, storage: RecordStorage())
+        ConsumedBatch(storage: RecordStorage(of: partition))
     }
 }
 
-/// One record of a `ConsumedBatch`.
+/// One record of a `ConsumedBatch`: where it lies in the batch's buffer. Copying one costs the batch's reference.
 public struct ConsumedRecord: Sendable {
-    public let topic: String
-    public let partition: Int32
     let index: Int
     let storage: RecordStorage
 
-    public var offset: Int64 { storage.entries[index].offset }
+    public var topic: String { storage.place.topic }
+    public var partition: Int32 { storage.place.partition }
+    public var offset: Int64 { storage.entry(index).offset }
 
     /// Milliseconds since 1970; -1 when the broker has none.
-    public var timestamp: Int64 { storage.entries[index].timestamp }
+    public var timestamp: Int64 { storage.entry(index).timestamp }
 
-    public var timestampType: TimestampType { storage.entries[index].timestampType }
+    public var timestampType: TimestampType { storage.entry(index).timestampType }
 
     public var key: ByteView? {
-        let entry = storage.entries[index]
+        let entry = storage.entry(index)
         return entry.keyBytes < 0 ? nil : storage.view(at: entry.start, entry.keyBytes)
     }
 
     /// Nil: a tombstone.
     public var value: ByteView? {
-        let entry = storage.entries[index]
+        let entry = storage.entry(index)
         return entry.valueBytes < 0 ? nil : storage.view(at: entry.start + max(0, entry.keyBytes), entry.valueBytes)
+    }
+
+    /// Key, value and headers without a reference for each: valid during the call only.
+    public func withContents<Result, E: Error>(
+        _ body: (RecordContents) throws(E) -> Result
+    ) throws(E) -> Result {
+        defer { withExtendedLifetime(storage) {} }
+        return try body(RecordContents(storage.entry(index), in: storage.start))
     }
 
     /// The last header of that name; nil when there is none or its value is null.
@@ -111,22 +114,75 @@ public struct ConsumedRecord: Sendable {
     }
 
     private func header(_ wanted: UnsafeRawBufferPointer) -> ByteView? {
-        var found: UnsafeRawBufferPointer?
-        forEachHeader { name, value in
-            guard name.count == wanted.count, let one = name.baseAddress, let other = wanted.baseAddress,
-                memcmp(one, other, wanted.count) == 0
-            else { return }
-            found = value
-        }
-        return found.map { ByteView($0, ownedBy: storage) }
+        withContents { contents in contents.header(wanted).map { ByteView($0, ownedBy: storage) } }
     }
 
     /// The buffers are valid during the call only, or while `storage` lives.
     @inline(__always)
     func forEachHeader(_ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer?) -> Void) {
-        let entry = storage.entries[index]
-        var at = storage.bytes + entry.start + max(0, entry.keyBytes) + max(0, entry.valueBytes)
-        for _ in 0..<entry.headerCount {
+        withContents { $0.forEachHeader(body) }
+    }
+}
+
+/// A record's bytes where they lie in the batch's buffer.
+public struct RecordContents {
+    private let start: UnsafeRawPointer
+    private let keyBytes: Int
+    private let valueBytes: Int
+    private let headerCount: Int
+
+    init(_ entry: RecordStorage.Entry, in buffer: UnsafeRawPointer) {
+        start = buffer + entry.start
+        (keyBytes, valueBytes, headerCount) = (entry.keyBytes, entry.valueBytes, entry.headerCount)
+    }
+
+    public var key: ByteRun? {
+        keyBytes < 0 ? nil : ByteRun(UnsafeRawBufferPointer(start: start, count: keyBytes))
+    }
+
+    /// Nil: a tombstone.
+    public var value: ByteRun? {
+        valueBytes < 0
+            ? nil : ByteRun(UnsafeRawBufferPointer(start: start + max(0, keyBytes), count: valueBytes))
+    }
+
+    /// The last header of that name; nil when there is none or its value is null.
+    public func header(_ name: StaticString) -> ByteRun? {
+        header(Self.bytes(name)).map { ByteRun($0) }
+    }
+
+    /// The same for four names in one pass.
+    public func headers(
+        _ first: StaticString, _ second: StaticString, _ third: StaticString, _ fourth: StaticString
+    ) -> (ByteRun?, ByteRun?, ByteRun?, ByteRun?) {
+        let names = (Self.bytes(first), Self.bytes(second), Self.bytes(third), Self.bytes(fourth))
+        var found: (ByteRun?, ByteRun?, ByteRun?, ByteRun?)
+        forEachHeader { name, value in
+            if Self.equal(name, names.0) {
+                found.0 = value.map { ByteRun($0) }
+            } else if Self.equal(name, names.1) {
+                found.1 = value.map { ByteRun($0) }
+            } else if Self.equal(name, names.2) {
+                found.2 = value.map { ByteRun($0) }
+            } else if Self.equal(name, names.3) {
+                found.3 = value.map { ByteRun($0) }
+            }
+        }
+        return found
+    }
+
+    func header(_ wanted: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        var found: UnsafeRawBufferPointer?
+        forEachHeader { name, value in
+            if Self.equal(name, wanted) { found = value }
+        }
+        return found
+    }
+
+    @inline(__always)
+    func forEachHeader(_ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer?) -> Void) {
+        var at = start + max(0, keyBytes) + max(0, valueBytes)
+        for _ in 0..<headerCount {
             let nameBytes = Int(at.loadUnaligned(as: Int32.self))
             let valueBytes = Int(at.loadUnaligned(fromByteOffset: 4, as: Int32.self))
             let name = UnsafeRawBufferPointer(start: at + 8, count: nameBytes)
@@ -134,7 +190,19 @@ public struct ConsumedRecord: Sendable {
             body(name, valueBytes < 0 ? nil : UnsafeRawBufferPointer(start: at, count: valueBytes))
             at += max(0, valueBytes)
         }
-        withExtendedLifetime(storage) {}
+    }
+
+    @inline(__always)
+    private static func bytes(_ name: StaticString) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
+    }
+
+    @inline(__always)
+    private static func equal(_ name: UnsafeRawBufferPointer, _ wanted: UnsafeRawBufferPointer) -> Bool {
+        guard name.count == wanted.count, let one = name.baseAddress, let other = wanted.baseAddress else {
+            return false
+        }
+        return memcmp(one, other, name.count) == 0
     }
 }
 
@@ -156,24 +224,31 @@ final class RecordStorage: @unchecked Sendable {
 
     typealias Message = UnsafeMutablePointer<rd_kafka_message_t>
 
-    private(set) var entries: UnsafeMutablePointer<Entry>
-    private(set) var count = 0
-    private(set) var bytes: UnsafeMutableRawPointer
-    private(set) var byteCount = 0
+    /// A signed order has 540.
+    private static let recordBytesExpected = 640
+
+    let place: TopicPartition
+    // Unchecked: one task fills it before anybody reads, and a check for every field of every record costs more than reading it.
+    @exclusivity(unchecked) private(set) var count = 0
+    @exclusivity(unchecked) private var entries: UnsafeMutablePointer<Entry>
+    @exclusivity(unchecked) private var bytes: UnsafeMutableRawPointer
+    @exclusivity(unchecked) private var byteCount = 0
     private var entryCapacity: Int
     let unreadable: String?
     private var byteCapacity: Int
 
-    init(recordsExpected: Int = 0) {
+    init(of place: TopicPartition, recordsExpected: Int = 0) {
+        self.place = place
         unreadable = nil
         entryCapacity = max(1, recordsExpected)
-        byteCapacity = max(64, recordsExpected * 512)
+        byteCapacity = max(64, recordsExpected * Self.recordBytesExpected)
         entries = .allocate(capacity: entryCapacity)
         bytes = .allocate(byteCount: byteCapacity, alignment: 1)
     }
 
     /// One record that stands for those that cannot be read.
-    init(unreadable reason: String, at offset: Int64) {
+    init(of place: TopicPartition, unreadable reason: String, at offset: Int64) {
+        self.place = place
         unreadable = reason
         (entryCapacity, byteCapacity) = (1, 1)
         entries = .allocate(capacity: 1)
@@ -189,6 +264,11 @@ final class RecordStorage: @unchecked Sendable {
         entries.deallocate()
         bytes.deallocate()
     }
+
+    @inline(__always)
+    func entry(_ index: Int) -> Entry { entries[index] }
+
+    var start: UnsafeRawPointer { UnsafeRawPointer(bytes) }
 
     func view(at start: Int, _ count: Int) -> ByteView {
         ByteView(UnsafeRawBufferPointer(start: bytes + start, count: count), ownedBy: self)

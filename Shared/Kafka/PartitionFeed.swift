@@ -65,7 +65,8 @@ public final class PartitionFeed: Sendable {
             if hasEnded { return nil }
             if let (error, offset) = error {
                 guard error.isUnreadableBatch else { throw await explained(error) }
-                let placeholder = batch(try await probe.placeholder(of: offset, in: partition, error))
+                let placeholder = ConsumedBatch(
+                    storage: try await probe.placeholder(of: offset, in: partition, error))
                 try await seek(to: placeholder.nextOffset)
                 return placeholder
             }
@@ -144,13 +145,15 @@ public final class PartitionFeed: Sendable {
     private func take(_ recordsMax: Int) -> ConsumedBatch? {
         let waiting = queue.count
         guard waiting > 0 else { return nil }
-        let storage = RecordStorage(recordsExpected: min(recordsMax, waiting))
+        let storage = RecordStorage(of: partition, recordsExpected: min(recordsMax, waiting))
         var failure: (error: KafkaError, offset: Int64, rest: RecordStorage)?
         let count = queue.take(recordsMax: recordsMax, bytesMax: Self.batchBytesMax) { message in
             if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
                 (failure?.rest ?? storage).append(consuming: message)
             } else {
-                if failure == nil { failure = (KafkaError(message), message.pointee.offset, RecordStorage()) }
+                if failure == nil {
+                    failure = (KafkaError(message), message.pointee.offset, RecordStorage(of: partition))
+                }
                 rd_kafka_message_destroy(message)
             }
         }
@@ -158,14 +161,10 @@ public final class PartitionFeed: Sendable {
         if let failure {
             state.withLock { state in
                 state.error = (failure.error, failure.offset)
-                state.rest = batch(failure.rest)
+                state.rest = ConsumedBatch(storage: failure.rest)
             }
         }
-        return storage.count == 0 ? nil : batch(storage)
-    }
-
-    private func batch(_ storage: RecordStorage) -> ConsumedBatch {
-        ConsumedBatch(topic: partition.topic, partition: partition.partition, storage: storage)
+        return storage.count == 0 ? nil : ConsumedBatch(storage: storage)
     }
 
     /// Says of an offset out of range what the log holds instead, and what to do.

@@ -178,6 +178,14 @@ public struct RecordBatch: Sendable, Equatable {
         count += other.count
     }
 
+    /// Appends a packed record, and lets its copy be changed.
+    mutating func append(packed record: [UInt8], _ change: (UnsafeMutableRawBufferPointer) -> Void) {
+        let start = bytes.count
+        record.withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
+        bytes.withUnsafeMutableBytes { change(UnsafeMutableRawBufferPointer(rebasing: $0[start...])) }
+        count += 1
+    }
+
     private mutating func append<T: FixedWidthInteger>(_ value: T) {
         Swift.withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }

@@ -197,7 +197,7 @@ public final class TopicReader: Sendable {
     private func passOver(_ place: Place, _ error: KafkaError) async throws(KafkaError) -> ConsumedBatch {
         let partition = TopicPartition(topic: topic, partition: place.partition)
         let storage = try await probe.placeholder(of: place.offset, in: partition, error)
-        let placeholder = ConsumedBatch(topic: topic, partition: place.partition, storage: storage)
+        let placeholder = ConsumedBatch(storage: storage)
         let source = source
         try await blocking { () throws(KafkaError) in
             try source.seek(partition.partition, to: placeholder.nextOffset)
@@ -213,9 +213,10 @@ public final class TopicReader: Sendable {
         if let index = batches.lastIndex(where: { $0.partition == partition }) {
             batches[index].storage.append(consuming: message)
         } else {
-            let storage = RecordStorage(recordsExpected: recordsExpected)
+            let storage = RecordStorage(
+                of: TopicPartition(topic: topic, partition: partition), recordsExpected: recordsExpected)
             storage.append(consuming: message)
-            batches.append(ConsumedBatch(topic: topic, partition: partition, storage: storage))
+            batches.append(ConsumedBatch(storage: storage))
         }
     }
 }

@@ -22,7 +22,7 @@ struct BatchProbe: Sendable {
     {
         let next = try await next(after: first, in: partition)
         let records = next - first == 1 ? "offset \(first)" : "offsets \(first) to \(next - 1)"
-        return RecordStorage(unreadable: "\(records) cannot be read: \(error)", at: next - 1)
+        return RecordStorage(of: partition, unreadable: "\(records) cannot be read: \(error)", at: next - 1)
     }
 
     /// The first offset behind the batch that begins at `first`. Asks about twice as often as its number of records has

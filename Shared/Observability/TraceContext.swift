@@ -85,10 +85,13 @@ public struct TraceContext: Sendable, Equatable {
         return hash == 0 ? 1 : hash
     }
 
+    /// How many bytes `traceparent` has.
+    public static let traceparentBytes = 55
+
     /// The header's value, version 00.
     public var traceparent: String {
         var text: [UInt8] = []
-        text.reserveCapacity(55)
+        text.reserveCapacity(Self.traceparentBytes)
         text.append(contentsOf: "00-".utf8)
         Self.appendHex(traceHigh, digits: 16, to: &text)
         Self.appendHex(traceLow, digits: 16, to: &text)

@@ -26,8 +26,10 @@ public final class PublisherKey: Sendable {
         self.name = name
         nameBytes = Array(name.text.utf8)
         var start = MessageCode(key: secret)
-        start.add(Self.subject.utf8)
-        start.add(name.text.utf8)
+        for part in [Self.subject.utf8, name.text.utf8] {
+            let length = UInt32(part.count)
+            start.add([24, 16, 8, 0].map { UInt8(truncatingIfNeeded: length >> $0) } + part)
+        }
         self.start = start
     }
 
@@ -62,12 +64,33 @@ public final class PublisherKey: Sendable {
     private func code<
         Type: Collection<UInt8>, ID: Collection<UInt8>, Key: Collection<UInt8>, Value: Collection<UInt8>
     >(_ type: Type?, _ id: ID?, _ key: Key?, _ value: Value?) -> MessageCode {
-        var code = start
-        code.add(type)
-        code.add(id)
-        code.add(key)
-        code.add(value)
-        return code
+        // All at once: taking in each part costs as much as what it adds.
+        let bytes = 16 + (type?.count ?? 0) + (id?.count ?? 0) + (key?.count ?? 0) + (value?.count ?? 0)
+        return withUnsafeTemporaryAllocation(byteCount: bytes, alignment: 4) { message in
+            var end = 0
+            Self.put(type, into: message, &end)
+            Self.put(id, into: message, &end)
+            Self.put(key, into: message, &end)
+            Self.put(value, into: message, &end)
+            var code = start
+            code.add(UnsafeRawBufferPointer(message))
+            return code
+        }
+    }
+
+    /// A part, its length before it.
+    private static func put(
+        _ part: (some Collection<UInt8>)?, into message: UnsafeMutableRawBufferPointer, _ end: inout Int
+    ) {
+        let length = part.map { UInt32(truncatingIfNeeded: $0.count).bigEndian } ?? UInt32.max
+        message.storeBytes(of: length, toByteOffset: end, as: UInt32.self)
+        end += 4
+        guard let part else { return }
+        part.withContiguous {
+            UnsafeMutableRawBufferPointer(rebasing: message[end..<end + $0.count])
+                .copyMemory(from: UnsafeRawBufferPointer($0))
+        }
+        end += part.count
     }
 }
 
@@ -154,11 +177,8 @@ private struct MessageCode: Sendable {
         SHA256_Update(&outer, block.map { $0 ^ 0x5c }, block.count)
     }
 
-    /// Adds a part and its length.
-    mutating func add(_ part: (some Collection<UInt8>)?) {
-        var length = part.map { UInt32(truncatingIfNeeded: $0.count).bigEndian } ?? UInt32.max
-        SHA256_Update(&inner, &length, 4)
-        part?.withContiguous { _ = SHA256_Update(&inner, $0.baseAddress, $0.count) }
+    mutating func add(_ bytes: some Collection<UInt8>) {
+        bytes.withContiguous { _ = SHA256_Update(&inner, $0.baseAddress, $0.count) }
     }
 
     /// Hands over the code's characters.
@@ -211,21 +231,25 @@ private struct MessageCode: Sendable {
     ) -> Bool {
         guard characters.count == PublisherKey.codeCharacters else { return false }
         return values.withUnsafeBufferPointer { values in
-            var (bits, count, written) = (UInt32(0), 0, 0)
             var seen: UInt8 = 0
-            for character in characters {
-                let value = values[Int(character)]
+            func bits(_ place: Int) -> UInt32 {
+                let value = values[Int(characters[place])]
                 seen |= value
-                bits = bits << 6 | UInt32(value & 63)
-                count += 6
-                if count >= 8 {
-                    count -= 8
-                    bytes[written] = UInt8(truncatingIfNeeded: bits >> UInt32(count))
-                    written += 1
-                }
+                return UInt32(value & 63)
             }
+            var place = 0
+            for written in stride(from: 0, to: Self.bytes - 2, by: 3) {
+                let three = bits(place) << 18 | bits(place + 1) << 12 | bits(place + 2) << 6 | bits(place + 3)
+                bytes[written] = UInt8(truncatingIfNeeded: three >> 16)
+                bytes[written + 1] = UInt8(truncatingIfNeeded: three >> 8)
+                bytes[written + 2] = UInt8(truncatingIfNeeded: three)
+                place += 4
+            }
+            let two = bits(place) << 12 | bits(place + 1) << 6 | bits(place + 2)
+            bytes[Self.bytes - 2] = UInt8(truncatingIfNeeded: two >> 10)
+            bytes[Self.bytes - 1] = UInt8(truncatingIfNeeded: two >> 2)
             // The bits that are left over say nothing: they are zero.
-            return seen < 64 && bits & (1 << UInt32(count) - 1) == 0
+            return seen < 64 && two & 3 == 0
         }
     }
 }

@@ -30,7 +30,7 @@ struct Recorder: EventHandler {
     func render(_ batch: EventBatch, recipe: [UInt8], into outgoing: inout Outgoing) throws {
         for order in batch.events(of: OrderPlaced.self) {
             outgoing.publish(
-                .reservations, key: order.value.buyerId, subject: order.value.orderId, "waitlisted", time: order.time,
+                .reservations, key: order.value.buyerId, id: "\(order.value.orderId)/waitlisted", time: order.time,
                 answer(order.value), cause: order.trace)
         }
     }

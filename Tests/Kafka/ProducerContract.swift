@@ -73,6 +73,13 @@ extension ConsumedRecord {
         #expect(record.header("b")?.isEmpty == true)
         #expect(record.header("absent") == nil)
         #expect(record.header(named: "a")?.description == "last")
+        record.withContents { contents in
+            let (b, absent, a, other) = contents.headers("b", "absent", "a", "aa")
+            #expect(a?.elementsEqual("last".utf8) == true && b?.isEmpty == true && absent == nil && other == nil)
+            #expect(contents.header("a")?.elementsEqual("last".utf8) == true)
+            #expect(contents.key?.elementsEqual(record.key ?? ByteView([])) == true)
+            #expect(contents.value?.elementsEqual(record.value ?? ByteView([])) == true)
+        }
         #expect(record.timestampType == .createTime)
         #expect(record.timestamp > 1_600_000_000_000)
         await producer.close(timeoutSeconds: 5)

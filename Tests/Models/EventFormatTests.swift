@@ -39,6 +39,30 @@ import Testing
         }
     }
 
+    /// Whatever came before: an order that is read by another's bytes is the one that the parser reads.
+    @Test func alikeOrdersAreReadAsTheyWouldBeParsed() throws {
+        var random = SeededRandom(seed: 11)
+        let alike = AlikeOrders()
+        var (known, order) = (0, try OrderPlaced.sample(&random))
+        for number in 0..<3000 {
+            if random.int(in: 0...9) == 0 { order = try OrderPlaced.sample(&random) }
+            let id = number % 50 == 0 ? OrderID(high: 0, low: 0) : OrderID(high: random.next(), low: random.next())
+            let next = OrderPlaced(
+                orderId: id, saleId: order.saleId, batch: order.batch, variant: order.variant,
+                buyerId: random.bool() ? AccountID(high: random.next(), low: random.next()) : order.buyerId)
+            let body = JSONWriter.document(next)
+            if let read = alike.order(body) {
+                known += 1
+                #expect(read == next && id.high | id.low != 0)
+                continue
+            }
+            try? JSONParser.parse(body) { (json) throws(JSONError) in
+                alike.learn(try OrderPlaced(json: json), json, of: body)
+            }
+        }
+        #expect(known > 2000)
+    }
+
     @Test(arguments: Topic.allEvents.indices) func membersStandInTheOrderOfTheSchema(index: Int) throws {
         try checkOrder(Topic.allEvents[index])
     }

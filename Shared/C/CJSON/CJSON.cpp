@@ -464,6 +464,11 @@ stampede_json_text stampede_json_string(stampede_json_element string) {
     return {reinterpret_cast<const char *>(string.parser->bytes + text.start), text.count};
 }
 
+size_t stampede_json_place(stampede_json_element string) {
+    const Node &text = node(string);
+    return text.type == '"' ? text.start : SIZE_MAX;
+}
+
 int stampede_json_integer(stampede_json_element element, int64_t *value) {
     const Node &number = node(element);
     if (number.type != '0') return 0;

@@ -12,6 +12,33 @@ extension OrderPlaced {
     }
 }
 
+/// Orders that differ from another in their own and their buyer's identifiers alone: those of a rush, mostly.
+public final class AlikeOrders {
+    private var mould: DocumentMould?
+    private var last: OrderPlaced?
+
+    public init() {}
+
+    /// The order that a body says, nil where it has to be parsed.
+    public func order(_ body: some Collection<UInt8>) -> OrderPlaced? {
+        guard let mould, let last else { return nil }
+        return mould.read(body) { uuids in
+            let order = OrderID(high: uuids[0].high, low: uuids[0].low)
+            guard order.isOfOrder else { return nil }
+            return OrderPlaced(
+                orderId: order, saleId: last.saleId, batch: last.batch, variant: last.variant,
+                buyerId: AccountID(high: uuids[1].high, low: uuids[1].low))
+        }
+    }
+
+    /// Takes the next orders for such as this one, which was parsed.
+    public func learn(_ order: OrderPlaced, _ json: JSONValue, of body: some Collection<UInt8>) {
+        guard !body.isEmpty else { return }
+        mould = DocumentMould(body, json, uuids: ["orderId", "buyerId"])
+        last = order
+    }
+}
+
 extension OrderReserved {
     public func write(to writer: inout JSONWriter) {
         writer.object {

@@ -44,8 +44,13 @@ public struct OrderCancelled: EventPayload {
         Self.init, Field("orderId", \.orderId, .newOrderID), Field("saleId", \.saleId), Field("buyerId", \.buyerId))
 }
 
+extension OrderID {
+    /// All zeros is what a program sends that forgot to make one.
+    var isOfOrder: Bool { high | low != 0 }
+}
+
 extension Codec<OrderID> {
-    /// What a publisher names an order. All zeros is what a program sends that forgot to make one.
+    /// What a publisher names an order.
     static var newOrderID: Codec {
         Codec(
             .uuid(isNilTaken: false), expected: "a UUID",
@@ -56,7 +61,8 @@ extension Codec<OrderID> {
 extension JSONValue {
     func newOrderID() throws(JSONError) -> OrderID {
         let (high, low) = try uuid()
-        guard high | low != 0 else { throw JSONError(path: "", expected: "a UUID that is not nil") }
-        return OrderID(high: high, low: low)
+        let id = OrderID(high: high, low: low)
+        guard id.isOfOrder else { throw JSONError(path: "", expected: "a UUID that is not nil") }
+        return id
     }
 }

@@ -1,50 +1,102 @@
 // The answers to a decided batch: rendered after its commit, from its records and the recipe that was kept.
 import EventPipeline
 import Models
+import Observability
+
+/// A batch's orders, as its answers need them.
+struct AnsweredOrders: Sendable {
+    var orders: [OrderInLog]
+    /// What each one's answer follows from.
+    var traces: [TraceContext?]
+}
+
+extension AnsweredOrders {
+    /// Those of a batch that comes from the log again. What was decided of them had its proof checked.
+    init(in batch: EventBatch) {
+        let events = batch.events(of: OrderPlaced.self)
+        orders = events.map {
+            OrderInLog(order: $0.value, time: $0.time, offset: $0.offset, publisher: $0.claimedPublisher)
+        }
+        traces = events.map { $0.trace }
+    }
+}
 
 enum DecisionAnswers {
     static func render(_ batch: EventBatch, recipe bytes: [UInt8], into outgoing: inout Outgoing) throws {
         let recipe = try Recipe<Decided>(encoded: bytes)
+        render(batch.kept() ?? AnsweredOrders(in: batch), recipe, into: &outgoing)
+    }
+
+    /// Answers that differ in the order and its buyer alone.
+    private struct Form: Hashable {
+        let key: StockKey
+        let outcome: Outcome
+        let publisher: PublisherName?
+
+        init(_ placed: OrderInLog, _ outcome: Outcome) {
+            key = StockKey(
+                saleId: placed.order.saleId, batch: placed.order.batch, variant: placed.order.variant)
+            self.outcome = outcome
+            publisher = placed.publisher
+        }
+
+        func isOf(_ placed: OrderInLog, _ outcome: Outcome) -> Bool {
+            self.outcome == outcome && key.saleId == placed.order.saleId && key.batch == placed.order.batch
+                && key.variant == placed.order.variant && publisher == placed.publisher
+        }
+    }
+
+    private typealias Mould = EventMould<Account, OrderPlaced>
+
+    private static func render(_ answered: AnsweredOrders, _ recipe: Recipe<Decided>, into outgoing: inout Outgoing) {
         let lines = Dictionary(
             recipe.head.lines.map { (StockKey(saleId: $0.saleId, batch: $0.batch, variant: $0.variant), $0) },
             uniquingKeysWith: { first, _ in first })
-        var last: (key: StockKey, line: Decided.Line)?
-        let inputs = batch.kept(OrderInput.self) ?? batch.events(of: OrderPlaced.self).map { $0.map(OrderInput.placed) }
-        for event in inputs {
-            guard case .placed(let order) = event.value else { continue }
-            guard let outcome = recipe.code(at: event.offset).flatMap(Outcome.init), outcome != .none else { continue }
-            let key = StockKey(saleId: order.saleId, batch: order.batch, variant: order.variant)
-            if last?.key != key { last = lines[key].map { (key, $0) } }
-            guard let terms = last?.line else { continue }
-            let line = OrderLine(
-                orderId: order.orderId, saleId: order.saleId, batch: order.batch, variant: order.variant,
-                buyerId: order.buyerId, brandId: terms.brandId,
-                // What was decided had its proof checked.
-                publisher: event.claimedPublisher)
-            let time = recipe.head.decidedAt
-            switch outcome {
-            case .none: continue
-            case .reserved:
-                outgoing.publish(
-                    .reservations, key: order.buyerId, subject: order.orderId, "reserved", time: time,
-                    OrderReserved(
-                        line: line, price: terms.price, holdUntil: time.adding(seconds: terms.holdSeconds),
-                        promoted: false),
-                    cause: event.trace)
-            case .waitlisted:
-                outgoing.publish(
-                    .reservations, key: order.buyerId, subject: order.orderId, "waitlisted", time: time,
-                    OrderWaitlisted(line: line), cause: event.trace)
-            case .cancelled:
-                outgoing.publish(
-                    .reservations, key: order.buyerId, subject: order.orderId, "released", time: time,
-                    OrderReleased(line: line, reason: .cancelled), cause: event.trace)
-            case .soldOut, .limitReached, .notOpen, .closed:
-                guard let reason = outcome.refusal else { continue }
-                outgoing.publish(
-                    .reservations, key: order.buyerId, subject: order.orderId, "rejected", time: time,
-                    OrderRejected(line: line, reason: reason), cause: event.trace)
+        var moulds: [Form: Mould] = [:]
+        var last: (form: Form, mould: Mould)?
+        for (index, placed) in answered.orders.enumerated() {
+            guard let outcome = recipe.code(at: placed.offset).flatMap(Outcome.init), outcome != .none else { continue }
+            if last?.form.isOf(placed, outcome) != true {
+                let form = Form(placed, outcome)
+                guard let terms = lines[form.key] else { continue }
+                let mould = moulds[form] ?? mould(form, terms, at: recipe.head.decidedAt, outgoing)
+                // Most are as long as the first.
+                if moulds.isEmpty { outgoing.reserve(answered.orders.count - index, of: mould) }
+                moulds[form] = mould
+                last = (form, mould)
             }
+            if let last {
+                outgoing.publish(
+                    last.mould, key: placed.order.buyerId, subject: placed.order.orderId, cause: answered.traces[index])
+            }
+        }
+    }
+
+    private static func mould(_ form: Form, _ terms: Decided.Line, at time: Timestamp, _ outgoing: Outgoing) -> Mould {
+        func mould<Payload: EventPayload>(_ what: StaticString, _ payload: (OrderLine) -> Payload) -> Mould {
+            outgoing.mould(.reservations, what, time: time) { (buyer, order) in
+                payload(
+                    OrderLine(
+                        orderId: order, saleId: form.key.saleId, batch: form.key.batch, variant: form.key.variant,
+                        buyerId: buyer, brandId: terms.brandId, publisher: form.publisher))
+            }
+        }
+        func rejected(_ reason: OrderRejected.Reason) -> Mould {
+            mould("rejected") { OrderRejected(line: $0, reason: reason) }
+        }
+        switch form.outcome {
+        case .none: preconditionFailure("nothing is said of an order that was decided before")
+        case .reserved:
+            return mould("reserved") {
+                OrderReserved(
+                    line: $0, price: terms.price, holdUntil: time.adding(seconds: terms.holdSeconds), promoted: false)
+            }
+        case .waitlisted: return mould("waitlisted") { OrderWaitlisted(line: $0) }
+        case .cancelled: return mould("released") { OrderReleased(line: $0, reason: .cancelled) }
+        case .soldOut: return rejected(.soldOut)
+        case .limitReached: return rejected(.limitReached)
+        case .notOpen: return rejected(.notOpen)
+        case .closed: return rejected(.closed)
         }
     }
 }

@@ -13,11 +13,18 @@ struct DecisionEvents: EventHandler {
     let decided: DecisionCounters
 
     func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let inputs = batch.read(step, only: [OrderPlaced.type, OrderCancelled.type]) {
-            (type, json) throws(JSONError) -> OrderInput? in
-            type == OrderPlaced.type ? .placed(try OrderPlaced(json: json)) : .cancelled(try OrderCancelled(json: json))
+        let alike = AlikeOrders()
+        let inputs = batch.read(
+            step, only: [OrderPlaced.type, OrderCancelled.type],
+            known: { (type, body) -> OrderInput? in
+                type == OrderPlaced.type ? alike.order(body).map { .placed($0) } : nil
+            }
+        ) { (type, json, body) throws(JSONError) -> OrderInput? in
+            guard type == OrderPlaced.type else { return .cancelled(try OrderCancelled(json: json)) }
+            let order = try OrderPlaced(json: json)
+            if let body { alike.learn(order, json, of: body) }
+            return .placed(order)
         }
-        batch.keep(inputs)
         var plan = try planner.plan(inputs, batch)
         if !plan.unknown.isEmpty {
             // Asked for in the transaction, so that whoever makes sales up costs one statement a batch.
@@ -27,6 +34,7 @@ struct DecisionEvents: EventHandler {
                 inputs, batch, former: Dictionary(former.map { ($0.key, $0.terms) }, uniquingKeysWith: { $1 }))
         }
         for (input, reason) in plan.dead { step.dead(input, reason: reason) }
+        batch.keep(AnsweredOrders(orders: plan.orders, traces: plan.traces))
         if plan.orders.isEmpty && plan.cancellations.isEmpty { return }
         let partition = batch.partition
         let ids = plan.orders.map(\.order.orderId)

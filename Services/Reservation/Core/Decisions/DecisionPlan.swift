@@ -1,6 +1,7 @@
 // What of a batch can be decided, and by which terms.
 import EventPipeline
 import Models
+import Observability
 import Security
 
 /// A record of the topic `orders`.
@@ -19,6 +20,8 @@ enum OrderInput: Sendable {
 /// What can be decided of a batch, in the order of the log, with the stocks that the orders are for.
 struct DecisionPlan {
     var orders: [OrderInLog] = []
+    /// For each order, what its answer follows from.
+    var traces: [TraceContext?] = []
     var cancellations: [CancellationInLog] = []
     var lines: [Int] = []
     var keys: [StockKey] = []
@@ -43,14 +46,17 @@ struct DecisionPlanner: Sendable {
     ) throws -> DecisionPlan {
         var plan = DecisionPlan()
         plan.orders.reserveCapacity(inputs.count)
+        plan.traces.reserveCapacity(inputs.count)
+        plan.lines.reserveCapacity(inputs.count)
         var indexes: [StockKey: Int] = [:]
         for input in inputs {
-            guard input.key.flatMap(AccountID.init(text:)) == input.value.buyerId else {
+            guard input.key(as: AccountID.self) == input.value.buyerId else {
                 plan.dead.append((input, "expected the buyer's ID as the key"))
                 continue
             }
             let publisher: PublisherName?
-            switch input.provenance(publishers) {
+            let (provenance, trace) = input.origin(publishers)
+            switch provenance {
             case .unsigned: publisher = nil
             case .proven(let name): publisher = name
             case .forged:
@@ -106,6 +112,7 @@ struct DecisionPlanner: Sendable {
             }
             plan.orders.append(
                 OrderInLog(order: order, time: input.time, offset: input.offset, publisher: publisher))
+            plan.traces.append(trace)
         }
         return plan
     }

@@ -50,6 +50,7 @@ func decide(
     var decisions = DecisionResult()
     decisions.outcomes.reserveCapacity(orders.count)
     var given: Set<OrderID> = []
+    given.reserveCapacity(orders.count)
     var served = history.served
     let takenBack = history.cancelled.union(cancellations.map(\.order))
     var live = history.live

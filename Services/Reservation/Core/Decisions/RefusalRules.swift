@@ -37,20 +37,22 @@ enum PackedIdentifiers {
 
     static func pack<Kind>(_ identifiers: [Identifier<Kind>]) -> [UInt8] {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(identifiers.count * 16)
-        for identifier in identifiers {
-            for half in [identifier.high, identifier.low] {
-                for shift in stride(from: 56, through: 0, by: -8) {
-                    bytes.append(UInt8(truncatingIfNeeded: half >> UInt64(shift)))
-                }
+        bytes.reserveCapacity(identifiers.count * bytesEach)
+        func append(_ half: UInt64) {
+            for shift in stride(from: 56, through: 0, by: -8) {
+                bytes.append(UInt8(truncatingIfNeeded: half >> UInt64(shift)))
             }
+        }
+        for identifier in identifiers {
+            append(identifier.high)
+            append(identifier.low)
         }
         return bytes
     }
 
     static func unpack<Kind>(_ bytes: [UInt8]) -> [Identifier<Kind>] {
-        stride(from: 0, to: bytes.count - bytes.count % 16, by: 16).map { start in
-            func half(_ start: Int) -> UInt64 { bytes[start..<start + 8].reduce(0) { $0 << 8 | UInt64($1) } }
+        stride(from: 0, to: bytes.count - bytes.count % bytesEach, by: bytesEach).map { start in
+            func half(_ start: Int) -> UInt64 { (start..<start + 8).reduce(0) { $0 << 8 | UInt64(bytes[$1]) } }
             return Identifier(high: half(start), low: half(start + 8))
         }
     }

@@ -3,30 +3,71 @@ import Models
 
 /// What one partition refused last. Follows what is committed, and nothing else: a batch's refusals are kept aside until
 /// the database says that they are there.
+///
+/// Of an order eight bytes are kept, mixed from its ID by numbers that the program has drawn: nobody can choose IDs that
+/// come to the same, and that a new order is taken for one of 210,000 others happens once in 10^14.
 struct RefusedMemory: Sendable {
     /// An order that comes again is recognised among this many refusals of its partition, if not more.
     static let countMin = 200_000
 
-    private let countMax: Int
-    /// The refused orders in the order of the log; once full, the oldest gives its place to the next.
-    private var orders: [OrderID] = []
-    private var oldest = 0
-    /// Open addressing with linear probing, at most half full: an order's place in `orders` plus one, 0 where there is none.
-    private var slots = [Int32](repeating: 0, count: 1024)
-    /// What came last and is not in `slots` yet.
-    private var arrived: [OrderID] = []
-    /// No order that is greater was refused: identifiers of version 7 grow, so new ones need not be looked for.
-    private var greatest: OrderID?
+    /// Refusals that came one after the other.
+    private struct Run {
+        /// In ascending order, unless `isSorted` is false.
+        var orders: [UInt64] = []
+        var isSorted = true
+        /// No order that is greater is in it: identifiers of version 7 grow, so new ones are looked for in the last runs alone.
+        var greatest = OrderID(high: 0, low: 0)
+
+        mutating func append(_ order: OrderID, _ mixing: Mixing) {
+            greatest = max(greatest, order)
+            orders.append(mixing.mixed(order))
+            isSorted = false
+        }
+
+        mutating func contains(_ order: OrderID, _ mixing: Mixing) -> Bool {
+            if order > greatest { return false }
+            if !isSorted { orders.sort() }
+            isSorted = true
+            let wanted = mixing.mixed(order)
+            var places = 0..<orders.count
+            while !places.isEmpty {
+                let middle = places.lowerBound + places.count / 2
+                if orders[middle] == wanted { return true }
+                places = orders[middle] < wanted ? middle + 1..<places.upperBound : places.lowerBound..<middle
+            }
+            return false
+        }
+    }
+
+    /// Numbers that nobody knows, by which IDs are mixed.
+    struct Mixing: Sendable {
+        let multiplier: UInt64
+        let summand: UInt64
+
+        func mixed(_ order: OrderID) -> UInt64 {
+            func folded(_ left: UInt64) -> UInt64 {
+                let product = left.multipliedFullWidth(by: multiplier | 1)
+                return product.high ^ product.low
+            }
+            return folded(folded(order.high ^ summand) ^ order.low)
+        }
+    }
+
+    private let mixing: Mixing
+    private let countMin: Int
+    private let runMax: Int
+    /// Oldest first. The first one goes when those behind it are enough.
+    private var runs: [Run] = []
     private var pending: (through: Int64, orders: [OrderID])?
 
-    init(countMax: Int = countMin + 10_000) { self.countMax = countMax }
+    private(set) var count = 0
 
-    var count: Int { min(countMax, orders.count + arrived.count) }
+    init(mixing: Mixing, countMin: Int = countMin, runMax: Int = 10_000) {
+        (self.mixing, self.countMin, self.runMax) = (mixing, countMin, runMax)
+    }
 
     mutating func contains(_ order: OrderID) -> Bool {
-        guard let greatest, order <= greatest else { return false }
-        index()
-        return slots[slot(of: order)] != 0
+        runs.indices.reversed().contains { runs[$0].contains(order, mixing) }
     }
 
     /// Those of the orders that were refused.
@@ -34,7 +75,7 @@ struct RefusedMemory: Sendable {
 
     /// Begins anew with what the database holds.
     mutating func load(_ refused: some Sequence<OrderID>) {
-        self = RefusedMemory(countMax: countMax)
+        self = RefusedMemory(mixing: mixing, countMin: countMin, runMax: runMax)
         take(refused)
     }
 
@@ -51,63 +92,19 @@ struct RefusedMemory: Sendable {
 
     private mutating func take(_ refused: some Sequence<OrderID>) {
         for order in refused {
-            arrived.append(order)
-            greatest = max(greatest ?? order, order)
-            if arrived.count == countMax { index() }
+            if runs.isEmpty || runs[runs.count - 1].orders.count == runMax { begin() }
+            runs[runs.count - 1].append(order, mixing)
+            count += 1
         }
     }
 
-    private mutating func index() {
-        for order in arrived { append(order) }
-        arrived.removeAll(keepingCapacity: true)
-    }
-
-    private mutating func append(_ order: OrderID) {
-        var slot = slot(of: order)
-        if slots[slot] != 0 { return }
-        if orders.count < countMax {
-            orders.append(order)
-            slots[slot] = Int32(orders.count)
-            if orders.count * 2 > slots.count { grow() }
-            return
+    private mutating func begin() {
+        var next = Run()
+        if let first = runs.first, count - first.orders.count >= countMin {
+            runs.removeFirst()
+            count -= first.orders.count
         }
-        forget(orders[oldest])
-        orders[oldest] = order
-        // What was moved up may have freed a place before.
-        slot = self.slot(of: order)
-        slots[slot] = Int32(oldest + 1)
-        oldest = (oldest + 1) % countMax
-    }
-
-    /// Where an order is, or would be.
-    private func slot(of order: OrderID) -> Int {
-        var slot = home(of: order)
-        while slots[slot] != 0, orders[Int(slots[slot]) - 1] != order { slot = (slot + 1) & (slots.count - 1) }
-        return slot
-    }
-
-    /// Seeded for each process, so that nobody can choose IDs that collide.
-    private func home(of order: OrderID) -> Int { order.hashValue & (slots.count - 1) }
-
-    /// Takes an order out and moves those up that had to go further because of it.
-    private mutating func forget(_ order: OrderID) {
-        let mask = slots.count - 1
-        var empty = slot(of: order)
-        guard slots[empty] != 0 else { return }
-        var next = (empty + 1) & mask
-        while slots[next] != 0 {
-            let way = (next - home(of: orders[Int(slots[next]) - 1])) & mask
-            if way >= (next - empty) & mask {
-                slots[empty] = slots[next]
-                empty = next
-            }
-            next = (next + 1) & mask
-        }
-        slots[empty] = 0
-    }
-
-    private mutating func grow() {
-        slots = [Int32](repeating: 0, count: slots.count * 2)
-        for index in orders.indices { slots[slot(of: orders[index])] = Int32(index + 1) }
+        next.orders.reserveCapacity(runs.isEmpty ? 0 : runMax)
+        runs.append(next)
     }
 }

@@ -10,6 +10,9 @@ final class RefusedOrders: Sendable {
     let holder: Identifier<RefusedOrders>
     private let memories = Mutex<[Int32: RefusedMemory]>([:])
 
+    private let mixing = RefusedMemory.Mixing(
+        multiplier: .random(in: .min ... .max), summand: .random(in: .min ... .max))
+
     init(holder: Identifier<RefusedOrders>) { self.holder = holder }
 
     /// Brings a partition's memory up to what the transaction sees.
@@ -25,7 +28,7 @@ final class RefusedOrders: Sendable {
         let runs = try RefusalStatements.runRow.all(
             try await step.transaction.query(RefusalStatements.last(of: partition)))
         memories.withLock { memories in
-            var memory = RefusedMemory()
+            var memory = RefusedMemory(mixing: mixing)
             memory.load(runs.joined())
             memories[partition] = memory
         }

@@ -60,6 +60,8 @@ stampede_json_text stampede_json_repeated(const stampede_json_parser *parser);
 /// `bytes` is NULL where the value is no string, and where its text is none that can be kept: half a surrogate pair, or
 /// U+0000.
 stampede_json_text stampede_json_string(stampede_json_element string);
+/// Where the text's spelling begins in the document, behind its quote; SIZE_MAX where the value is no string.
+size_t stampede_json_place(stampede_json_element string);
 /// Whether the value is a number without a fraction, however it is written (`1`, `1.0`, `1e0`), and fits 64 bits.
 int stampede_json_integer(stampede_json_element number, int64_t *value);
 
