@@ -131,7 +131,9 @@ struct Shop: Sendable {
     )] {
         let token = try await signIn(handle, password).token
         let order = try await tree(.get, "/v1/orders", token)["items"]?.elements.first
-        let conversation = try await tree(.get, "/v1/conversations", token)["items"]?.elements.first
+        let conversation = try await tree(.get, "/v1/conversations", token)["items"]?.elements.first {
+            $0["with"]?["accountId"]?.string == brand.id.description
+        }
         guard let id = order?["orderId"]?.string, let sale = order?["saleId"]?.string,
             let chat = conversation?["conversationId"]?.string
         else { throw Browser.Failure("\(handle) has bought nothing") }
