@@ -266,6 +266,11 @@ struct BrowserTests {
         try await window.click(".new-conversation button")
         try await window.wait(
             "location.hash !== '#/chats' && document.querySelector('.chat h1')?.textContent === 'Carol'")
+        // A sale is sent to them as a card, and theirs is the same sale.
+        try await window.go(try await shop.saleAddress())
+        try await window.click(".forward > button")
+        try await window.click(".forward .line")
+        try await window.wait("document.querySelector('.message.own:not(.pending) .goods strong')")
         try await window.go("chats/\(conversation)")
         try await window.wait("document.querySelector('.message.own')")
         // What was said meanwhile and what is said now both come.

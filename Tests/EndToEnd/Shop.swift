@@ -125,6 +125,13 @@ struct Shop: Sendable {
         await pool.close()
     }
 
+    /// Of the brand's newest sale.
+    func saleAddress() async throws -> String {
+        let sales = try await tree(.get, "/v1/sales?brandId=\(brand.id)&limit=1", brand.token)
+        guard let id = sales["items"]?.elements.first?["saleId"]?.string else { throw Browser.Failure("no sale") }
+        return "sales/\(id)"
+    }
+
     /// Every page of somebody who has bought something, with what shows that it is there.
     func pages(_ handle: String = "carol", _ password: String = "correct horse battery") async throws -> [(
         String, String
