@@ -129,6 +129,8 @@ struct Window: Sendable {
             $0.field("deviceScaleFactor", 1)
             $0.field("mobile", width < 600)
         }
+        // A phone's are seen while it scrolls.
+        try await protocolCommand("Emulation.setScrollbarsHidden") { $0.field("hidden", width < 600) }
     }
 
     /// Takes the network away, and gives it back.
@@ -148,6 +150,9 @@ struct Window: Sendable {
     }
 
     func reload() async throws { try await command(.post, "/refresh", Array("{}".utf8)) }
+
+    /// Where the app is: `chats/ID`.
+    func address() async throws -> String { try await run("return location.hash.slice(2)").string ?? "" }
 
     /// What a script of the page's answers.
     @discardableResult

@@ -27,6 +27,7 @@ struct BrowserTests {
                 try await aSessionThatEndsAsksAgainAndGoesOn(shop, browser)
                 try await tenThousandMessagesScroll(shop, browser)
                 try await everyPageIsForEverybody(shop, browser)
+                try await theDemonstrationGoesOn(stack, shop)
             }
         }
     }
@@ -94,7 +95,7 @@ struct BrowserTests {
         try await window.click(".post .goods")
         try await window.wait("!document.querySelector('.order-form button:disabled')")
         try await window.click(".order-form button")
-        try await window.read("Paid. It is yours.")
+        try await window.wait("document.querySelector('.sale .is-confirmed')")
         try await window.close()
     }
 
@@ -164,18 +165,19 @@ struct BrowserTests {
         try await phone.click(".brand-head button.primary")
         try await phone.wait("document.querySelector('.brand-head [aria-pressed=true]')")
         // What the brand posts comes by itself.
-        try await shop.announceSale(opensIn: 6)
+        try await shop.announceSale(opensIn: 8)
         try await phone.wait("document.querySelector('.post .goods.before')")
         try await phone.click(".post .goods")
         // Before the opening there is nothing to press, and a countdown.
         try await phone.wait("document.querySelector('.order-form button:disabled')")
         try await phone.wait("/^\\d\\d:\\d\\d$/.test(document.querySelector('.countdown strong')?.textContent)")
+        try await aDeviceWhoseClockIsWrongCountsAsTheServerDoes(shop, browser, try await phone.address())
         try await phone.wait("!document.querySelector('.order-form button:disabled')")
         try await phone.click(".order-form button")
         try await phone.read("Reserved")
         try await phone.wait("document.querySelector('.hold strong')")
         try await phone.click(".order-state button.primary")
-        try await phone.read("Paid. It is yours.")
+        try await phone.wait("document.querySelector('.sale .is-confirmed')")
 
         // What was not read is counted, on whichever device, until it is read on one.
         try await phone.go("orders")
@@ -185,7 +187,7 @@ struct BrowserTests {
         try await desk.wait("document.querySelector('.line .badge')?.textContent === '2'")
         try await desk.go("orders")
         try await desk.click(".line")
-        try await desk.read("Paid. It is yours.")
+        try await desk.wait("document.querySelector('.order-state.is-confirmed')")
         try await desk.go("chats")
         try await desk.click(".line")
         try await desk.wait("document.querySelectorAll('.message .order-card').length === 2")
@@ -208,6 +210,22 @@ struct BrowserTests {
         #expect(try await desk.complaints() == [])
         try await phone.close()
         try await desk.close()
+    }
+
+    private func aDeviceWhoseClockIsWrongCountsAsTheServerDoes(
+        _ shop: Shop, _ browser: Browser, _ sale: String
+    ) async throws {
+        let window = try await browser.window(shop.origin)
+        try await window.protocolCommand("Page.addScriptToEvaluateOnNewDocument") {
+            $0.field("source", "const now = Date.now; Date.now = () => now() - 7200000;")
+        }
+        try await signIn(window, "carol")
+        try await window.go(sale)
+        // Less than a minute is left, or nothing is; by the device's own clock it were two hours.
+        try await window.wait("document.querySelector('.countdown strong, .open-now')")
+        let left = try await window.run("return document.querySelector('.countdown strong')?.textContent ?? '00:00'")
+        #expect(left.string?.hasPrefix("00:") == true, "\(left)")
+        try await window.close()
     }
 
     // MARK: Talking
@@ -237,6 +255,24 @@ struct BrowserTests {
         try await window.wait("document.querySelectorAll('.message.own').length === 1")
         try await window.wait("!document.querySelector('.away span')")
         #expect(try await shop.messages(of: conversation).filter { $0 == "said without a network" }.count == 1)
+        // Somebody else is found by their handle.
+        try await window.go("chats")
+        try await window.click("[aria-expanded]")
+        try await window.type("nobody-at-all", into: "[name=handle]")
+        try await window.click(".new-conversation button")
+        try await window.read("Nobody else has this handle.")
+        try await window.run("document.querySelector('[name=handle]').select()")
+        try await window.type("Carol", into: "[name=handle]")
+        try await window.click(".new-conversation button")
+        try await window.wait(
+            "location.hash !== '#/chats' && document.querySelector('.chat h1')?.textContent === 'Carol'")
+        // A sale is sent to them as a card, and theirs is the same sale.
+        try await window.go(try await shop.saleAddress())
+        try await window.click(".forward > button")
+        try await window.click(".forward .line")
+        try await window.wait("document.querySelector('.message.own:not(.pending) .goods strong')")
+        try await window.go("chats/\(conversation)")
+        try await window.wait("document.querySelector('.message.own')")
         // What was said meanwhile and what is said now both come.
         try await shop.write(to: "dan", password: Self.password, "and an answer")
         try await window.read("and an answer")
@@ -313,6 +349,15 @@ struct BrowserTests {
         try await window.run("const box = document.querySelector('.messages'); box.scrollTop = box.scrollHeight;")
         try await window.read("message 10000")
         try await window.close()
+    }
+
+    // MARK: The demonstration
+
+    /// As `make up` starts it, on what is there already.
+    private func theDemonstrationGoesOn(_ stack: Stack, _ shop: Shop) async throws {
+        let up = try await stack.run("\(Stack.root)/scripts/up", adding: ["DEMO": "yes"]).requireSuccess()
+        #expect(up.output.contains("sign in as alice or bob, or as the brand phones: \(Demonstration.password)"))
+        try await stack.eventually { try stack.log("demo").contains("a sale opens at ") }
     }
 
     // MARK: For everybody

@@ -125,13 +125,22 @@ struct Shop: Sendable {
         await pool.close()
     }
 
+    /// Of the brand's newest sale.
+    func saleAddress() async throws -> String {
+        let sales = try await tree(.get, "/v1/sales?brandId=\(brand.id)&limit=1", brand.token)
+        guard let id = sales["items"]?.elements.first?["saleId"]?.string else { throw Browser.Failure("no sale") }
+        return "sales/\(id)"
+    }
+
     /// Every page of somebody who has bought something, with what shows that it is there.
     func pages(_ handle: String = "carol", _ password: String = "correct horse battery") async throws -> [(
         String, String
     )] {
         let token = try await signIn(handle, password).token
         let order = try await tree(.get, "/v1/orders", token)["items"]?.elements.first
-        let conversation = try await tree(.get, "/v1/conversations", token)["items"]?.elements.first
+        let conversation = try await tree(.get, "/v1/conversations", token)["items"]?.elements.first {
+            $0["with"]?["accountId"]?.string == brand.id.description
+        }
         guard let id = order?["orderId"]?.string, let sale = order?["saleId"]?.string,
             let chat = conversation?["conversationId"]?.string
         else { throw Browser.Failure("\(handle) has bought nothing") }

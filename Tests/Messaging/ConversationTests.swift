@@ -253,4 +253,25 @@ import Testing
         #expect(try await read(1, eve.token) == 404)
         #expect(try await read(-1, bob.token) == 400)
     }
+
+    @Test func aConversationIsOpenedByAHandleAsWell() async throws {
+        let chat = try await Chat.shared()
+        let (alice, bob) = (try await chat.person("alice"), try await chat.person("bob"))
+        func open(_ body: String) async throws -> Chat.Answer {
+            try await chat.call(.post, "/v1/conversations", body, token: alice.token)
+        }
+        let byID = try await open(#"{"accountId":"\#(bob.id)"}"#)
+        let byHandle = try await open(#"{"handle":"\#(bob.handle.uppercased())"}"#)
+        #expect(byID.status == 201 && byHandle.status == 200)
+        #expect(byHandle["conversationId"] == byID["conversationId"])
+        for handle in ["nobody-has-this", "x", "not a handle"] {
+            let answer = try await open(#"{"handle":"\#(handle)"}"#)
+            #expect(answer.status == 422 && answer.wrongFields == ["handle"], "\(handle)")
+        }
+        let own = try await open(#"{"handle":"\#(alice.handle)"}"#)
+        #expect(own.status == 422)
+        for body in ["{}", #"{"handle":"\#(bob.handle)","accountId":"\#(bob.id)"}"#, #"{"handle":7}"#] {
+            #expect(try await open(body).status == 400, "\(body)")
+        }
+    }
 }

@@ -67,6 +67,14 @@ import Testing
         for site in ["same-site", "cross-site", "elsewhere"] {
             #expect(try await refresh(chat, cookie, [("Sec-Fetch-Site", site)]).status == 403, "\(site)")
         }
+        // Nor may it sign the browser in as somebody.
+        let handle = "other-\(UUID().uuidString.prefix(8).lowercased())"
+        let body = String(Chat.signUp(handle).dropLast()) + #","refreshTokenIn":"cookie"}"#
+        let session = #"{"handle":"\#(handle)","password":"\#(Chat.password)","refreshTokenIn":"cookie"}"#
+        for (path, body) in [("/v1/accounts", body), ("/v1/sessions", session)] {
+            let answer = try await chat.call(.post, path, body, headers: [("Sec-Fetch-Site", "same-site")])
+            #expect(answer.status == 403 && answer.headers["set-cookie"] == nil, "\(path)")
+        }
         // Neither was it used, nor taken away.
         #expect(try await refresh(chat, cookie, [("Sec-Fetch-Site", "same-origin")]).status == 200)
     }

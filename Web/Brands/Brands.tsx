@@ -72,7 +72,7 @@ function BrandDetail({ brand, changed }: { brand: Brand; changed: () => void }) 
         setFollowed(!brand.isFollowed);
         changed();
     });
-    const writing = useSending(async () => go("chats", await member.conversations.open(brand.brandId)));
+    const writing = useSending(async () => go("chats", await member.conversations.open({ accountId: brand.brandId })));
     const shown = useMemo(() => [...(posts.value ?? [])].reverse(), [posts.value]);
     const announced = new Set(shown.map((one) => one.saleId));
     return (

@@ -1,11 +1,14 @@
 // The list of conversations, and beside it the one that was chosen.
 import { useState } from "react";
-import { useStore } from "../API/Store";
 import type { Conversation } from "@api";
+import { Refusal } from "../API/Problem";
+import { useStore } from "../API/Store";
 import { Trouble } from "../Shell/Explain";
+import { Field, useSending } from "../Shell/Form";
+import { Icon } from "../Shell/Icon";
 import { useMember } from "../Shell/Member";
 import { Avatar, Empty, Head, Panes } from "../Shell/Parts";
-import { to } from "../Shell/Route";
+import { go, to } from "../Shell/Route";
 import { useText } from "../Shell/useText";
 import { Chat } from "./Chat";
 
@@ -22,12 +25,17 @@ function ConversationList({ chosen }: { chosen: string | undefined }) {
     const { conversations } = useMember();
     const { items, isLoaded, error } = useStore(conversations.list);
     const [search, setSearch] = useState("");
+    const [isNew, setNew] = useState(false);
     const wanted = search.trim().toLocaleLowerCase();
     const found = wanted === "" ? items : items.filter((one) =>
         `${one.with.displayName ?? ""} ${one.lastMessage?.text ?? ""}`.toLocaleLowerCase().includes(wanted));
     return (
         <>
-            <Head title={text.say("room.chats")} />
+            <Head title={text.say("room.chats")}>
+                <button type="button" className="round quiet" aria-label={text.say("chat.new")} aria-expanded={isNew}
+                    onClick={() => setNew(!isNew)}><Icon name={isNew ? "close" : "plus"} /></button>
+            </Head>
+            {isNew && <NewConversation done={() => setNew(false)} />}
             <div className="search">
                 <input type="search" value={search} onChange={(event) => setSearch(event.target.value)}
                     placeholder={text.say("chat.search")} aria-label={text.say("chat.search")} />
@@ -45,6 +53,26 @@ function ConversationList({ chosen }: { chosen: string | undefined }) {
                 ))}
             </ul>
         </>
+    );
+}
+
+function NewConversation({ done }: { done: () => void }) {
+    const text = useText();
+    const { conversations } = useMember();
+    const [handle, setHandle] = useState("");
+    const opening = useSending(async () => {
+        go("chats", await conversations.open({ handle: handle.trim().replace(/^@/, "") }));
+        done();
+    });
+    const { error } = opening;
+    const isUnknown = error instanceof Refusal && error.problem?.fields !== undefined;
+    return (
+        <form className="new-conversation" onSubmit={opening.submit} noValidate>
+            <Field label={text.say("chat.newWith")} name="handle" value={handle} change={setHandle} autoFocus
+                autoCapitalize="none" spellCheck={false} problem={isUnknown ? text.say("chat.noSuchHandle") : undefined} />
+            {!isUnknown && <Trouble error={error} />}
+            <button type="submit" className="primary" aria-disabled={opening.isSending}>{text.say("chat.open")}</button>
+        </form>
     );
 }
 

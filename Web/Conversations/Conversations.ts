@@ -82,8 +82,8 @@ export class Conversations {
         }
     }
 
-    async open(account: string): Promise<string> {
-        const opened = await call("openConversation", { body: { accountId: account } });
+    async open(other: { readonly accountId: string } | { readonly handle: string }): Promise<string> {
+        const opened = await call("openConversation", { body: other });
         if (!this.list.get().items.some((one) => one.conversationId === opened.conversationId)) await this.load();
         return opened.conversationId;
     }

@@ -63,11 +63,15 @@ export function MessageList({ id, thread, pending }: { id: string; thread: Threa
         if (element && heightBefore.current !== undefined) element.scrollTop += element.scrollHeight - heightBefore.current;
         heightBefore.current = undefined;
     }, [first]);
-    const last = thread.messages[thread.messages.length - 1]?.sequence;
+    const newest = last(thread.messages)?.sequence;
+    const pendingBefore = useRef(pending.length);
     useLayoutEffect(() => {
         const element = box.current;
+        // Who writes wants to see it.
+        if (pending.length > pendingBefore.current) isAtEnd.current = true;
+        pendingBefore.current = pending.length;
         if (element && isAtEnd.current) element.scrollTop = element.scrollHeight;
-    }, [last, pending.length]);
+    }, [newest, pending.length]);
     // What is drawn later may be higher than was thought, and a keyboard takes a part of the page.
     useEffect(() => {
         const element = box.current;
@@ -84,14 +88,27 @@ export function MessageList({ id, thread, pending }: { id: string; thread: Threa
                 <Trouble error={error} again={earlier} />
                 {thread.isComplete ? <p className="beginning">{text.say("chat.beginning")}</p>
                     : <button type="button" className="quiet" onClick={earlier}>{text.say("chat.earlier")}</button>}
-                {blocks.map(([number, messages]) => <Block key={number} messages={messages} box={box} />)}
+                {blocks.map(([number, messages], index) => (
+                    <Block key={number} messages={messages} box={box} before={last(blocks[index - 1]?.[1])} />
+                ))}
                 {pending.map((one) => <PendingMessage key={one.message.clientMessageId} pending={one} />)}
             </div>
         </div>
     );
 }
 
-const Block = memo(function Block({ messages, box }: { messages: Message[]; box: { readonly current: HTMLElement | null } }) {
+function last<T>(list: readonly T[] | undefined): T | undefined {
+    return list?.[list.length - 1];
+}
+
+interface BlockProps {
+    readonly messages: readonly Message[];
+    /** The one before the first. */
+    readonly before: Message | undefined;
+    readonly box: { readonly current: HTMLElement | null };
+}
+
+const Block = memo(function Block({ messages, before, box }: BlockProps) {
     const own = useRef<HTMLDivElement>(null);
     const [isNear, setNear] = useState(true);
     const [height, setHeight] = useState(messages.length * guessedHeight);
@@ -110,12 +127,11 @@ const Block = memo(function Block({ messages, box }: { messages: Message[]; box:
     return (
         <div ref={own} className="block" style={isNear ? undefined : { height: `${height}px` }}>
             {isNear && messages.map((message, index) =>
-                <Line key={message.messageId} message={message} before={messages[index - 1]} />)}
+                <Line key={message.messageId} message={message} before={messages[index - 1] ?? before} />)}
         </div>
     );
-}, (before, after) => before.messages.length === after.messages.length
-    && before.messages[0]?.messageId === after.messages[0]?.messageId
-    && before.messages[before.messages.length - 1]?.messageId === after.messages[after.messages.length - 1]?.messageId);
+}, (old, next) => old.messages.length === next.messages.length && old.before?.messageId === next.before?.messageId
+    && old.messages[0]?.messageId === next.messages[0]?.messageId);
 
 function Line({ message, before }: { message: Message; before: Message | undefined }) {
     const text = useText();

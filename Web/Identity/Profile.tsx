@@ -30,6 +30,7 @@ export function Profile() {
                 </section>
                 <Devices />
                 <Password />
+                <Deletion />
                 <form onSubmit={leaving.submit}>
                     <Trouble error={leaving.error} />
                     <button type="submit" className="wide" aria-disabled={leaving.isSending}>{text.say("signOut.action")}</button>
@@ -83,6 +84,36 @@ function Devices() {
                     <button type="submit" className="quiet">{text.say("device.endAll")}</button>
                 </form>
             )}
+        </section>
+    );
+}
+
+/** Asked for twice: once by a button, once by the password. */
+function Deletion() {
+    const text = useText();
+    const [isAsked, setAsked] = useState(false);
+    const [password, setPassword] = useState("");
+    const deleting = useSending(async () => {
+        await call("deleteOwnAccount", { body: { password } });
+        session.leave("out");
+    });
+    const { error } = deleting;
+    const isWrong = error instanceof Refusal && (error.kind === "wrong-password" || error.field("password") !== undefined);
+    return (
+        <section className="card">
+            <h2>{text.say("deletion.title")}</h2>
+            <p className="hint">{text.say("deletion.what")}</p>
+            {isAsked ? (
+                <form onSubmit={deleting.submit} noValidate>
+                    <Field label={text.say("password.current")} type="password" value={password} change={setPassword}
+                        autoComplete="current-password" problem={isWrong ? text.say("problem.wrongPassword") : undefined} />
+                    {!isWrong && <Trouble error={error} />}
+                    <div className="buttons">
+                        <button type="submit" className="danger" aria-disabled={deleting.isSending}>{text.say("deletion.yes")}</button>
+                        <button type="button" onClick={() => setAsked(false)}>{text.say("action.cancel")}</button>
+                    </div>
+                </form>
+            ) : <button type="button" className="danger" onClick={() => setAsked(true)}>{text.say("deletion.action")}</button>}
         </section>
     );
 }

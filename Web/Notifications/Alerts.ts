@@ -13,7 +13,7 @@ export interface Notice {
 }
 
 const noticesMax = 3;
-const shownMilliseconds = 8000;
+const shownMilliseconds = 6000;
 
 export type Permission = "unknown" | "granted" | "denied" | "unsupported";
 

@@ -22,7 +22,7 @@ export function OrderCard({ id }: { id: string }) {
     if (!order) return error === undefined ? null : <Trouble error={error} />;
     return (
         <div className="order-card">
-            <OrderState order={order} />
+            <OrderState order={order} isBrief />
             <a href={to("orders", id)}>{text.say("order.see")}</a>
         </div>
     );
@@ -55,8 +55,10 @@ export function title(order: Order, text: Language): string {
     return text.say("order.status", { status: order.status });
 }
 
-/** Status, what is left of the hold, and paying or taking back. */
-export function OrderState({ order, waiting }: { order: Order; waiting?: number | undefined }) {
+/** Status, what is left of the hold, paying, and where there is room for it taking back. */
+export function OrderState({ order, waiting, isBrief = false }: {
+    order: Order; waiting?: number | undefined; isBrief?: boolean;
+}) {
     const text = useText();
     const { orders } = useMember();
     const isHeld = order.status === "reserved" && order.holdUntil !== undefined;
@@ -65,7 +67,7 @@ export function OrderState({ order, waiting }: { order: Order; waiting?: number 
     const paying = useSending(() => orders.pay(order.orderId));
     const cancelling = useSending(() => orders.cancel(order.orderId));
     const [isAsked, setAsked] = useState(false);
-    const canCancel = ["waitlisted", "reserved", "confirmed"].includes(order.status) && order.cancellationRequestedAt === undefined;
+    const canCancel = !isBrief && ["waitlisted", "reserved", "confirmed"].includes(order.status) && order.cancellationRequestedAt === undefined;
     const lacksMoney = paying.error instanceof Refusal && paying.error.kind === "insufficient-funds";
     return (
         <div className={`order-state is-${order.status}`}>

@@ -4,6 +4,7 @@ import type { Stock } from "@api";
 import { call } from "../API/Client";
 import { Refusal } from "../API/Problem";
 import { useStore } from "../API/Store";
+import { Forward } from "../Conversations/Forward";
 import { AskForNotices } from "../Notifications/Notices";
 import { Trouble } from "../Shell/Explain";
 import { useSending } from "../Shell/Form";
@@ -99,6 +100,7 @@ export function SalePage({ id }: { id: string }) {
                             <p className="hint">{text.say("sale.hold", { minutes: Math.round(sale.value.holdSeconds / 60) })}</p>
                         </form>
                     )}
+                    <Forward saleId={id} title={text.pick(sale.value.title)} />
                     {order && isUnderWay(order) && <AskForNotices why={text.say("notice.whySale")} />}
                 </div>
             </div>

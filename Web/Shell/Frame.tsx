@@ -10,6 +10,7 @@ import { Notices } from "../Notifications/Notices";
 import { OrderPages } from "../Sales/OrderPages";
 import { SalePage } from "../Sales/SalePage";
 import { Wallet } from "../Wallet/Wallet";
+import { Broken } from "./Broken";
 import { Icon } from "./Icon";
 import type { IconName } from "./Icon";
 import { useMember } from "./Member";
@@ -77,7 +78,9 @@ export function Frame() {
             </nav>
             <main id="main" ref={main} tabIndex={-1}>
                 <Away />
-                <Suspense fallback={<p className="waiting">{text.say("state.loading")}</p>}>{page}</Suspense>
+                <Broken place={address}>
+                    <Suspense fallback={<p className="waiting">{text.say("state.loading")}</p>}>{page}</Suspense>
+                </Broken>
             </main>
             <Notices />
         </div>

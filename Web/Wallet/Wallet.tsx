@@ -9,6 +9,7 @@ import { Field, useSending } from "../Shell/Form";
 import { useMember } from "../Shell/Member";
 import { Avatar, Empty, Head } from "../Shell/Parts";
 import { to } from "../Shell/Route";
+import { minorDigits } from "../Shell/Text";
 import { useLoaded } from "../Shell/useLoaded";
 import { useText } from "../Shell/useText";
 
@@ -125,10 +126,11 @@ function Limit({ id, currency, authorisation, done }: {
     id: string; currency: Authorisation["limit"]["currency"]; authorisation: Authorisation | undefined; done: () => void;
 }) {
     const text = useText();
-    const [typed, setTyped] = useState(authorisation ? String(authorisation.limit.amount / 100) : "5000");
+    const digits = minorDigits(currency);
+    const [typed, setTyped] = useState(authorisation ? String(authorisation.limit.amount / 10 ** digits) : "5000");
     const [isWrong, setWrong] = useState(false);
     const setting = useSending(async () => {
-        const amount = Math.round(Number(typed.replace(",", ".")) * 100);
+        const amount = Math.round(Number(typed.replace(",", ".")) * 10 ** digits);
         const isFine = Number.isFinite(amount) && amount > 0 && amount <= 10_000_000_000_000;
         setWrong(!isFine);
         if (!isFine) return;

@@ -6,12 +6,23 @@ struct ConversationCommands: Sendable {
     enum Refusal: Error, Equatable, Sendable {
         case withOneself
         case noAccount
+        /// Nobody has the handle.
+        case noHandle
         /// There is no such conversation, or the caller is no member: others' are not even there.
         case noConversation
     }
 
     let postgres: PostgresPool
     let now: @Sendable () -> Timestamp
+
+    /// The conversation with whoever has a handle, in whichever case it is typed.
+    func open(_ one: AccountID, withHandle handle: String) async throws -> (conversation: Conversation, isNew: Bool) {
+        guard let name = AccountRules.handle(handle),
+            let other = try AccountStatements.accountRow.first(
+                await postgres.query(AccountStatements.one(handle: name)))
+        else { throw Refusal.noHandle }
+        return try await open(one, with: other.accountId)
+    }
 
     /// The conversation of two accounts, made unless there is one.
     func open(

@@ -12,11 +12,18 @@ struct ConversationRoutes: Sendable {
     let commands: ConversationCommands
 
     func open(_ request: HTTPRequest, _ caller: AccessClaims) async throws -> HTTPResponse {
-        let other = try request.json { (json) throws(JSONError) in
-            try json.onlyMembers(["accountId"])
-            return try json.identifier("accountId", of: AccountID.self)
+        let (other, handle) = try request.json { (json) throws(JSONError) -> (AccountID?, String?) in
+            try json.onlyMembers(["accountId", "handle"])
+            guard json["handle"] != nil else { return (try json.identifier("accountId", of: AccountID.self), nil) }
+            guard json["accountId"] == nil else {
+                throw JSONError(path: "handle", expected: "nothing where there is an accountId")
+            }
+            return (nil, try json.string("handle", bytesMax: AccountRules.handleBytes.upperBound))
         }
-        let (conversation, isNew) = try await commands.open(caller.sub, with: other)
+        let (conversation, isNew) =
+            if let other { try await commands.open(caller.sub, with: other) } else {
+                try await commands.open(caller.sub, withHandle: handle ?? "")
+            }
         let view = ConversationView(conversation: conversation, reader: caller.sub)
         return .json(isNew ? 201 : 200, JSONWriter.document(view))
             .with("Location", "/v1/conversations/\(conversation.conversationId)/messages")
@@ -51,6 +58,7 @@ extension ConversationCommands.Refusal: ProblemConvertible {
         switch self {
         case .withOneself: .unprocessable(fields: [FieldProblem("accountId", expected: "another's account")])
         case .noAccount: .unprocessable(fields: [FieldProblem("accountId", expected: "an account")])
+        case .noHandle: .unprocessable(fields: [FieldProblem("handle", expected: "somebody's handle")])
         case .noConversation: .notFound()
         }
     }

@@ -13,6 +13,7 @@ struct AccountRoutes: Sendable {
 
     func signUp(_ request: HTTPRequest) async throws -> HTTPResponse {
         let (wanted, place) = try request.json(SignUp.fromAnybody)
+        try request.require(place)
         let command = try wanted.command(of: request, kind: .person, by: IdempotentCommand.nobody)
         return Self.made(try await commands.signUp(wanted, command, from: Client(request)), place)
     }

@@ -26,6 +26,8 @@ enum AccountStatements {
 
     static func one(_ id: AccountID) -> SQL { "SELECT \(accountRow) FROM accounts WHERE account_id = \(id)" }
 
+    static func one(handle: String) -> SQL { "SELECT \(accountRow) FROM accounts WHERE handle = \(handle)" }
+
     /// An account with the hash of its password.
     static let signInRow = accountRow.and("password_hash", as: String.self)
 

@@ -1,5 +1,5 @@
 // Who there is: accounts, the sessions of their devices, the keys that sign tokens, and the operator.
-// Other features use AccountStatements.
+// Other features use AccountRules, AccountStatements.
 import EventPipeline
 import Models
 import Postgres

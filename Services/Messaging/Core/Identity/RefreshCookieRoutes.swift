@@ -22,14 +22,18 @@ enum RefreshCookie {
     static let cleared = "\(name)=; Max-Age=0; \(scope)"
 
     /// The token that a request's cookie holds.
-    /// - Throws: `Problem` 403 where another origin's page made a browser send it. Ports of one host are one site to a cookie,
-    ///   so `SameSite` does not tell them apart.
     static func token(of request: HTTPRequest) throws(Problem) -> String? {
         guard let found = value(in: request.header("Cookie") ?? "") else { return nil }
-        guard ["same-origin", "none", nil].contains(request.header("Sec-Fetch-Site")) else {
-            throw .forbidden("A refresh cookie is taken from pages of its own origin only.")
-        }
+        try requireOwnOrigin(request)
         return found
+    }
+
+    /// - Throws: `Problem` 403 where another origin's page made a browser send it. Ports of one host are one site to a cookie,
+    ///   so `SameSite` does not tell them apart.
+    static func requireOwnOrigin(_ request: HTTPRequest) throws(Problem) {
+        guard ["same-origin", "none", nil].contains(request.header("Sec-Fetch-Site")) else {
+            throw .forbidden("A refresh cookie is for pages of its own origin only.")
+        }
     }
 
     static func value(in header: String) -> String? {
@@ -50,6 +54,13 @@ extension HTTPResponse {
 
     /// The same answer, which takes the cookie away with the session.
     var withoutRefreshCookie: HTTPResponse { with("Set-Cookie", RefreshCookie.cleared) }
+}
+
+extension HTTPRequest {
+    /// - Throws: `Problem` 403 where another origin's page would sign this browser in.
+    func require(_ place: RefreshTokenPlace) throws(Problem) {
+        if place == .cookie { try RefreshCookie.requireOwnOrigin(self) }
+    }
 }
 
 extension JSONValue {

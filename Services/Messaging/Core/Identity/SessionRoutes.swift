@@ -20,6 +20,7 @@ struct SessionRoutes: Sendable {
                 try json.password("password"), try json.refreshTokenPlace()
             )
         }
+        try request.require(place)
         guard let signedIn = try await signIns.signIn(handle, password, from: Client(request)) else {
             throw Problem.wrongCredentials("Handle or password is wrong")
         }
