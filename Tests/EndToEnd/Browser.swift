@@ -14,7 +14,7 @@ struct Browser: Sendable {
     private let client: HTTPClient
     private let baseURL: String
 
-    /// Starts the driver, and ends it with all its windows whatever happens.
+    /// Starts the driver, and ends it with all its windows whatever happens, the end of this process included.
     static func with(_ stack: Stack, _ body: (Browser) async throws -> Void) async throws {
         let port = try FreePorts.take()
         let log = "\(stack.folder)/log/chromedriver.log"
@@ -23,19 +23,34 @@ struct Browser: Sendable {
         // Chromium keeps its profile, and what it calls its home, there.
         let home = "\(stack.folder)/browser"
         try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: true)
+        // Its windows outlive a driver that is ended. They have its home, which nobody else has.
+        let keeper = """
+            '\(driver)' --port=\(port) --log-level=SEVERE &
+            cat >/dev/null
+            for file in /proc/[0-9]*/environ; do
+                pid=${file#/proc/} pid=${pid%/environ}
+                [[ $pid == $$ ]] || ! grep --quiet --null-data --fixed-strings --line-regexp "HOME=$HOME" "$file" ||
+                    kill -KILL "$pid"
+            done 2>/dev/null
+            wait
+            """
+        let pipe = Pipe()
+        _ = fcntl(pipe.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
         let program = try ChildProgram(
-            driver, ["--port=\(port)", "--log-level=SEVERE"],
-            environment: ["PATH": "/usr/bin:/bin", "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"], output: output)
+            "/bin/bash", ["-c", keeper],
+            environment: ["PATH": "/usr/bin:/bin", "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"], output: output,
+            input: pipe.fileHandleForReading)
+        try pipe.fileHandleForReading.close()
         let browser = Browser(client: try HTTPClient(), baseURL: "http://127.0.0.1:\(port)")
         do {
             try await stack.eventually { (try? await browser.command(.get, "/status")) != nil }
             try await body(browser)
         } catch {
-            program.terminate()
+            try pipe.fileHandleForWriting.close()
             _ = await program.wait()
             throw error
         }
-        program.terminate()
+        try pipe.fileHandleForWriting.close()
         _ = await program.wait()
     }
 

@@ -68,7 +68,7 @@ function Devices() {
                     <li key={one.sessionId}>
                         <Icon name="device" />
                         <div className="grow">
-                            <p>{deviceName(one.device)}</p>
+                            <p>{one.device === "unknown" ? text.say("device.unknown") : deviceName(one.device)}</p>
                             <p className="faint">{one.isCurrent ? text.say("device.current")
                                 : text.say("device.lastUsed", { when: text.moment(new Date(one.lastUsedAt)) })}</p>
                         </div>

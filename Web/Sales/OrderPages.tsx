@@ -52,6 +52,10 @@ export function OrderPages({ id }: { id: string | undefined }) {
 function OrderDetail({ order }: { order: Order }) {
     const text = useText();
     const sale = useLoaded((signal) => call("readSale", { path: { id: order.saleId } }, signal), [order.saleId]);
+    const productId = sale.value?.productId;
+    const product = useLoaded(async (signal) =>
+        productId === undefined ? undefined : call("readProduct", { path: { id: productId } }, signal), [productId]);
+    const variant = text.pick(product.value?.variants.find((one) => one.code === order.variant)?.title) || order.variant;
     return (
         <div className="page">
             <Head title={text.say("order.one")} back={to("orders")} />
@@ -60,7 +64,7 @@ function OrderDetail({ order }: { order: Order }) {
                     <span className="thumb large"><Phone variant={order.variant ?? ""} /></span>
                     <div className="grow">
                         <h2>{sale.value ? text.pick(sale.value.title) : order.variant}</h2>
-                        <p className="faint">{order.variant}</p>
+                        <p className="faint">{variant}</p>
                         <p className="faint">{text.say("order.at", { day: new Date(order.acceptedAt), time: new Date(order.acceptedAt) })}</p>
                     </div>
                 </section>

@@ -100,9 +100,8 @@ extension SignUp {
 
 extension Client {
     init(_ request: HTTPRequest) {
-        let agent = request.header("User-Agent") ?? ""
-        let text = String(agent.unicodeScalars.filter { $0.value >= 32 }.prefix(AccountRules.deviceBytesMax / 4))
-        self.init(network: request.remoteNetwork, device: text.isEmpty ? "unknown" : text)
+        let device = AccountRules.device(request.header("User-Agent") ?? "")
+        self.init(network: request.remoteNetwork, device: device.isEmpty ? "unknown" : device)
     }
 }
 

@@ -11,6 +11,18 @@ enum AccountRules {
         "system", "wallet", "webmaster",
     ]
     static let deviceBytesMax = 200
+
+    /// What a device calls itself, without control characters, and cut between two characters.
+    static func device(_ agent: String) -> String {
+        var device = String.UnicodeScalarView()
+        var bytes = 0
+        for scalar in agent.unicodeScalars where scalar.value >= 32 {
+            bytes += UTF8.width(scalar)
+            guard bytes <= deviceBytesMax else { break }
+            device.append(scalar)
+        }
+        return String(device)
+    }
     static let issuerCharactersMax = 255
     static let subjectCharactersMax = 255
     /// Accounts in one import.
