@@ -22,6 +22,8 @@ struct PartitionWork: Sendable {
     let batchSeconds: Histogram
     /// Told why a partition stands still, and nil when it goes on.
     let stands: @Sendable (Int32, String?) -> Void
+    /// Told after each commit.
+    let committed: @Sendable () -> Void
     let progress = Progress()
     /// Partitions that are worked on at a time: batches and their answers are what takes memory.
     let turns = AsyncSemaphore(Self.turnsMax)
@@ -30,9 +32,11 @@ struct PartitionWork: Sendable {
 
     init(
         processor: String, topic: Topic, clusterID: String, recordsMax: Int, pace: Duration,
-        handler: any EventHandler, context: ServiceContext, stands: @escaping @Sendable (Int32, String?) -> Void
+        handler: any EventHandler, context: ServiceContext, stands: @escaping @Sendable (Int32, String?) -> Void,
+        committed: @escaping @Sendable () -> Void
     ) {
         self.stands = stands
+        self.committed = committed
         self.processor = processor
         self.topic = topic
         self.clusterID = clusterID

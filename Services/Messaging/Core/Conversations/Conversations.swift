@@ -33,7 +33,9 @@ struct Conversations: Feature {
                 .post, "/v1/conversations/{id}/messages", for: .members, bodyBytesMax: 128 << 10, messages.send),
         ]
         consumes = [
-            EventProcessor(context, name: "notifications", topic: .notifications, handler: NotificationEvents())
+            EventProcessor(
+                context, name: "notifications", topic: .notifications, handler: NotificationEvents(),
+                committed: committed)
         ]
     }
 }

@@ -35,8 +35,10 @@ struct Orders: Feature {
                 .post, "/v1/orders/{id}/cancellation", for: .members, bodyBytesMax: Self.bodyBytesMax, routes.cancel),
         ]
         consumes = [
-            EventProcessor(context, name: "decisions", topic: .reservations, handler: DecisionEvents()),
-            EventProcessor(context, name: "refunds", topic: .payments, handler: RefundEvents()),
+            EventProcessor(
+                context, name: "decisions", topic: .reservations, handler: DecisionEvents(), committed: committed),
+            EventProcessor(
+                context, name: "refunds", topic: .payments, handler: RefundEvents(), committed: committed),
         ]
     }
 
