@@ -21,9 +21,9 @@ public final class EventProcessor: Consumer {
     public let topic: Topic
 
     private let handler: any EventHandler
-    private let recordsMax: Int
-    private let pace: Pace
     private let committed: @Sendable () -> Void
+    private let recordsMax: Int
+    private let pace: Duration
     private let prefetchBytesMax: Int
     private let context: ServiceContext
     private let state = Mutex(State())
@@ -45,10 +45,10 @@ public final class EventProcessor: Consumer {
     /// - Parameters:
     ///   - name: the processor's name within the service; the consumer group is `<service>.<name>`.
     ///   - batchRecordsMax: records that one transaction applies at the most.
-    ///   - pace: how long a partition that is busy but not behind gathers events for one transaction, at the most.
+    ///   - pace: how long a partition that is busy but not behind gathers events for one transaction; a few go at once.
     ///   - prefetchBytesMax: what waits in memory for each partition, about 1,000 small records a megabyte: the batches
     ///     of one that is far behind are that large.
-    ///   - committed: called after each transaction. It must not block.
+    ///   - committed: told after each transaction, before what it published is sent.
     public init(
         _ context: ServiceContext, name: String, topic: Topic, batchRecordsMax: Int = 5000,
         pace: Duration = .milliseconds(100), prefetchBytesMax: Int = 1 << 20, handler: any EventHandler,
@@ -57,10 +57,10 @@ public final class EventProcessor: Consumer {
         self.name = name
         self.topic = topic
         self.handler = handler
+        self.committed = committed
         self.context = context
         recordsMax = batchRecordsMax
-        self.pace = Pace(longest: pace)
-        self.committed = committed
+        self.pace = pace
         self.prefetchBytesMax = prefetchBytesMax
     }
 
@@ -83,8 +83,9 @@ public final class EventProcessor: Consumer {
         let clusterID = try await KafkaAdmin(context.kafka).clusterID()
         let work = PartitionWork(
             processor: name, topic: topic, clusterID: clusterID, recordsMax: recordsMax, pace: pace,
-            handler: handler, committed: committed, context: context,
-            stands: { [weak self] partition, reason in self?.state.withLock { $0.standing[partition] = reason } })
+            handler: handler, context: context,
+            stands: { [weak self] partition, reason in self?.state.withLock { $0.standing[partition] = reason } },
+            committed: committed)
         let consumer = try makeConsumer(work)
         try await check(work, consumer)
         let run = Task.detached { [self] in await consume(work, with: consumer) }

@@ -2,15 +2,17 @@
 import Synchronization
 
 /// Collects the commands that arrive while a transaction runs and applies them together in the next one.
-/// A command that comes alone is committed at once, and so is what came while the last transaction ran, as long as that is
-/// little. Under load a transaction gathers what comes within the pace.
+/// Who comes first goes at once, and those who come meanwhile go together as the next; under load a transaction gathers
+/// what comes within the pace.
 public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
     public typealias Body = @Sendable ([Command], Step) async throws -> [Result<Answer, any Error>]
 
     private let relay: Relay
     private let commandsMax: Int
     private let waitingMax: Int
-    private let pace: Pace
+    private let pace: Duration
+    /// Commands within each pace that need not gather.
+    private static var freeMax: Int { 32 }
     private let body: Body
     private let state = Mutex(State())
 
@@ -22,12 +24,14 @@ public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
     private struct State {
         var waiting: [Waiting] = []
         var isRunning = false
+        /// Of the last run.
+        var pace: Pace?
     }
 
     /// - Parameters:
     ///   - commandsMax: commands of one transaction at the most.
     ///   - waitingMax: commands that may wait; one more is refused with `Overloaded`.
-    ///   - pace: the most time from the start of one transaction to the next, unless a full one waits.
+    ///   - pace: under load, the least time from the start of one transaction to the next, unless a full one waits.
     ///   - body: applies the commands and answers each, in their order. An error that it throws fails all of them.
     public init(
         relay: Relay, commandsMax: Int = 1000, waitingMax: Int = 20_000, pace: Duration = .milliseconds(10),
@@ -36,7 +40,7 @@ public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
         self.relay = relay
         self.commandsMax = commandsMax
         self.waitingMax = waitingMax
-        self.pace = Pace(longest: pace)
+        self.pace = pace
         self.body = body
     }
 
@@ -55,15 +59,19 @@ public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
     }
 
     private func run() async {
+        var pace = state.withLock { $0.pace } ?? Pace(interval: self.pace, freeMax: Self.freeMax)
         while true {
             let group = state.withLock { state -> [Waiting] in
                 let group = Array(state.waiting.prefix(commandsMax))
                 state.waiting.removeFirst(group.count)
-                if group.isEmpty { state.isRunning = false }
+                if group.isEmpty {
+                    state.isRunning = false
+                    state.pace = pace
+                }
                 return group
             }
             if group.isEmpty { return }
-            let started = ContinuousClock.now
+            let next = pace.took(group.count, at: .now)
             let commands = group.map(\.command)
             do {
                 let answers = try await relay.commit { try await self.body(commands, $0) }
@@ -72,10 +80,7 @@ public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
             } catch {
                 for waiting in group { waiting.continuation.resume(throwing: error) }
             }
-            guard let pause = pace.pause(after: group.count), state.withLock({ $0.waiting.count < commandsMax }) else {
-                continue
-            }
-            try? await Task.sleep(until: started + pause)
+            if let next, state.withLock({ $0.waiting.count < commandsMax }) { try? await Task.sleep(until: next) }
         }
     }
 }

@@ -1,16 +1,28 @@
-// How long a transaction waits for company.
+// When the next transaction may begin: at once for who comes alone, after a while where many come.
 
-/// A transaction costs about the same for one event and for hundreds, so under load it is worth waiting for more of them.
-/// Whoever comes alone must not pay for that: the wait grows with what came last, and is no wait at all after one.
+/// A transaction costs the same for one and for hundreds, so under load it pays to gather. Who comes alone gains nothing by
+/// waiting. So few go at once: as many as `freeMax` within each `interval`, on average; beyond that rate each transaction
+/// begins an interval after the last.
 struct Pace: Sendable {
-    /// After so many the wait is as long as it gets.
-    static let fullCount = 16
+    private let interval: Duration
+    private let freeMax: Int
+    /// What came, less what was free since.
+    private var level = 0.0
+    private var last: ContinuousClock.Instant?
 
-    /// From the start of one transaction to the start of the next.
-    let longest: Duration
+    init(interval: Duration, freeMax: Int) {
+        self.interval = interval
+        self.freeMax = freeMax
+    }
 
-    /// Counted from the start of the transaction that had `count` events; nil: none.
-    func pause(after count: Int) -> Duration? {
-        count <= 1 ? nil : longest * min(count, Self.fullCount) / Self.fullCount
+    /// A transaction takes so many now.
+    /// - Returns: when the next may begin; nil: at once.
+    mutating func took(_ count: Int, at now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
+        guard interval > .zero else { return nil }
+        if let last { level = max(0, level - Double(freeMax) * ((now - last) / interval)) }
+        last = now
+        // What was above the rate is forgotten after two intervals without any.
+        level = min(level + Double(count), 2 * Double(freeMax))
+        return level > Double(freeMax) ? now + interval : nil
     }
 }

@@ -22,7 +22,8 @@ final class PartitionProcessor {
     /// The rows that were found in the outbox.
     private var leftovers: [Int64: Leftover] = [:]
     private var preparation: (@Sendable () async throws -> Void)?
-    /// When the next batch may be taken if the last was not a large one.
+    private var pace: Pace
+    /// When the next batch may be taken if the last was not a large one; nil: at once.
     private var nextTurn: ContinuousClock.Instant?
     private var batchTaken: ContinuousClock.Instant?
     private var nextCommitToKafka = ContinuousClock.now
@@ -45,6 +46,8 @@ final class PartitionProcessor {
     /// Kafka's copy of the offset is for lag tools, which do not look more often, and for noticing a database that has
     /// gone back further than that.
     private static let commitToKafkaInterval = Duration.seconds(1)
+    /// Events within each pace that need not gather.
+    private static let freeMax = 8
     /// Dead letters of one transaction that are told in the log; all of them are counted.
     private static let deadLoggedMax = 10
     /// How long a batch that was committed is read again before that counts as failed.
@@ -70,6 +73,7 @@ final class PartitionProcessor {
         self.work = work
         self.feed = feed
         tellKafka = commitToKafka
+        pace = Pace(interval: work.pace, freeMax: Self.freeMax)
         machine = PartitionMachine(fetchesFrom: feed.start ?? PipelineSchema.beginning)
         partition = feed.partition.partition
         stream = "\(work.processor)/\(work.topic.name)/\(partition)"
@@ -170,7 +174,8 @@ final class PartitionProcessor {
         records = []
         finishBatch()
         giveTurn()
-        // The first event after a pause is applied at once; under load a batch gathers what comes within the pace.
+        // A few events are applied as they come; under load a batch gathers what comes within the pace, because a
+        // transaction costs the same for one event and for hundreds.
         if let nextTurn, !wasLarge { try? await Task.sleep(until: nextTurn) }
         let mayIdle = isBounded || committedToKafka != machine.next || !hasFetched
         guard
@@ -190,7 +195,7 @@ final class PartitionProcessor {
         }
         let now = ContinuousClock.now
         batchTaken = now
-        nextTurn = work.pace.pause(after: batch.count).map { now + $0 }
+        nextTurn = pace.took(batch.count, at: now)
         work.progress.took(partition, firstAt: Timestamp(milliseconds: batch.first?.timestamp ?? 0))
         records = Array(batch)
         await takeTurn()

@@ -12,10 +12,8 @@ struct PartitionWork: Sendable {
     let topic: Topic
     let clusterID: String
     let recordsMax: Int
-    let pace: Pace
+    let pace: Duration
     let handler: any EventHandler
-    /// Called when something was committed.
-    let committed: @Sendable () -> Void
     let context: ServiceContext
     let origin: EventOrigin
     let counters: EventCounters
@@ -24,6 +22,8 @@ struct PartitionWork: Sendable {
     let batchSeconds: Histogram
     /// Told why a partition stands still, and nil when it goes on.
     let stands: @Sendable (Int32, String?) -> Void
+    /// Told after each commit.
+    let committed: @Sendable () -> Void
     let progress = Progress()
     /// Partitions that are worked on at a time: batches and their answers are what takes memory.
     let turns = AsyncSemaphore(Self.turnsMax)
@@ -31,18 +31,18 @@ struct PartitionWork: Sendable {
     private static let turnsMax = 4
 
     init(
-        processor: String, topic: Topic, clusterID: String, recordsMax: Int, pace: Pace,
-        handler: any EventHandler, committed: @escaping @Sendable () -> Void, context: ServiceContext,
-        stands: @escaping @Sendable (Int32, String?) -> Void
+        processor: String, topic: Topic, clusterID: String, recordsMax: Int, pace: Duration,
+        handler: any EventHandler, context: ServiceContext, stands: @escaping @Sendable (Int32, String?) -> Void,
+        committed: @escaping @Sendable () -> Void
     ) {
         self.stands = stands
+        self.committed = committed
         self.processor = processor
         self.topic = topic
         self.clusterID = clusterID
         self.recordsMax = recordsMax
         self.pace = pace
         self.handler = handler
-        self.committed = committed
         self.context = context
         counters = EventCounters(context.metrics, processor: processor, topic: topic)
         origin = EventOrigin(service: context.serviceName, tracer: context.tracer)

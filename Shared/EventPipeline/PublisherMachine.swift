@@ -44,7 +44,7 @@ struct PublisherMachine: Sendable {
 
     /// How often a follower looks whether the lease is free, and a leader for what it was not woken for.
     static let followInterval = Duration.milliseconds(1000)
-    static let leadInterval = Duration.milliseconds(250)
+    static let leadInterval = Duration.milliseconds(1000)
     static let leaseSeconds = 3
 
     /// Why nothing is published.

@@ -173,7 +173,8 @@ private final class ProducerConnection: @unchecked Sendable {
             fixed: ["enable.idempotence": "true", "acks": "all"],
             defaults: [
                 "compression.codec": "lz4",
-                "linger.ms": "2",
+                // Whoever sends gives a whole batch at once: long enough for that, and no wait for others.
+                "linger.ms": "0.5",
                 "partitioner": "murmur2_random",
                 "message.max.bytes": "\(KafkaProducer.recordBytesMax)",
                 "message.timeout.ms": "\((giveUpSeconds ?? 0) * 1_000)",

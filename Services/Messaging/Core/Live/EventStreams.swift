@@ -21,7 +21,7 @@ enum StreamRefusal: Error, Equatable, Sendable {
 ///
 /// The schema and not the log is what is followed, so a stream never shows what a request would not find yet, the events
 /// of a reader have one order, and an event's ID, the snapshot itself, says exactly what was given out. What this
-/// instance commits wakes the streams; what others commit is seen within `checkMilliseconds` while somebody is connected.
+/// instance commits wakes the streams; what others commit is seen within `lookInterval` while somebody is connected.
 ///
 /// One task tells all who are connected. Who comes back is connected like anybody, its stream holding what is new, while
 /// its own request looks for what it missed: whatever that costs or however it fails, nobody else waits.
@@ -29,7 +29,7 @@ final class EventStreams: Component {
     let name = "live"
 
     /// What another instance commits is given out within this time.
-    static let checkMilliseconds = 100
+    @TaskLocal static var lookInterval = Duration.milliseconds(100)
     /// Commits that follow each other closer than this go out together.
     private static let pauseMilliseconds = 5
     private static let retryDuration = Duration.seconds(1)
@@ -56,6 +56,7 @@ final class EventStreams: Component {
     private let missed: MissedChanges
     private let view: StreamView
     private let context: ServiceContext
+    private let lookInterval: Duration
     private let streams: Gauge
     private let sent: Counter
     private let buffers = StreamBudget(bytesMax: EventStreams.buffersBytesMax)
@@ -63,6 +64,7 @@ final class EventStreams: Component {
 
     init(_ context: ServiceContext, sales: SaleTables) {
         self.context = context
+        lookInterval = Self.lookInterval
         view = StreamView(sales: sales)
         changes = ChangeQueries(postgres: context.postgres)
         streams = context.metrics.gauge("stampede_event_streams", help: "Open event streams")
@@ -74,7 +76,7 @@ final class EventStreams: Component {
         let following = Periodic.watched(
             "event streams", every: nil, shortestRetry: Self.retryDuration, context
         ) { [self] in try await follow() }
-        let checking = Periodic(every: .milliseconds(Self.checkMilliseconds)) { [self] in check() }
+        let checking = Periodic(every: nil) { [self] in try await check() }
         state.withLock { state in
             state.following = following
             state.checking = checking
@@ -133,10 +135,11 @@ final class EventStreams: Component {
     }
 
     private func join(_ joining: ConnectedReaders.Joining) {
-        let isStopping = state.withLock { state in
+        let (isStopping, checking) = state.withLock { state in
             if !state.isStopping { state.readers.join(joining) }
-            return state.isStopping
+            return (state.isStopping, state.checking)
         }
+        checking?.wake()
         if isStopping {
             joining.reader.stream.close()
             joining.returning?.resume(throwing: StreamRefusal.notNow)
@@ -170,13 +173,17 @@ final class EventStreams: Component {
     }
 
     /// Looks after what other instances commit, and after tokens that run out.
-    private func check() {
+    private func check() async throws {
         let now = context.now()
         let (isNeeded, expired) = state.withLock { state in
             (!state.readers.isEmpty, state.readers.expired(at: now))
         }
         for reader in expired { reader.stream.close() }
-        if isNeeded { wake() }
+        // Nobody is connected: who joins wakes it.
+        guard isNeeded else { return }
+        wake()
+        try await Task.sleep(for: lookInterval)
+        state.withLock { $0.checking }?.wake()
     }
 
     /// Moves every stream from where it stands to the present, and lets those that join begin there.

@@ -37,7 +37,8 @@ struct Orders: Feature {
         consumes = [
             EventProcessor(
                 context, name: "decisions", topic: .reservations, handler: DecisionEvents(), committed: committed),
-            EventProcessor(context, name: "refunds", topic: .payments, handler: RefundEvents(), committed: committed),
+            EventProcessor(
+                context, name: "refunds", topic: .payments, handler: RefundEvents(), committed: committed),
         ]
     }
 
