@@ -10,6 +10,9 @@ type Values = { readonly [name: string]: string | number | Date };
 const thousandths = new Set("BHD IQD JOD KWD LYD OMR TND".split(" "));
 const wholes = new Set("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(" "));
 
+/** How many digits a currency has behind the point. */
+export const minorDigits = (currency: string): number => wholes.has(currency) ? 0 : thousandths.has(currency) ? 3 : 2;
+
 export class Language {
     private readonly plurals: Intl.PluralRules;
     private readonly numbers: Intl.NumberFormat;
@@ -57,7 +60,7 @@ export class Language {
         value.toDateString() === new Date().toDateString() ? this.time(value) : this.day(value);
 
     readonly money = ({ amount, currency }: CatalogMoney): string => {
-        const digits = wholes.has(currency) ? 0 : thousandths.has(currency) ? 3 : 2;
+        const digits = minorDigits(currency);
         return (amount / 10 ** digits).toLocaleString(this.tag, {
             style: "currency", currency, currencyDisplay: "narrowSymbol", minimumFractionDigits: digits,
             maximumFractionDigits: digits,
