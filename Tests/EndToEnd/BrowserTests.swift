@@ -162,7 +162,6 @@ struct BrowserTests {
     // MARK: Selling
 
     private func aBrandPlansASaleAndABuyerSeesIt(_ shop: Shop, _ browser: Browser) async throws {
-        try await shop.announceSale(opensIn: 3600)
         let desk = try await browser.window(shop.origin, width: 1280, height: 800)
         try await signIn(desk, Demonstration.brand.handle, Demonstration.password)
         try await desk.go("console/product")
