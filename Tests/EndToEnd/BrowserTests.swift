@@ -21,6 +21,7 @@ struct BrowserTests {
             try await Browser.with(stack) { browser in
                 let shop = try await Shop(stack)
                 try await thePageIsServedAsItShouldBe(shop)
+                try await aBrandPlansASaleAndABuyerSeesIt(shop, browser)
                 try await aPersonSignsUpFollowsOrdersPaysAndSeesItOnASecondDevice(shop, browser)
                 try await whatIsSaidIsTextAndALossOfTheNetworkLosesNothing(shop, browser)
                 try await formsSayWhatIsWrongBesideTheFieldAndKeepTheRest(shop, browser)
@@ -74,6 +75,17 @@ struct BrowserTests {
                         try await window.wait("document.querySelector('.countdown')")
                         try await keep("sale")
                         try await window.close()
+                        let brand = try await browser.window(shop.origin, width: width, height: height, isDark: isDark)
+                        try await signIn(brand, Demonstration.brand.handle, Demonstration.password)
+                        for (page, sign) in try await shop.brandPages() {
+                            try await brand.go(page)
+                            try await brand.wait("document.querySelector(`\(sign)`)")
+                            let word = page.split(separator: "/").last.map { $0.count > 10 ? "sale" : String($0) } ?? ""
+                            try await Task.sleep(for: .milliseconds(700))
+                            try await brand.picture().write(
+                                to: URL(filePath: "\(folder)/console-\(word)-\(device)\(isDark ? "-dark" : "").png"))
+                        }
+                        try await brand.close()
                     }
                 }
             }
@@ -146,6 +158,81 @@ struct BrowserTests {
         // No page of another origin may ask.
         let asked = try await shop.get("/v1/brands", [("Origin", "https://elsewhere.example")])
         #expect(asked.header("Access-Control-Allow-Origin") == nil)
+    }
+
+    // MARK: Selling
+
+    private func aBrandPlansASaleAndABuyerSeesIt(_ shop: Shop, _ browser: Browser) async throws {
+        let desk = try await browser.window(shop.origin, width: 1280, height: 800)
+        try await signIn(desk, Demonstration.brand.handle, Demonstration.password)
+        try await desk.go("console/product")
+        try await desk.type("Lantern", into: "[name=name-en]")
+        try await desk.type("two words", into: "[name=code]")
+        try await desk.type("Paper white", into: "[name=variant-en]")
+        try await desk.click(".planning .primary")
+        try await desk.wait("document.querySelector('[name=code][aria-invalid=true]')")
+        try await desk.run("document.querySelector('[name=code]').select()")
+        try await desk.type("lantern-white", into: "[name=code]")
+        try await desk.click(".planning .primary")
+        // It is the newest product, so the plan begins with it.
+        try await desk.wait("document.querySelector('.line-plan p')?.textContent === 'Paper white'")
+        #expect(try await desk.complaints().allSatisfy { $0.contains("/v1/products") })
+
+        try await desk.type("Lanterns at noon", into: "[name=title-en]")
+        try await desk.type("none", into: "[name=units]")
+        try await desk.type("-1", into: "[name=price]")
+        try await desk.click(".planning .publish")
+        try await desk.wait("document.querySelectorAll('.line-plan [aria-invalid=true]').length === 2")
+        let kept = "[...document.querySelectorAll('.line-plan input')].map((one) => one.value).join()"
+        #expect(try await desk.run("return \(kept)") == .string("none,-1"))
+        // What the API alone refuses is said beside the field as well; the draft is kept.
+        for (field, text) in [("units", "0"), ("price", "88.50")] {
+            try await desk.run("document.querySelector('[name=\(field)]').select()")
+            try await desk.type(text, into: "[name=\(field)]")
+        }
+        try await desk.click(".planning .publish")
+        try await desk.wait(
+            "[...document.querySelectorAll('[aria-invalid=true]')].map((one) => one.name).join() === 'units'")
+        try await desk.run("document.querySelector('[name=units]').select()")
+        try await desk.type("12", into: "[name=units]")
+        try await desk.click(".planning .publish")
+        try await desk.read("It is public.")
+        // Supply may rise and not fall.
+        try await desk.run("document.querySelector('[name=units]').select()")
+        try await desk.type("5", into: "[name=units]")
+        try await desk.click(".planning .primary")
+        try await desk.read("Fixed, since it is public or open.")
+        try await desk.run("document.querySelector('[name=units]').select()")
+        try await desk.type("20", into: "[name=units]")
+        try await desk.click(".planning .primary")
+        try await desk.read("Saved.")
+        let sale = try await desk.run("return location.hash.split('/').pop()").string ?? ""
+        try await desk.close()
+
+        let phone = try await browser.window(shop.origin)
+        try await signIn(phone, "bob", Demonstration.password)
+        try await phone.go("sales/\(sale)")
+        try await phone.read("Lanterns at noon")
+        try await phone.read("¥88.50")
+        try await phone.wait("/\\b20\\b/.test(document.querySelector('.variants').innerText)")
+        try await phone.close()
+        try await everyPageOfABrandIsForEverybody(shop, browser)
+    }
+
+    private func everyPageOfABrandIsForEverybody(_ shop: Shop, _ browser: Browser) async throws {
+        let script = try String(contentsOfFile: "\(Stack.root)/Web/Checks/PageFaults.js", encoding: .utf8)
+        for (width, isDark) in [(320, true), (1280, false)] {
+            let window = try await browser.window(shop.origin, width: width, height: 800, isDark: isDark)
+            try await signIn(window, Demonstration.brand.handle, Demonstration.password)
+            for (page, sign) in try await shop.brandPages() {
+                try await window.go(page)
+                try await window.wait("document.querySelector(`\(sign)`)")
+                let faults = try await window.run(script).elements.compactMap(\.string)
+                #expect(faults == [], "\(page), \(width) pixels, \(isDark ? "dark" : "light")")
+            }
+            #expect(try await window.complaints() == [])
+            try await window.close()
+        }
     }
 
     // MARK: Buying

@@ -132,6 +132,16 @@ struct Shop: Sendable {
         return "sales/\(id)"
     }
 
+    /// Every page of the brand's own, once it has a sale.
+    func brandPages() async throws -> [(String, String)] {
+        let sales = try await tree(.get, "/v1/sales?brandId=\(brand.id)&limit=1", brand.token)
+        guard let sale = sales["items"]?.elements.first?["saleId"]?.string else { throw Browser.Failure("no sale") }
+        return [
+            ("console", ".list .line"), ("console/plan", ".line-plan"), ("console/product", "[name=code]"),
+            ("console/\(sale)", ".planning .remark"),
+        ]
+    }
+
     /// Every page of somebody who has bought something, with what shows that it is there.
     func pages(_ handle: String = "carol", _ password: String = "correct horse battery") async throws -> [(
         String, String

@@ -32,6 +32,18 @@ const answerMilliseconds = 15_000;
 export async function call<Name extends keyof Operations>(
     name: Name, given: Given<Name>, signal?: AbortSignal,
 ): Promise<Operations[Name]["answer"]> {
+    return read(await ask(name, given, signal));
+}
+
+/** The same with the `ETag`, which says what an edit was made of. @throws Refusal */
+export async function callForEdit<Name extends keyof Operations>(
+    name: Name, given: Given<Name>, signal?: AbortSignal,
+): Promise<{ readonly value: Operations[Name]["answer"]; readonly tag: string }> {
+    const answer = await ask(name, given, signal);
+    return { value: await read(answer), tag: answer.headers.get("ETag") ?? "" };
+}
+
+async function ask<Name extends keyof Operations>(name: Name, given: Given<Name>, signal?: AbortSignal): Promise<Response> {
     const [method, pattern, isPublic] = routes[name];
     const { path, query, headers, body } = given as {
         path?: Record<string, string>; query?: Record<string, string | number | undefined>;
@@ -47,15 +59,15 @@ export async function call<Name extends keyof Operations>(
     const init: RequestInit = { method, headers: fields, credentials: "same-origin", cache: "no-store" };
     if (body !== undefined) init.body = JSON.stringify(body);
 
-    if (isPublic || !tokens) return read(await send(url, init, signal));
+    if (isPublic || !tokens) return send(url, init, signal);
     const token = await tokens.token();
     fields.set("Authorization", `Bearer ${token}`);
     const answer = await send(url, init, signal);
-    if (answer.status !== 401) return read(answer);
+    if (answer.status !== 401) return answer;
     // It ran out on the way, or the session was ended: the next one tells.
     tokens.forget(token);
     fields.set("Authorization", `Bearer ${await tokens.token()}`);
-    return read(await send(url, init, signal));
+    return send(url, init, signal);
 }
 
 async function send(url: string, init: RequestInit, signal?: AbortSignal): Promise<Response> {

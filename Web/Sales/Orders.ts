@@ -2,6 +2,7 @@
 import type { Order } from "@api";
 import { call } from "../API/Client";
 import { newID } from "../API/NewID";
+import { Refusal } from "../API/Problem";
 import { Store } from "../API/Store";
 
 export interface OrdersState {
@@ -11,6 +12,8 @@ export interface OrdersState {
 }
 
 const ordersMax = 500;
+/** How long payment may lag behind the chat. */
+const unknownMilliseconds = 10_000;
 
 export class Orders {
     readonly state = new Store<OrdersState>({ items: [], isLoaded: false });
@@ -61,9 +64,22 @@ export class Orders {
         this.take(await call("cancelOrder", { path: { id } }));
     }
 
-    /** An order is paid once, so its ID is the command's key. */
+    /**
+     * An order is paid once, so its ID is the command's key. Payment may hear of a reservation a moment after its buyer: an
+     * order that it does not know yet is asked for again for a while.
+     */
     async pay(id: string): Promise<void> {
-        await call("payOrder", { body: { orderId: id }, headers: { "Idempotency-Key": `pay-${id}` } });
+        const lastTry = performance.now() + unknownMilliseconds;
+        for (;;) {
+            try {
+                await call("payOrder", { body: { orderId: id }, headers: { "Idempotency-Key": `pay-${id}` } });
+                break;
+            } catch (error) {
+                const isUnknown = error instanceof Refusal && error.kind === "not-found";
+                if (!isUnknown || performance.now() > lastTry) throw error;
+            }
+            await new Promise((done) => setTimeout(done, 250));
+        }
         await this.read(id);
     }
 

@@ -1,5 +1,5 @@
 // What stands around every page of a member: the way to the others, whether the stream is away, notices.
-import { Suspense, useEffect, useRef } from "react";
+import { Suspense, lazy, useEffect, useRef } from "react";
 import type { ReactNode } from "react";
 import { live } from "../API/Events";
 import { useStore } from "../API/Store";
@@ -37,6 +37,13 @@ const rooms: readonly Room[] = [
     { word: "me", label: "room.me", icon: "me", page: () => <Profile /> },
 ];
 
+const Console = lazy(() => import("../Console/Console"));
+/** A brand sells: it has no use for what buyers have. */
+const brandRooms: readonly Room[] = [
+    { word: "console", label: "room.console", icon: "brand", page: (rest) => <Console id={rest[0]} /> },
+    ...rooms.filter((one) => one.word === "chats" || one.word === "me"),
+];
+
 export function Frame() {
     const text = useText();
     const route = useRoute();
@@ -44,7 +51,8 @@ export function Frame() {
     const main = useRef<HTMLElement>(null);
     const list = useStore(member.conversations.list);
     const unread = list.items.filter((one) => member.conversations.unread(one) > 0).length;
-    const room = rooms.find((one) => one.word === route[0]) ?? rooms[0];
+    const own = member.account.kind === "brand" ? brandRooms : rooms;
+    const room = own.find((one) => one.word === route[0]) ?? own[0];
     const isSale = route[0] === "sales" && route[1] !== undefined;
     const page = isSale ? <SalePage key={route[1]} id={route[1] ?? ""} /> : room?.page(route.slice(1));
 
@@ -64,7 +72,7 @@ export function Frame() {
                 {text.say("action.skip")}
             </a>
             <nav className="rooms" aria-label={text.say("room.all")}>
-                {rooms.map((one) => (
+                {own.map((one) => (
                     <a key={one.word} href={to(one.word)} aria-current={!isSale && one === room ? "page" : undefined}>
                         <Icon name={one.icon} />
                         <span>{text.say(one.label)}</span>

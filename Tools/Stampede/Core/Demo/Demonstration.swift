@@ -191,13 +191,17 @@ struct Demonstration: Sendable {
     }
 
     private func product(of brand: Member) async throws -> ProductID {
-        let known = try await api.send(.get, "/v1/products?brandId=\(brand.id)&limit=1", token: brand.token) {
+        // The brand may have described others since.
+        let known = try await api.send(.get, "/v1/products?brandId=\(brand.id)&limit=100", token: brand.token) {
             (json) throws(JSONError) in
-            try json.list("items", countMax: 1) { (product) throws(JSONError) in
-                try product.identifier("productId", of: ProductID.self)
-            }.first
+            try json.list("items", countMax: 100) { (product) throws(JSONError) in
+                let codes = try product.list("variants", countMax: Product.variantsMax) { (one) throws(JSONError) in
+                    try one.string("code", bytesMax: 64)
+                }
+                return (id: try product.identifier("productId", of: ProductID.self), codes: codes)
+            }
         }
-        if let known { return known }
+        if let own = known.first(where: { $0.codes == Self.variants.map(\.code) }) { return own.id }
         return try await api.send(
             .post, "/v1/products", token: brand.token,
             body: JSONWriter.object {
