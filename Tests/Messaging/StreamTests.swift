@@ -104,23 +104,6 @@ extension [ServerSentEvent] {
         #expect(try await streams[2].until("the end") { $0.text == "the end" }.count == 1)
     }
 
-    @Test func whatComesByKafkaWakesTheStreams() async throws {
-        // These streams never look by themselves: what they tell, a commit has woken them for.
-        let chat = try await EventStreams.$lookInterval.withValue(.seconds(86_400)) { try await Chat() }
-        let (brand, alice) = (try await chat.brand(), try await chat.person("alice"))
-        let stream = Following(chat, alice.token)
-        try await stream.ready()
-        for text in ["Reserved for you", "Paid"] {
-            let told = Notification(
-                notificationId: .random(), kind: .reserved, brandId: brand.id, accountId: alice.id, saleId: .random(),
-                orderId: .random(), text: try #require(LocalizedText(["en": text])))
-            try await chat.publish(.notifications, alice.id, told)
-            #expect(try await stream.until(text) { $0.text == text }.compactMap(\.text) == [text])
-        }
-        stream.close()
-        await chat.service.stop()
-    }
-
     @Test func aStreamGoesOnWhereItStoodWithNothingLost() async throws {
         let chat = try await Chat.shared()
         let (alice, bob) = (try await chat.person("alice"), try await chat.person("bob"))

@@ -28,8 +28,11 @@ async function all<Item>(read: (cursor: string | undefined) => Promise<{ items: 
     return items;
 }
 
-const states = ["draft", "open", "before", "closed"] as const;
-type State = (typeof states)[number];
+/** In the order of the list, with what stands above each. */
+const states = {
+    draft: "console.draft", open: "console.open", before: "console.before", closed: "console.closed",
+} as const;
+type State = keyof typeof states;
 const stateOf = (sale: Sale, now: number): State =>
     sale.status === "draft" ? "draft" : stage(sale.batches, now)?.phase ?? "closed";
 
@@ -54,11 +57,11 @@ export default function Console({ id }: { id: string | undefined }) {
                     <Trouble error={sales.error ?? products.error} again={sales.error === undefined ? products.again : sales.again} />
                     {sales.isLoading && !sales.value && <p className="waiting">{text.say("state.loading")}</p>}
                     {sales.value?.length === 0 && <p className="console-none faint">{text.say("console.noSales")}</p>}
-                    {states.map((state) => {
+                    {(Object.keys(states) as State[]).map((state) => {
                         const some = sales.value?.filter((one) => stateOf(one, now) === state) ?? [];
                         return some.length > 0 && (
                             <section key={state}>
-                                <h2 className="console-state">{text.say(`console.${state}`)}</h2>
+                                <h2 className="console-state">{text.say(states[state])}</h2>
                                 <ul className="list">
                                     {some.map((one) => <SaleLine key={one.saleId} sale={one} isChosen={one.saleId === id} />)}
                                 </ul>

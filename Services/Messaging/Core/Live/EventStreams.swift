@@ -29,7 +29,7 @@ final class EventStreams: Component {
     let name = "live"
 
     /// What another instance commits is given out within this time.
-    @TaskLocal static var lookInterval = Duration.milliseconds(100)
+    private static let lookInterval = Duration.milliseconds(100)
     /// Commits that follow each other closer than this go out together.
     private static let pauseMilliseconds = 5
     private static let retryDuration = Duration.seconds(1)
@@ -56,7 +56,6 @@ final class EventStreams: Component {
     private let missed: MissedChanges
     private let view: StreamView
     private let context: ServiceContext
-    private let lookInterval: Duration
     private let streams: Gauge
     private let sent: Counter
     private let buffers = StreamBudget(bytesMax: EventStreams.buffersBytesMax)
@@ -64,7 +63,6 @@ final class EventStreams: Component {
 
     init(_ context: ServiceContext, sales: SaleTables) {
         self.context = context
-        lookInterval = Self.lookInterval
         view = StreamView(sales: sales)
         changes = ChangeQueries(postgres: context.postgres)
         streams = context.metrics.gauge("stampede_event_streams", help: "Open event streams")
@@ -182,7 +180,7 @@ final class EventStreams: Component {
         // Nobody is connected: who joins wakes it.
         guard isNeeded else { return }
         wake()
-        try await Task.sleep(for: lookInterval)
+        try await Task.sleep(for: Self.lookInterval)
         state.withLock { $0.checking }?.wake()
     }
 
