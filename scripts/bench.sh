@@ -37,9 +37,10 @@ begin_bench() {
     export RESERVATION_POSTGRES_DSN
 }
 
-# bench OPTION…: decides a backlog, and prints what it measured as JSON.
+# bench OPTION…: decides a backlog by $decider, and prints what it measured as JSON.
+decider=$programs/reservation
 bench() {
-    "$programs/stampede" bench --json --program "$programs/reservation" --log "$logs/reservation.log" "$@"
+    "$programs/stampede" bench --json --program "$decider" --log "$logs/reservation.log" "$@"
 }
 
 # field NAME JSON

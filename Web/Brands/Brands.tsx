@@ -1,6 +1,7 @@
 // Brands, and beside them the one that was chosen: follow it, read its posts, write to it, see its sales.
 import { useMemo, useState } from "react";
 import { call } from "../API/Client";
+import { all } from "../API/Pages";
 import { useStore } from "../API/Store";
 import { AskForNotices } from "../Notifications/Notices";
 import { GoodsCard } from "../Sales/GoodsCard";
@@ -15,16 +16,8 @@ import type { Brands as BrandPage, Post } from "@api";
 
 type Brand = BrandPage["items"][number];
 
-async function readBrands(signal: AbortSignal): Promise<Brand[]> {
-    const items: Brand[] = [];
-    let cursor: string | undefined;
-    do {
-        const page = await call("listBrands", { query: { limit: 100, cursor } }, signal);
-        items.push(...page.items);
-        cursor = page.nextCursor;
-    } while (cursor !== undefined && items.length < 1000);
-    return items;
-}
+const readBrands = (signal: AbortSignal): Promise<Brand[]> =>
+    all(1000, (cursor) => call("listBrands", { query: { limit: 100, cursor } }, signal));
 
 export function Brands({ id }: { id: string | undefined }) {
     const text = useText();

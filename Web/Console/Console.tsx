@@ -2,6 +2,7 @@
 import { useState } from "react";
 import type { Product, Sale } from "@api";
 import { call, callForEdit } from "../API/Client";
+import { all } from "../API/Pages";
 import { stage } from "../Sales/Sale";
 import { Trouble } from "../Shell/Explain";
 import { useMember } from "../Shell/Member";
@@ -17,17 +18,6 @@ import type { Edited } from "./SaleForm";
 /** As many as a list shows; a brand has few. */
 const itemsMax = 1000;
 
-async function all<Item>(read: (cursor: string | undefined) => Promise<{ items: readonly Item[]; nextCursor?: string }>): Promise<Item[]> {
-    const items: Item[] = [];
-    let cursor: string | undefined;
-    do {
-        const page = await read(cursor);
-        items.push(...page.items);
-        cursor = page.nextCursor;
-    } while (cursor !== undefined && items.length < itemsMax);
-    return items;
-}
-
 /** In the order of the list, with what stands above each. */
 const states = {
     draft: "console.draft", open: "console.open", before: "console.before", closed: "console.closed",
@@ -41,9 +31,9 @@ export default function Console({ id }: { id: string | undefined }) {
     const { account } = useMember();
     const now = useNow();
     const brandId = account.accountId;
-    const sales = useLoaded((signal) => all((cursor) =>
+    const sales = useLoaded((signal) => all(itemsMax, (cursor) =>
         call("listSales", { query: { brandId, limit: 100, cursor } }, signal)), [brandId]);
-    const products = useLoaded((signal) => all((cursor) =>
+    const products = useLoaded((signal) => all(itemsMax, (cursor) =>
         call("listProducts", { query: { brandId, limit: 100, cursor } }, signal)), [brandId]);
     return (
         <Panes

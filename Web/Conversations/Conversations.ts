@@ -1,6 +1,7 @@
 // Conversations and their messages as far as they were read, kept current by the stream.
 import type { Conversation, Message } from "@api";
 import { call } from "../API/Client";
+import { all } from "../API/Pages";
 import { Store } from "../API/Store";
 import { Outbox } from "./Outbox";
 
@@ -37,13 +38,8 @@ export class Conversations {
     /** Reads the list, and what is new of the threads that are open. */
     async load(): Promise<void> {
         try {
-            const items: Conversation[] = [];
-            let cursor: string | undefined;
-            do {
-                const page = await call("listConversations", { query: { limit: pageSize, cursor } });
-                items.push(...page.items);
-                cursor = page.nextCursor;
-            } while (cursor !== undefined && items.length < conversationsMax);
+            const items = await all(conversationsMax, (cursor) =>
+                call("listConversations", { query: { limit: pageSize, cursor } }));
             this.list.set({ items, isLoaded: true });
             await Promise.all([...this.threads.get().keys()].map((id) => this.catchUp(id)));
         } catch (error) {

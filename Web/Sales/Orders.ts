@@ -2,6 +2,7 @@
 import type { Order } from "@api";
 import { call } from "../API/Client";
 import { newID } from "../API/NewID";
+import { all } from "../API/Pages";
 import { Refusal } from "../API/Problem";
 import { Store } from "../API/Store";
 
@@ -22,13 +23,7 @@ export class Orders {
 
     async load(): Promise<void> {
         try {
-            const items: Order[] = [];
-            let cursor: string | undefined;
-            do {
-                const page = await call("listOrders", { query: { limit: 100, cursor } });
-                items.push(...page.items);
-                cursor = page.nextCursor;
-            } while (cursor !== undefined && items.length < ordersMax);
+            const items = await all(ordersMax, (cursor) => call("listOrders", { query: { limit: 100, cursor } }));
             this.state.set({ items, isLoaded: true });
         } catch (error) {
             this.state.update((old) => ({ ...old, error }));

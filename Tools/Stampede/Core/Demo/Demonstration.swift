@@ -54,11 +54,11 @@ struct Demonstration: Sendable {
         for (index, person) in Self.buyers.enumerated() {
             let buyer = try await member(person, operatorToken: nil)
             try await topUp(buyer, operatorToken)
-            try await expect(.put, "/v1/brands/\(brand.id)/follow", buyer.token, nil)
+            try await api.success(.put, "/v1/brands/\(brand.id)/follow", token: buyer.token)
             if index == 0 {
-                try await expect(
-                    .put, "/v1/wallet/authorisations/\(brand.id)", buyer.token,
-                    JSONWriter.object { $0.field("limit", Money(Self.moneyMinorUnits, .cny)) })
+                try await api.success(
+                    .put, "/v1/wallet/authorisations/\(brand.id)", token: buyer.token,
+                    body: JSONWriter.object { $0.field("limit", Money(Self.moneyMinorUnits, .cny)) })
             }
             try await welcome(buyer, person, from: brand)
         }
@@ -113,8 +113,9 @@ struct Demonstration: Sendable {
                 }
             }
         }
-        try await expect(
-            .post, "/v1/operator/topups", operatorToken, body, headers: [("Idempotency-Key", "demo-\(buyer.id)")],
+        try await api.success(
+            .post, "/v1/operator/topups", token: operatorToken, headers: [("Idempotency-Key", "demo-\(buyer.id)")],
+            body: body,
             retrying: [409, 422, 429, 503])
     }
 
@@ -123,9 +124,9 @@ struct Demonstration: Sendable {
             .post, "/v1/conversations", token: brand.token,
             body: JSONWriter.object { $0.field("accountId", buyer.id) },
             { (json) throws(JSONError) in try json.identifier("conversationId", of: ConversationID.self) })
-        try await expect(
-            .post, "/v1/conversations/\(conversation)/messages", brand.token,
-            JSONWriter.object {
+        try await api.success(
+            .post, "/v1/conversations/\(conversation)/messages", token: brand.token,
+            body: JSONWriter.object {
                 $0.field("clientMessageId", "welcome-\(buyer.id)")
                 $0.field("kind", "text")
                 $0.field(
@@ -176,11 +177,11 @@ struct Demonstration: Sendable {
                     }
                 }
             }, { (json) throws(JSONError) in try json.identifier("saleId", of: SaleID.self) })
-        try await expect(.post, "/v1/sales/\(sale)/publication", brand.token, nil)
+        try await api.success(.post, "/v1/sales/\(sale)/publication", token: brand.token)
         // Messaging hears of the sale a moment later.
-        try await expect(
-            .post, "/v1/brands/\(brand.id)/posts", brand.token,
-            JSONWriter.object {
+        try await api.success(
+            .post, "/v1/brands/\(brand.id)/posts", token: brand.token,
+            body: JSONWriter.object {
                 $0.field("clientMessageId", key)
                 $0.field("kind", "goodsCard")
                 $0.field("saleId", sale)
@@ -223,17 +224,6 @@ struct Demonstration: Sendable {
         writer.object {
             $0.field("en", en)
             $0.field("zh", zh)
-        }
-    }
-
-    private func expect(
-        _ method: HTTPMethod, _ path: String, _ token: String, _ body: [UInt8]?, headers: [(String, String)] = [],
-        retrying: Set<Int> = [429, 503]
-    ) async throws {
-        let response = try await api.response(
-            method, path, token: token, headers: headers, body: body ?? [], retrying: retrying)
-        guard (200...299).contains(response.status) else {
-            throw APIClient.Refusal(method: method, path: path, status: response.status, body: response.body)
         }
     }
 }

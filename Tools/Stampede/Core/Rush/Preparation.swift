@@ -186,12 +186,7 @@ struct Preparation: Sendable {
                     }
                 }
             }, { (json) throws(JSONError) in try json.identifier("saleId", of: SaleID.self) })
-        let publication = try await api.response(.post, "/v1/sales/\(sale)/publication", token: token)
-        guard (200...299).contains(publication.status) else {
-            throw APIClient.Refusal(
-                method: .post, path: "/v1/sales/\(sale)/publication", status: publication.status, body: publication.body
-            )
-        }
+        try await api.success(.post, "/v1/sales/\(sale)/publication", token: token)
         return (sale, noon)
     }
 

@@ -1,4 +1,4 @@
-// The HTTP API as the rush uses it: JSON in and out, patient where a server asks for patience.
+// The HTTP API as the rush and the demonstration use it: JSON in and out, patient where a server asks for patience.
 import Foundation
 import HTTP
 import JSON
@@ -28,11 +28,21 @@ struct APIClient: Sendable {
         body: [UInt8] = [], retrying: Set<Int> = [429, 503],
         _ read: (JSONValue) throws(JSONError) -> Answer
     ) async throws -> Answer {
+        let response = try await success(method, path, token: token, headers: headers, body: body, retrying: retrying)
+        return try JSONParser.parse(response.body, read)
+    }
+
+    /// The same where the answer is not read.
+    @discardableResult
+    func success(
+        _ method: HTTPMethod, _ path: String, token: String? = nil, headers: [(String, String)] = [],
+        body: [UInt8] = [], retrying: Set<Int> = [429, 503]
+    ) async throws -> ClientResponse {
         let response = try await response(method, path, token: token, headers: headers, body: body, retrying: retrying)
         guard (200...299).contains(response.status) else {
             throw Refusal(method: method, path: path, status: response.status, body: response.body)
         }
-        return try JSONParser.parse(response.body, read)
+        return response
     }
 
     func response(
