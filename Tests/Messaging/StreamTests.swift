@@ -363,6 +363,8 @@ extension [ServerSentEvent] {
         let stream = Following(chat, alice.token)
         let position = try #require(try await stream.ready().last?.id)
         let pool = try chat.pool()
+        // Who comes back to where the database still stands is asked for nothing, so it moves on first.
+        _ = try await pool.query("SELECT pg_current_xact_id()::text")
         let refused = try await pool.transaction { transaction in
             // Looking for what was missed waits for this; what is new does not need it.
             try await transaction.execute("LOCK TABLE conversations IN ACCESS EXCLUSIVE MODE")
