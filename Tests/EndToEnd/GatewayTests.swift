@@ -45,15 +45,18 @@ import Testing
     }
 
     private func withInstance(
-        _ answer: @escaping @Sendable (HTTPRequest) -> HTTPResponse, _ body: (Int) async throws -> Void
+        _ answer: @escaping @Sendable (HTTPRequest) -> HTTPResponse, bodySeconds: Double = 30,
+        _ body: (Int) async throws -> Void
     ) async throws {
         var routes = [Route.inline(.get, "/v1/orders", answer)]
         for operation in try Self.bodyLimits().keys {
             let parts = operation.split(separator: " ").map(String.init)
             routes.append(.inline(HTTPMethod(rawValue: parts[0]) ?? .post, parts[1], bodyBytesMax: 8 << 20, answer))
         }
+        var configuration = HTTPServerConfiguration()
+        configuration.bodySeconds = bodySeconds
         let server = try HTTPServer(
-            HTTPServerConfiguration(), routes: routes, log: Logger(service: "test", sink: .discarding),
+            configuration, routes: routes, log: Logger(service: "test", sink: .discarding),
             metrics: Metrics(), problem: { _ in nil })
         let port = try server.start()
         do { try await body(Int(port)) } catch {
@@ -335,9 +338,37 @@ import Testing
                         #expect(answer.status == 204)
                     }
                 }
+                // A body that comes after its head is not kept, and still reaches the other one.
+                for _ in 0..<10 {
+                    let socket = try LocalSocket(port: try #require(URL(string: gateway)?.port), from: 1)
+                    socket.say("POST /v1/orders HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nx")
+                    try await Task.sleep(for: .milliseconds(10))
+                    socket.say("x")
+                    #expect(await socket.hearToTheEnd().hasPrefix("HTTP/1.1 204"))
+                }
             }
         }
-        #expect(count.withLock { $0 } == 20)
+        #expect(count.withLock { $0 } == 30)
+    }
+
+    @Test(arguments: ["/v1/orders", "/v1/sales", "/v1/sessions"])
+    func aBodyThatComesByteByByteIsGivenUp(path: String) async throws {
+        try await withInstance({ _ in .empty() }, bodySeconds: 1) { port in
+            try await withGateway(before: [port]) { gateway in
+                let socket = try LocalSocket(port: try #require(URL(string: gateway)?.port), from: 1)
+                socket.say("POST \(path) HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+                let dripping = Task {
+                    while !Task.isCancelled {
+                        socket.say("x")
+                        try await Task.sleep(for: .milliseconds(100))
+                    }
+                }
+                let heard = await socket.hearToTheEnd()
+                dripping.cancel()
+                #expect(heard.hasPrefix("HTTP/1.1 408"), "\(heard)")
+                #expect(heard.contains("application/problem+json"), "\(heard)")
+            }
+        }
     }
 
     /// A refresh token that comes twice ends its session: the gateway must not be who sends it twice.
