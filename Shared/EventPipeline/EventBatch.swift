@@ -49,7 +49,7 @@ public struct EventBatch: Sendable {
     let records: ArraySlice<ConsumedRecord>
     let counters: EventCounters
     let tracing: ConsumerTracing
-    private let notes: Notes
+    private let cache: Cache
 
     public var partition: Int32 { records.first?.partition ?? 0 }
     public var count: Int { records.count }
@@ -63,22 +63,22 @@ public struct EventBatch: Sendable {
     ///
     /// - Parameter reader: gets the type and the parsed body, which must not escape; nil skips the event.
     public func read<Value: Sendable>(
-        _ step: Step, only types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?
+        _ unit: UnitOfWork, only types: [String], _ reader: (String, JSONValue) throws(JSONError) -> Value?
     ) -> [Incoming<Value>] {
-        read(step, only: types, known: { _, _ in nil }, { (type, json, _) throws(JSONError) in try reader(type, json) })
+        read(unit, only: types, known: { _, _ in nil }, { (type, json, _) throws(JSONError) in try reader(type, json) })
     }
 
     /// The same for bodies of which some need not be parsed: see `CloudEventDecoder`.
     public func read<Value: Sendable>(
-        _ step: Step, only types: [String], known: (String, ByteRun) -> Value?,
+        _ unit: UnitOfWork, only types: [String], known: (String, ByteRun) -> Value?,
         _ reader: (String, JSONValue, ByteRun?) throws(JSONError) -> Value?
     ) -> [Incoming<Value>] {
-        let events = scan(types, known, reader) { step.dead($0, reason: $1) }
+        let events = scan(types, known, reader) { unit.dead($0, reason: $1) }
         // No key path: with one in it the compiler makes one generic function of this for all readers.
-        step.countRead(records, events: events.map { $0.offset }, counters)
+        unit.countRead(records, events: events.map { $0.offset }, counters)
         if tracing.tracer.isOn {
             for event in events {
-                if let span = ConsumedSpan(event.record, tracing) { step.consumed.append(span) }
+                if let span = ConsumedSpan(event.record, tracing) { unit.consumed.append(span) }
             }
         }
         return events
@@ -99,33 +99,35 @@ public struct EventBatch: Sendable {
     }
 
     /// Keeps what `apply` has read for `render`, which otherwise reads it again.
-    public func keep<Note: Sendable>(_ note: Note) { notes.value.withLock { $0 = note } }
+    public func keep<Value: Sendable>(_ value: Value) { cache.value.withLock { $0 = value } }
 
     /// What was kept for this batch; nil when it comes from the log again.
-    public func kept<Note: Sendable>(_ type: Note.Type = Note.self) -> Note? { notes.value.withLock { $0 as? Note } }
+    public func kept<Value: Sendable>(_ type: Value.Type = Value.self) -> Value? {
+        cache.value.withLock { $0 as? Value }
+    }
 
     /// The same batch without what lies behind an offset.
     func prefix(before offset: Int64) -> EventBatch {
         EventBatch(
             topic: topic, records: records.prefix { $0.offset < offset }, counters: counters, tracing: tracing,
-            notes: notes)
+            cache: cache)
     }
 
     init(
         topic: Topic, records: ArraySlice<ConsumedRecord>, counters: EventCounters, tracing: ConsumerTracing
     ) {
-        self.init(topic: topic, records: records, counters: counters, tracing: tracing, notes: Notes())
+        self.init(topic: topic, records: records, counters: counters, tracing: tracing, cache: Cache())
     }
 
     private init(
         topic: Topic, records: ArraySlice<ConsumedRecord>, counters: EventCounters, tracing: ConsumerTracing,
-        notes: Notes
+        cache: Cache
     ) {
         self.topic = topic
         self.records = records
         self.counters = counters
         self.tracing = tracing
-        self.notes = notes
+        self.cache = cache
     }
 
     private func scan<Value: Sendable>(
@@ -163,7 +165,7 @@ public struct EventBatch: Sendable {
     }
 }
 
-private final class Notes: Sendable {
+private final class Cache: Sendable {
     let value = Mutex<(any Sendable)?>(nil)
 }
 

@@ -43,7 +43,7 @@ enum Fate: Error, Equatable, Sendable, CustomStringConvertible {
         case let error as Fatal: self = .fatal(error.reason)
         case let error as OlderSchema: self = .fatal(error.description)
         case let error as JSONError: self = .unappliable(error.description)
-        case let error as RecipeError: self = .unappliable(error.description)
+        case let error as DeferredRecordsError: self = .unappliable(error.description)
         case let error as PostgresError: self = Self.postgres(error)
         case let error as KafkaError: self = Self.kafka(error)
         case let error as TableNotCurrent: self = .outage(error.description)

@@ -5,7 +5,7 @@ import Synchronization
 /// Who comes first goes at once, and those who come meanwhile go together as the next; under load a transaction gathers
 /// what comes within the pace.
 public final class GroupCommit<Command: Sendable, Answer: Sendable>: Sendable {
-    public typealias Body = @Sendable ([Command], Step) async throws -> [Result<Answer, any Error>]
+    public typealias Body = @Sendable ([Command], UnitOfWork) async throws -> [Result<Answer, any Error>]
 
     private let relay: Relay
     private let commandsMax: Int

@@ -56,16 +56,16 @@ final class PartitionProcessor {
     private struct Outcome {
         var records = RecordBatch()
         var report = StepReport()
-        var recipe: [UInt8]?
+        var deferred: [UInt8]?
         var nextOffset: Int64
 
-        var owes: Bool { !records.isEmpty || recipe != nil }
+        var owes: Bool { !records.isEmpty || deferred != nil }
     }
 
     private struct Leftover {
         let clusterID: String
         let records: RecordBatch
-        let recipe: [UInt8]?
+        let deferred: [UInt8]?
         let nextOffset: Int64?
     }
 
@@ -121,16 +121,16 @@ final class PartitionProcessor {
                 return .sought
             case .take(let isBounded): return try await take(isBounded)
             case .commit(let run, let expected, let forget):
-                return try await commit(batch(run), expected, forget) { [work] batch, step in
-                    try await work.handler.apply(batch, step)
+                return try await commit(batch(run), expected, forget) { [work] batch, unit in
+                    try await work.handler.apply(batch, unit)
                 }
             case .bury(let index, let reason, let expected, let forget):
                 let record = records[index]
                 log.error(
                     "a record cannot be applied and goes to the dead letters",
                     ["stream": stream, "offset": "\(record.offset)", "error": reason])
-                return try await commit(batch(index..<index + 1), expected, forget) { _, step in
-                    step.dead(record, reason: reason)
+                return try await commit(batch(index..<index + 1), expected, forget) { _, unit in
+                    unit.dead(record, reason: reason)
                 }
             case .prepare:
                 try await preparation?()
@@ -255,16 +255,16 @@ final class PartitionProcessor {
 
     /// Runs `body` in a transaction that also moves the offset, fills the outbox and takes out of it what is acknowledged.
     private func commit(
-        _ batch: EventBatch, _ expected: Int64, _ forget: [Int64], _ body: (EventBatch, Step) async throws -> Void
+        _ batch: EventBatch, _ expected: Int64, _ forget: [Int64], _ body: (EventBatch, UnitOfWork) async throws -> Void
     ) async throws -> PartitionMachine.Event {
         await takeTurn()
         let began = tracer.isOn ? Tracer.now() : 0
         let outcome = try await postgres.transaction { transaction in
-            let step = Step(transaction: transaction, now: work.context.now(), origin: work.origin)
-            try await body(batch, step)
+            let unit = UnitOfWork(transaction: transaction, now: work.context.now(), origin: work.origin)
+            try await body(batch, unit)
             let outcome = Outcome(
-                records: try step.packed(), report: step.report, recipe: step.recipe,
-                nextOffset: step.stopOffset ?? batch.nextOffset)
+                records: try unit.packed(), report: unit.report, deferred: unit.deferred,
+                nextOffset: unit.stopOffset ?? batch.nextOffset)
             var last: [SQL] = [
                 """
                 SELECT advance_offset(\(work.processor), \(work.topic.name), \(partition), \(work.clusterID), \(expected),
@@ -279,7 +279,7 @@ final class PartitionProcessor {
                     """
                     INSERT INTO outbox (stream, sequence, cluster_id, records, recipe, next_offset)
                     VALUES (\(stream), \(batch.firstOffset), \(work.clusterID), \(outcome.records.bytes),
-                        \(outcome.recipe as [UInt8]?), \(outcome.nextOffset))
+                        \(outcome.deferred as [UInt8]?), \(outcome.nextOffset))
                     """)
             }
             transaction.finish(last)
@@ -331,7 +331,7 @@ final class PartitionProcessor {
             let sequence: Int64 = try row.get(0)
             order.append(sequence)
             leftovers[sequence] = Leftover(
-                clusterID: try row.get(1), records: try RecordBatch(bytes: row.get(2)), recipe: try row.get(3),
+                clusterID: try row.get(1), records: try RecordBatch(bytes: row.get(2)), deferred: try row.get(3),
                 nextOffset: try row.get(4))
         }
         if !hasBegun { work.progress.began(partition, next: machine.next) }
@@ -347,13 +347,13 @@ final class PartitionProcessor {
             work.published.add(made.report.published)
             tracer.recordPublished(made.report.spans, start: began)
         }
-        if let recipe = made.recipe { try await sendRendered(batch, recipe) }
+        if let deferred = made.deferred { try await sendRendered(batch, deferred) }
     }
 
-    private func sendRendered(_ batch: EventBatch, _ recipe: [UInt8]) async throws {
+    private func sendRendered(_ batch: EventBatch, _ deferred: [UInt8]) async throws {
         var outgoing = Outgoing(origin: work.origin)
         do {
-            try work.handler.render(batch, recipe: recipe, into: &outgoing)
+            try work.handler.render(batch, deferred: deferred, into: &outgoing)
         } catch {
             throw Fatal(
                 reason:
@@ -369,13 +369,13 @@ final class PartitionProcessor {
     private func sendLeftover(_ sequence: Int64) async throws {
         guard let row = leftovers[sequence] else { return }
         try await deliver(row.records)
-        guard let recipe = row.recipe, let end = row.nextOffset else { return }
+        guard let deferred = row.deferred, let end = row.nextOffset else { return }
         guard row.clusterID == work.clusterID else {
             return log.error(
                 "answers to records of a broker that is gone cannot be published: their input is gone with it",
                 ["stream": stream, "first_offset": "\(sequence)", "next_offset": "\(end)"])
         }
-        try await sendRendered(try await reread(from: sequence, to: end), recipe)
+        try await sendRendered(try await reread(from: sequence, to: end), deferred)
     }
 
     /// The records of a committed batch, read from the log again.

@@ -77,23 +77,23 @@ public final class Relay: Component {
         await listening?.close()
     }
 
-    /// Runs `body` in a transaction; what the step publishes is sent after the commit. Runs it again where it lost a race
+    /// Runs `body` in a transaction; what the unit of work publishes is sent after the commit. Runs it again where it lost a race
     /// against another transaction: what it did besides must be as good done twice.
     /// - Throws: `Overloaded` when too much waits to be sent, `Unpublishable` for an event that is too large, or what the
     ///   body or the transaction throws.
     public func commit<Result: Sendable>(
-        _ body: @escaping @Sendable (Step) async throws -> Result
+        _ body: @escaping @Sendable (UnitOfWork) async throws -> Result
     ) async throws -> Result {
         let (isLeading, isFull) = state.withLock { ($0.isLeading, $0.waitingBytes > Self.waitingBytesMax) }
         if isFull { throw Overloaded() }
         let clusterID = try await knownClusterID()
         let began = context.tracer.isOn ? Tracer.now() : 0
         let (result, bytes, report) = try await context.postgres.retryingTransaction { transaction in
-            let step = Step(transaction: transaction, now: self.context.now(), origin: self.origin)
-            let result = try await body(step)
+            let unit = UnitOfWork(transaction: transaction, now: self.context.now(), origin: self.origin)
+            let result = try await body(unit)
             let records: RecordBatch
             do throws(Unappliable) {
-                records = try step.packed()
+                records = try unit.packed()
             } catch {
                 throw Unpublishable(reason: error.reason)
             }
@@ -106,7 +106,7 @@ public final class Relay: Component {
                     """)
                 if !isLeading { transaction.finish("SELECT pg_notify(\(self.channel), '')") }
             }
-            return (result, records.bytes.count, step.report)
+            return (result, records.bytes.count, unit.report)
         }
         report.count()
         if context.tracer.isOn { trace(report, began) }

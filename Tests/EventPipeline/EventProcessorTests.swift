@@ -123,15 +123,15 @@ import Testing
         await processor.stop()
     }
 
-    /// Applies one order a step and leaves the rest of the batch for the next.
+    /// Applies one order a unit of work and leaves the rest of the batch for the next.
     private struct OneByOne: EventHandler {
-        func apply(_ batch: EventBatch, _ step: Step) async throws {
-            let orders = batch.read(step, only: [OrderPlaced.type]) { (_, json) throws(JSONError) in
+        func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+            let orders = batch.read(unit, only: [OrderPlaced.type]) { (_, json) throws(JSONError) in
                 try OrderPlaced(json: json)
             }
             guard let first = orders.first else { return }
-            step.transaction.finish("INSERT INTO effects (order_id, variant) VALUES (\(first.value.orderId), 'x')")
-            if orders.count > 1 { step.stop(before: orders[1].offset) }
+            unit.transaction.finish("INSERT INTO effects (order_id, variant) VALUES (\(first.value.orderId), 'x')")
+            if orders.count > 1 { unit.stop(before: orders[1].offset) }
         }
     }
 
@@ -187,13 +187,13 @@ import Testing
         let error: any Error
         let order: OrderID
 
-        func apply(_ batch: EventBatch, _ step: Step) async throws {
-            try await recorder.apply(batch, step)
+        func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+            try await recorder.apply(batch, unit)
             if batch.events(of: OrderPlaced.self).contains(where: { $0.value.orderId == order }) { throw error }
         }
 
-        func render(_ batch: EventBatch, recipe: [UInt8], into outgoing: inout Outgoing) throws {
-            try recorder.render(batch, recipe: recipe, into: &outgoing)
+        func render(_ batch: EventBatch, deferred: [UInt8], into outgoing: inout Outgoing) throws {
+            try recorder.render(batch, deferred: deferred, into: &outgoing)
         }
     }
 
@@ -411,11 +411,11 @@ import Testing
 
     /// Applies what it is given, and answers nothing: on Apache Kafka the topics with answers are another test's.
     private struct Rows: EventHandler {
-        func apply(_ batch: EventBatch, _ step: Step) async throws {
-            let orders = batch.read(step, only: [OrderPlaced.type]) { (_, json) throws(JSONError) in
+        func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+            let orders = batch.read(unit, only: [OrderPlaced.type]) { (_, json) throws(JSONError) in
                 try OrderPlaced(json: json)
             }
-            step.transaction.finish(
+            unit.transaction.finish(
                 """
                 INSERT INTO effects (order_id, variant)
                 SELECT * FROM unnest(\(orders.map(\.value.orderId)), \(orders.map(\.value.variant)))

@@ -19,8 +19,8 @@ import Testing
         try await relay.start()
         for number in 1...20 {
             let order = fixture.order(number)
-            try await relay.commit { step in
-                step.publish(.orders, key: order.buyerId, id: "\(order.orderId)", order)
+            try await relay.commit { unit in
+                unit.publish(.orders, key: order.buyerId, id: "\(order.orderId)", order)
             }
         }
         try await fixture.until("the outbox is empty") { try await fixture.owed(context) == 0 }
@@ -35,10 +35,10 @@ import Testing
         let relay = Relay(context)
         try await relay.start()
         await #expect(throws: Refused.self) {
-            try await relay.commit { step in
-                try await step.transaction.execute(
+            try await relay.commit { unit in
+                try await unit.transaction.execute(
                     "INSERT INTO effects (order_id, variant) VALUES (gen_random_uuid(), 'x')")
-                step.publish(.orders, key: fixture.order(1).buyerId, id: "1", fixture.order(1))
+                unit.publish(.orders, key: fixture.order(1).buyerId, id: "1", fixture.order(1))
                 throw Refused()
             }
         }
@@ -80,11 +80,11 @@ import Testing
                 tasks.addTask {
                     for round in 0..<25 {
                         let key = (worker + round) % 4
-                        try? await relays[worker % 3].commit { step in
-                            let rows = try await step.transaction.query(
+                        try? await relays[worker % 3].commit { unit in
+                            let rows = try await unit.transaction.query(
                                 "UPDATE counters SET value = value + 1 WHERE key = \(Int32(key)) RETURNING value")
                             let value: Int32 = try rows[0].get(0)
-                            step.publish(.orders, key: keys[key], id: "\(key)/\(value)", fixture.order(Int(value)))
+                            unit.publish(.orders, key: keys[key], id: "\(key)/\(value)", fixture.order(Int(value)))
                         }
                     }
                 }
@@ -119,7 +119,7 @@ import Testing
         let relay = Relay(context)
         try await relay.start()
         let order = fixture.order(1)
-        try await relay.commit { step in step.publish(.orders, key: order.buyerId, id: "1", order) }
+        try await relay.commit { unit in unit.publish(.orders, key: order.buyerId, id: "1", order) }
         try await fixture.until("the outbox is empty") { try await fixture.owed(context) == 0 }
         #expect(try await fixture.records(of: Topic.orders.name, context).count == 1)
         await relay.stop()
@@ -133,10 +133,10 @@ import Testing
         try await relay.start()
         let text = String(repeating: "x", count: 5 << 20)
         await #expect(throws: Unpublishable.self) {
-            try await relay.commit { step in
-                try await step.transaction.execute(
+            try await relay.commit { unit in
+                try await unit.transaction.execute(
                     "INSERT INTO effects (order_id, variant) VALUES (gen_random_uuid(), 'x')")
-                step.publish(.orders, key: fixture.order(1).buyerId, id: "1", fixture.order(1, variant: text))
+                unit.publish(.orders, key: fixture.order(1).buyerId, id: "1", fixture.order(1, variant: text))
             }
         }
         #expect(try await fixture.count(context) == 0)
@@ -168,10 +168,10 @@ import Testing
         try await relay.start()
         let order = fixture.order(1)
         let command = Task {
-            try await relay.commit { step in
-                try await step.transaction.execute(
+            try await relay.commit { unit in
+                try await unit.transaction.execute(
                     "INSERT INTO effects (order_id, variant) VALUES (\(order.orderId), 'x')")
-                step.publish(.orders, key: order.buyerId, id: "\(order.orderId)", order)
+                unit.publish(.orders, key: order.buyerId, id: "\(order.orderId)", order)
             }
         }
         try await fixture.until("the commit has begun") {
@@ -195,9 +195,9 @@ import Testing
         try await relay.start()
         let sizes = Mutex<[Int]>([])
         struct Odd: Error {}
-        let group = GroupCommit<Int, Int>(relay: relay) { numbers, step in
+        let group = GroupCommit<Int, Int>(relay: relay) { numbers, unit in
             sizes.withLock { $0.append(numbers.count) }
-            try await step.transaction.execute("SELECT 1")
+            try await unit.transaction.execute("SELECT 1")
             return numbers.map { $0 % 10 == 3 ? .failure(Odd()) : .success($0 * 2) }
         }
         let answers = await withTaskGroup(of: (Int, Int?).self) { tasks in

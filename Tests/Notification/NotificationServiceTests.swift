@@ -11,24 +11,24 @@ import struct Foundation.UUID
 @testable import NotificationCore
 
 @Suite(.timeLimit(.minutes(3))) struct NotificationServiceTests {
-    private let desk: Desk
+    private let fixture: Fixture
 
-    init() async throws { desk = try await Desk.shared() }
+    init() async throws { fixture = try await Fixture.shared() }
 
     @Test func everyKindIsToldToItsReaderInTheReadersLanguage() async throws {
-        let scene = try await desk.scene()
+        let scene = try await fixture.scene()
         let (english, chinese) = (AccountID.random(), AccountID.random())
-        try await desk.account(english, locale: "en-GB")
-        try await desk.account(chinese, locale: "zh-Hans-CN")
+        try await fixture.account(english, locale: "en-GB")
+        try await fixture.account(chinese, locale: "zh-Hans-CN")
         for (buyer, language) in [(english, "en"), (chinese, "zh")] {
             let order = OrderID.random()
             let line = scene.line(order, buyer)
-            try await desk.publish(.reservations, buyer, scene.reserved(line))
-            try await desk.publish(.payments, buyer, scene.captured(line))
-            try await desk.publish(.reservations, buyer, OrderReleased(line: line, reason: .cancelled))
-            try await desk.publish(.payments, buyer, scene.refunded(line, .cancelled))
-            try await desk.publish(.reservations, buyer, OrderWaitlisted(line: scene.line(.random(), buyer)))
-            let delivered = try await desk.delivered(of: scene.saleId, to: buyer, count: 5)
+            try await fixture.publish(.reservations, buyer, scene.reserved(line))
+            try await fixture.publish(.payments, buyer, scene.captured(line))
+            try await fixture.publish(.reservations, buyer, OrderReleased(line: line, reason: .cancelled))
+            try await fixture.publish(.payments, buyer, scene.refunded(line, .cancelled))
+            try await fixture.publish(.reservations, buyer, OrderWaitlisted(line: scene.line(.random(), buyer)))
+            let delivered = try await fixture.delivered(of: scene.saleId, to: buyer, count: 5)
             #expect(Set(delivered.map(\.kind)) == [.reserved, .paid, .released, .refunded, .waitlisted])
             #expect(delivered.allSatisfy { Array($0.text.byLocale.keys) == [language] })
             #expect(delivered.allSatisfy { $0.brandId == scene.brandId })
@@ -40,25 +40,25 @@ import struct Foundation.UUID
     }
 
     @Test func whatIsSoldOutAgainIsToldAgainOnlyWhereMoreWasOffered() async throws {
-        let scene = try await desk.scene()
+        let scene = try await fixture.scene()
         // The first, one phone that came back, supply that was added.
         for (number, units) in [(1, 10), (2, 10), (3, 20)] as [(Int, Int64)] {
             let event = SaleSoldOut(
                 saleId: scene.saleId, batch: 1, variant: "black", brandId: scene.brandId, soldOutAt: .now(),
                 units: units, lineRevision: 2 * number - 1)
-            try await desk.service.publish(
+            try await fixture.service.publish(
                 .reservations, key: scene.saleId, id: "\(scene.saleId)/1/black/soldout/\(number)", event)
             if number > 1 { continue }
-            try await desk.service.publish(
+            try await fixture.service.publish(
                 .reservations, key: scene.saleId,
                 SaleAvailable(
                     saleId: scene.saleId, batch: 1, variant: "black", brandId: scene.brandId, availableAt: .now(),
                     lineRevision: 2))
         }
         // All three lie in one partition, and so does what is told of them.
-        let delivered = try await desk.delivered(of: scene.saleId, count: 2)
+        let delivered = try await fixture.delivered(of: scene.saleId, count: 2)
         #expect(delivered.map(\.kind) == [.soldOut, .soldOut])
-        let postgres = try desk.service.database.pool("notification", connectionsMax: 1)
+        let postgres = try fixture.service.database.pool("notification", connectionsMax: 1)
         let count: Int64? = try await postgres.query(
             "SELECT count(*) FROM told WHERE sale_id = \(scene.saleId)"
         ).first?.get(0)
@@ -67,7 +67,7 @@ import struct Foundation.UUID
     }
 
     @Test func whatReadersWereToldLongAgoIsForgottenAndWhatEverybodyWasToldIsNot() async throws {
-        let postgres = try desk.service.database.pool("notification", connectionsMax: 1)
+        let postgres = try fixture.service.database.pool("notification", connectionsMax: 1)
         let sale = SaleID.random()
         try await postgres.execute(
             """
@@ -85,13 +85,13 @@ import struct Foundation.UUID
     }
 
     @Test func aSaleThatIsSoldOutIsToldToAllByOneBroadcast() async throws {
-        let scene = try await desk.scene()
+        let scene = try await fixture.scene()
         let event = SaleSoldOut(
             saleId: scene.saleId, batch: 1, variant: "black", brandId: scene.brandId, soldOutAt: .now())
-        try await desk.service.publish(.reservations, key: scene.saleId, id: "\(scene.saleId)/soldout", event)
-        try await desk.service.publish(.reservations, key: scene.saleId, id: "\(scene.saleId)/soldout", event)
-        try await desk.publish(.reservations, .random(), OrderWaitlisted(line: scene.line(.random(), .random())))
-        let delivered = try await desk.delivered(of: scene.saleId, count: 2).filter { $0.kind == .soldOut }
+        try await fixture.service.publish(.reservations, key: scene.saleId, id: "\(scene.saleId)/soldout", event)
+        try await fixture.service.publish(.reservations, key: scene.saleId, id: "\(scene.saleId)/soldout", event)
+        try await fixture.publish(.reservations, .random(), OrderWaitlisted(line: scene.line(.random(), .random())))
+        let delivered = try await fixture.delivered(of: scene.saleId, count: 2).filter { $0.kind == .soldOut }
         #expect(delivered.count == 1)
         #expect(delivered.first?.accountId == nil)
         #expect(
@@ -99,85 +99,85 @@ import struct Foundation.UUID
                 "en": "Sold out: Phone (Black). Thank you to everyone who took part.", "zh": "手机（黑色）已售罄，感谢大家的参与。",
             ])
         let record = try #require(
-            try await desk.records(of: scene.saleId, count: 2).first { desk.kind($0) == .soldOut })
+            try await fixture.records(of: scene.saleId, count: 2).first { fixture.kind($0) == .soldOut })
         #expect(record.key.map { Array($0) } == scene.brandId.textBytes)
     }
 
     @Test func whatComesTwiceIsToldOnceAlsoAfterARestart() async throws {
-        let desk = try await Desk.start()
-        let scene = try await desk.scene()
+        let fixture = try await Fixture.start()
+        let scene = try await fixture.scene()
         let buyer = AccountID.random()
         let line = scene.line(.random(), buyer)
-        for _ in 0..<3 { try await desk.publish(.reservations, buyer, id: "a", scene.reserved(line)) }
-        _ = try await desk.delivered(of: scene.saleId, to: buyer, count: 1)
-        try await desk.service.restart()
-        try await desk.publish(.reservations, buyer, id: "a", scene.reserved(line))
-        try await desk.publish(.reservations, buyer, id: "b", OrderReleased(line: line, reason: .expired))
-        let delivered = try await desk.delivered(of: scene.saleId, to: buyer, count: 2)
+        for _ in 0..<3 { try await fixture.publish(.reservations, buyer, id: "a", scene.reserved(line)) }
+        _ = try await fixture.delivered(of: scene.saleId, to: buyer, count: 1)
+        try await fixture.service.restart()
+        try await fixture.publish(.reservations, buyer, id: "a", scene.reserved(line))
+        try await fixture.publish(.reservations, buyer, id: "b", OrderReleased(line: line, reason: .expired))
+        let delivered = try await fixture.delivered(of: scene.saleId, to: buyer, count: 2)
         #expect(delivered.map(\.kind) == [.reserved, .released])
-        #expect(try await desk.rows(of: scene.saleId) == 2)
-        await desk.stop()
+        #expect(try await fixture.rows(of: scene.saleId) == 2)
+        await fixture.stop()
     }
 
     @Test func whatNeedsNoTellingIsNotTold() async throws {
-        let scene = try await desk.scene()
+        let scene = try await fixture.scene()
         let buyer = AccountID.random()
         for reason in OrderRejected.Reason.allCases {
-            try await desk.publish(
+            try await fixture.publish(
                 .reservations, buyer, OrderRejected(line: scene.line(.random(), buyer), reason: reason))
         }
-        try await desk.publish(.reservations, buyer, OrderConfirmed(line: scene.line(.random(), buyer)))
-        try await desk.publish(
+        try await fixture.publish(.reservations, buyer, OrderConfirmed(line: scene.line(.random(), buyer)))
+        try await fixture.publish(
             .reservations, buyer, OrderReleased(line: scene.line(.random(), buyer), reason: .paidTooLate))
-        try await desk.publish(.reservations, buyer, OrderWaitlisted(line: scene.line(.random(), buyer)))
-        #expect(try await desk.delivered(of: scene.saleId, to: buyer, count: 1).map(\.kind) == [.waitlisted])
-        #expect(try await desk.rows(of: scene.saleId) == 1)
+        try await fixture.publish(.reservations, buyer, OrderWaitlisted(line: scene.line(.random(), buyer)))
+        #expect(try await fixture.delivered(of: scene.saleId, to: buyer, count: 1).map(\.kind) == [.waitlisted])
+        #expect(try await fixture.rows(of: scene.saleId) == 1)
     }
 
     @Test func aSaleThatTheCatalogueDoesNotKnowIsToldOfWithoutItsName() async throws {
-        let scene = Desk.Scene()
+        let scene = Fixture.Scene()
         let buyer = AccountID.random()
-        try await desk.publish(.payments, buyer, scene.captured(scene.line(.random(), buyer)))
-        let delivered = try await desk.delivered(of: scene.saleId, to: buyer, count: 1)
+        try await fixture.publish(.payments, buyer, scene.captured(scene.line(.random(), buyer)))
+        let delivered = try await fixture.delivered(of: scene.saleId, to: buyer, count: 1)
         #expect(delivered.first?.text.byLocale == ["en": "Paid: CN¥1,999.00 for an article of this sale. It is yours."])
     }
 
     @Test func theLanguageThatAnAccountHasNowCounts() async throws {
-        let scene = try await desk.scene()
+        let scene = try await fixture.scene()
         let buyer = AccountID.random()
         for (index, locale) in ["zh", "en", "zh-TW"].enumerated() {
-            try await desk.account(buyer, locale: locale)
-            try await desk.publish(
+            try await fixture.account(buyer, locale: locale)
+            try await fixture.publish(
                 .reservations, buyer, OrderWaitlisted(line: scene.line(.random(), buyer)))
-            let delivered = try await desk.delivered(of: scene.saleId, to: buyer, count: index + 1)
+            let delivered = try await fixture.delivered(of: scene.saleId, to: buyer, count: index + 1)
             #expect(delivered.last.map { Array($0.text.byLocale.keys) } == [String(locale.prefix(2))])
         }
     }
 
     /// For the day when there is a file of it.
     @Test func whoAsksForALanguageThatThereIsNotIsToldInEnglishAndRemembered() async throws {
-        let scene = try await desk.scene()
+        let scene = try await fixture.scene()
         let reader = AccountID.random()
-        try await desk.account(reader, locale: "fr-CA")
-        #expect(try await desk.languageRows(of: reader) == ["fr-CA 1"])
-        try await desk.publish(.reservations, reader, OrderWaitlisted(line: scene.line(.random(), reader)))
-        let delivered = try await desk.delivered(of: scene.saleId, to: reader, count: 1)
+        try await fixture.account(reader, locale: "fr-CA")
+        #expect(try await fixture.languageRows(of: reader) == ["fr-CA 1"])
+        try await fixture.publish(.reservations, reader, OrderWaitlisted(line: scene.line(.random(), reader)))
+        let delivered = try await fixture.delivered(of: scene.saleId, to: reader, count: 1)
         #expect(delivered.map { Array($0.text.byLocale.keys) } == [["en"]])
     }
 
     @Test func theLanguageOfADeletedAccountIsForgotten() async throws {
         let reader = AccountID.random()
-        try await desk.account(reader, locale: "zh")
-        #expect(try await desk.languageRows(of: reader) == ["zh 1"])
-        try await desk.publish(
+        try await fixture.account(reader, locale: "zh")
+        #expect(try await fixture.languageRows(of: reader) == ["zh 1"])
+        try await fixture.publish(
             .accounts, reader, AccountDeleted(accountId: reader, deletedAt: .now(), revision: 2))
-        while try await !desk.languageRows(of: reader).isEmpty { try await Task.sleep(for: .milliseconds(20)) }
+        while try await !fixture.languageRows(of: reader).isEmpty { try await Task.sleep(for: .milliseconds(20)) }
     }
 
     @Test func anOlderRecordOfAnAccountChangesNoLanguage() async throws {
         let readers: [AccountID] = (0..<2).map { _ in .random() }
         func publish(_ locale: String, _ revision: Int64?, _ reader: AccountID) async throws {
-            try await desk.service.publish(
+            try await fixture.service.publish(
                 .accounts, key: reader,
                 Account(
                     accountId: reader, kind: .person, handle: nil, displayName: "Reader", locale: locale,
@@ -191,7 +191,7 @@ import struct Foundation.UUID
             try await publish(locales[3], nil, reader)
             let marker = AccountID.random()
             // Partitions are read side by side: a marker in the reader's own.
-            try await desk.service.producer.send(
+            try await fixture.service.producer.send(
                 {
                     var batch = RecordBatch()
                     batch.append(
@@ -200,13 +200,13 @@ import struct Foundation.UUID
                             createdAt: .now()), topic: .accounts, key: reader.textBytes, id: "\(marker)")
                     return batch
                 }())
-            while try await desk.languageRows(of: marker).isEmpty { try await Task.sleep(for: .milliseconds(20)) }
-            #expect(try await desk.languageRows(of: reader) == ["\(locales[1]) 2"])
+            while try await fixture.languageRows(of: marker).isEmpty { try await Task.sleep(for: .milliseconds(20)) }
+            #expect(try await fixture.languageRows(of: reader) == ["\(locales[1]) 2"])
         }
     }
 
     @Test func aBrokenRecordGoesToTheDeadLettersAndStopsNothing() async throws {
-        let scene = try await desk.scene()
+        let scene = try await fixture.scene()
         let buyer = AccountID.random()
         let good = JSONWriter.document(scene.reserved(scene.line(.random(), buyer)))
         var batch = RecordBatch()
@@ -221,10 +221,10 @@ import struct Foundation.UUID
             }
         }
         batch.append(topic: "reservations", key: buyer.textBytes, value: good) { _ in }
-        try await desk.service.producer.send(batch)
-        try await desk.publish(.reservations, buyer, OrderWaitlisted(line: scene.line(.random(), buyer)))
-        #expect(try await desk.delivered(of: scene.saleId, to: buyer, count: 1).map(\.kind) == [.waitlisted])
-        let dead = try await desk.service.records(of: Topic.reservations.deadLetters) { records in
+        try await fixture.service.producer.send(batch)
+        try await fixture.publish(.reservations, buyer, OrderWaitlisted(line: scene.line(.random(), buyer)))
+        #expect(try await fixture.delivered(of: scene.saleId, to: buyer, count: 1).map(\.kind) == [.waitlisted])
+        let dead = try await fixture.service.records(of: Topic.reservations.deadLetters) { records in
             records.count { $0.key?.elementsEqual(buyer.textBytes) == true } >= bodies.count + 1
         }
         // That their headers are those of asyncapi.yaml was seen when they were read.
@@ -236,10 +236,10 @@ import struct Foundation.UUID
     /// The transaction is committed, the notifications are not sent, the service ends: the next one renders them from
     /// the log again.
     @Test func whatWasCommittedAndNotSentIsSentByTheNextInstance() async throws {
-        let desk = try await Desk.start(environment: ["STAMPEDE_DRAIN_SECONDS": "1"])
-        let scene = try await desk.scene()
+        let fixture = try await Fixture.start(environment: ["STAMPEDE_DRAIN_SECONDS": "1"])
+        let scene = try await fixture.scene()
         let buyer = AccountID.random()
-        try await desk.account(buyer, locale: "zh")
+        try await fixture.account(buyer, locale: "zh")
         let orders = (0..<20).map { _ in OrderID.random() }
         var batch = RecordBatch()
         for order in orders {
@@ -247,21 +247,21 @@ import struct Foundation.UUID
                 event: scene.reserved(scene.line(order, buyer)), topic: .reservations, key: buyer.textBytes,
                 id: "\(order)/reserved")
         }
-        try await desk.service.producer.send(batch)
+        try await fixture.service.producer.send(batch)
         // -195: the connection breaks instead of an answer.
-        desk.service.broker.failRequests(.produce, with: Array(repeating: -195, count: 10_000))
-        try await desk.untilRows(of: scene.saleId, are: 1)
-        await desk.service.stopService()
-        desk.service.broker.stopFailing(.produce)
-        try await desk.service.restart()
-        let delivered = try await desk.delivered(of: scene.saleId, count: orders.count)
+        fixture.service.broker.failRequests(.produce, with: Array(repeating: -195, count: 10_000))
+        try await fixture.untilRows(of: scene.saleId, are: 1)
+        await fixture.service.stopService()
+        fixture.service.broker.stopFailing(.produce)
+        try await fixture.service.restart()
+        let delivered = try await fixture.delivered(of: scene.saleId, count: orders.count)
         #expect(Set(delivered.compactMap(\.orderId)) == Set(orders))
         #expect(delivered.allSatisfy { $0.text.byLocale["zh"]?.hasPrefix("已为您预留手机（黑色）") == true })
-        await desk.stop()
+        await fixture.stop()
     }
 
     @Test func thousandsAreToldOnceEach() async throws {
-        let scene = try await desk.scene()
+        let scene = try await fixture.scene()
         let buyers = (0..<3000).map { _ in AccountID.random() }
         var batch = RecordBatch()
         for (index, buyer) in buyers.enumerated() {
@@ -276,25 +276,25 @@ import struct Foundation.UUID
                 event: OrderRejected(line: scene.line(.random(), buyer), reason: .soldOut), topic: .reservations,
                 key: buyer.textBytes, id: UUID().uuidString)
         }
-        try await desk.service.producer.send(batch)
-        let delivered = try await desk.delivered(of: scene.saleId, count: buyers.count)
+        try await fixture.service.producer.send(batch)
+        let delivered = try await fixture.delivered(of: scene.saleId, count: buyers.count)
         #expect(delivered.count == buyers.count)
         #expect(Set(delivered.compactMap(\.accountId)) == Set(buyers))
         #expect(Set(delivered.map(\.notificationId)).count == buyers.count)
-        #expect(try await desk.rows(of: scene.saleId) == Int64(buyers.count))
+        #expect(try await fixture.rows(of: scene.saleId) == Int64(buyers.count))
     }
 }
 
 /// The service that the suite shares, with sales and readers that tests make of their own.
-final class Desk: Sendable {
+final class Fixture: Sendable {
     let service: TestService<NotificationService>
     private let pool: PostgresPool
 
-    static func shared() async throws -> Desk { try await one.value }
+    static func shared() async throws -> Fixture { try await one.value }
     private static let one = Task { try await start() }
 
-    static func start(environment: [String: String] = [:]) async throws -> Desk {
-        try Desk(await TestService.start(NotificationService.self, environment: environment, documented: false))
+    static func start(environment: [String: String] = [:]) async throws -> Fixture {
+        try Fixture(await TestService.start(NotificationService.self, environment: environment, documented: false))
     }
 
     private init(_ service: TestService<NotificationService>) throws {

@@ -107,14 +107,14 @@ import Testing
         var ledger = Ledger(
             keys.enumerated().map { LedgerAccount(number: Int64($0.offset), key: $0.element, balance: 0) })
         var taken = 0
-        for step in 0..<500 {
+        for unit in 0..<500 {
             let amount = Int64(random.int(in: 0...1000))
             let kind = random.pick(Transfer.Kind.allCases)
             let (debit, credit) = (random.pick(keys), random.pick(keys))
             do {
                 try ledger.transfer(
                     amount, from: debit, to: credit, kind: kind, order: nil,
-                    id: TransferID(high: 1, low: UInt64(step)))
+                    id: TransferID(high: 1, low: UInt64(unit)))
                 taken += 1
             } catch {}
             let balances = keys.compactMap { ledger[$0]?.balance }

@@ -4,14 +4,14 @@ import JSON
 import Models
 
 struct AvailabilityEvents: EventHandler {
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let events = batch.read(step, only: [SaleSoldOut.type, SaleAvailable.type]) {
+    func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+        let events = batch.read(unit, only: [SaleSoldOut.type, SaleAvailable.type]) {
             (type, json) throws(JSONError) -> LineNews? in
             type == SaleSoldOut.type
                 ? LineNews(try SaleSoldOut(json: json)) : LineNews(try SaleAvailable(json: json))
         }
         let newest = LineNews.newest(events.map(\.value))
         if newest.isEmpty { return }
-        _ = try await step.transaction.execute(AvailabilityStatements.hear(newest))
+        _ = try await unit.transaction.execute(AvailabilityStatements.hear(newest))
     }
 }

@@ -20,10 +20,10 @@ struct ProductCommands: Sendable {
         let faults = plan.faults()
         guard faults.isEmpty else { throw Refusal.faults(faults) }
         let product = plan.product(newID(), of: brand)
-        return try await relay.commit { step in
-            try await step.transaction.once(command) {
-                _ = try await step.transaction.execute(ProductStatements.insert(product, at: step.now))
-                step.publish(.products, key: product.productId, id: "\(product.productId)", product)
+        return try await relay.commit { unit in
+            try await unit.transaction.once(command) {
+                _ = try await unit.transaction.execute(ProductStatements.insert(product, at: unit.now))
+                unit.publish(.products, key: product.productId, id: "\(product.productId)", product)
                 return product.created
             }.answer
         }

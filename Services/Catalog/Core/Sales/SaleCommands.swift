@@ -28,16 +28,16 @@ struct SaleCommands: Sendable {
     /// - Parameter command: its key; nil where the same plan sent again is another draft.
     func create(_ plan: SalePlan, by brand: BrandID, once command: IdempotentCommand?) async throws -> KeptAnswer {
         let id = newID()
-        return try await relay.commit { step in
-            try await step.transaction.once(command) {
-                let product = try await Self.product(plan.productId, of: brand, step)
+        return try await relay.commit { unit in
+            try await unit.transaction.once(command) {
+                let product = try await Self.product(plan.productId, of: brand, unit)
                 try Self.refuse(Refusal.faults, plan.faults(for: product))
                 let sale = plan.sale(id, of: brand, revision: Self.firstRevision)
-                _ = try await step.transaction.pipeline([
-                    SaleStatements.insert(sale, at: step.now),
-                    SaleStatements.record(sale, .created, by: brand, at: step.now),
+                _ = try await unit.transaction.pipeline([
+                    SaleStatements.insert(sale, at: unit.now),
+                    SaleStatements.record(sale, .created, by: brand, at: unit.now),
                 ])
-                let stored = StoredSale(sale: sale, status: .draft, createdAt: step.now, publishedAt: nil)
+                let stored = StoredSale(sale: sale, status: .draft, createdAt: unit.now, publishedAt: nil)
                 return SaleView(stored: stored, soldOut: [:]).created
             }.answer
         }
@@ -48,75 +48,75 @@ struct SaleCommands: Sendable {
     func change(
         _ id: SaleID, to plan: SalePlan, by brand: BrandID, if precondition: Precondition
     ) async throws -> SaleView {
-        try await relay.commit { step in
-            let stored = try await Self.lock(id, of: brand, step)
+        try await relay.commit { unit in
+            let stored = try await Self.lock(id, of: brand, unit)
             try precondition.requireMatch()
-            try await Self.check(precondition, stored, step)
-            if plan == SalePlan(stored.sale) { return try await Self.view(stored, step) }
-            let product = try await Self.product(plan.productId, of: brand, step)
+            try await Self.check(precondition, stored, unit)
+            if plan == SalePlan(stored.sale) { return try await Self.view(stored, unit) }
+            let product = try await Self.product(plan.productId, of: brand, unit)
             try Self.refuse(Refusal.faults, plan.faults(for: product))
             if stored.status == .published {
-                try Self.refuse(Refusal.fixed, plan.changeFaults(from: stored.sale, at: step.now))
+                try Self.refuse(Refusal.fixed, plan.changeFaults(from: stored.sale, at: unit.now))
                 try Self.refuse(Refusal.faults, plan.publicationFaults())
             }
             let sale = plan.sale(id, of: brand, revision: stored.sale.revision + 1)
-            _ = try await step.transaction.pipeline([
+            _ = try await unit.transaction.pipeline([
                 SaleStatements.update(sale),
-                SaleStatements.record(sale, .changed, by: brand, at: step.now),
-                AvailabilityStatements.raise(plan.raisedLines(from: stored.sale), of: id, at: step.now),
+                SaleStatements.record(sale, .changed, by: brand, at: unit.now),
+                AvailabilityStatements.raise(plan.raisedLines(from: stored.sale), of: id, at: unit.now),
             ])
-            if stored.status == .published { step.publish(sale) }
+            if stored.status == .published { unit.publish(sale) }
             let changed = StoredSale(
                 sale: sale, status: stored.status, createdAt: stored.createdAt, publishedAt: stored.publishedAt)
-            return try await Self.view(changed, step)
+            return try await Self.view(changed, unit)
         }
     }
 
     /// Makes a draft public; a sale that is public already stays as it is.
     func publish(_ id: SaleID, by brand: BrandID, if precondition: Precondition) async throws -> SaleView {
-        try await relay.commit { step in
-            let stored = try await Self.lock(id, of: brand, step)
-            try await Self.check(precondition, stored, step)
-            if stored.status == .published { return try await Self.view(stored, step) }
+        try await relay.commit { unit in
+            let stored = try await Self.lock(id, of: brand, unit)
+            try await Self.check(precondition, stored, unit)
+            if stored.status == .published { return try await Self.view(stored, unit) }
             try Self.refuse(Refusal.faults, SalePlan(stored.sale).publicationFaults())
             let sale = SalePlan(stored.sale).sale(id, of: brand, revision: stored.sale.revision + 1)
-            _ = try await step.transaction.pipeline([
-                SaleStatements.publish(sale, at: step.now),
-                SaleStatements.record(sale, .published, by: brand, at: step.now),
+            _ = try await unit.transaction.pipeline([
+                SaleStatements.publish(sale, at: unit.now),
+                SaleStatements.record(sale, .published, by: brand, at: unit.now),
             ])
-            step.publish(sale)
+            unit.publish(sale)
             let published = StoredSale(
-                sale: sale, status: .published, createdAt: stored.createdAt, publishedAt: step.now)
+                sale: sale, status: .published, createdAt: stored.createdAt, publishedAt: unit.now)
             return SaleView(stored: published, soldOut: [:])
         }
     }
 
     /// Deletes a draft and its history: nobody but its brand has seen it.
     func delete(_ id: SaleID, by brand: BrandID, if precondition: Precondition) async throws {
-        try await relay.commit { step in
-            let stored = try await Self.lock(id, of: brand, step)
-            try await Self.check(precondition, stored, step)
+        try await relay.commit { unit in
+            let stored = try await Self.lock(id, of: brand, unit)
+            try await Self.check(precondition, stored, unit)
             if stored.status == .published { throw Refusal.isPublished }
-            _ = try await step.transaction.execute(SaleStatements.delete(id))
+            _ = try await unit.transaction.execute(SaleStatements.delete(id))
         }
     }
 
     // MARK: Pieces
 
-    /// The sale as the step leaves it. Read before the commit: afterwards nothing may fail any more.
-    private static func view(_ stored: StoredSale, _ step: Step) async throws -> SaleView {
-        let rows = try await step.transaction.query(AvailabilityStatements.soldOut(of: [stored.sale.saleId]))
+    /// The sale as the unit of work leaves it. Read before the commit: afterwards nothing may fail any more.
+    private static func view(_ stored: StoredSale, _ unit: UnitOfWork) async throws -> SaleView {
+        let rows = try await unit.transaction.query(AvailabilityStatements.soldOut(of: [stored.sale.saleId]))
         return try SaleView.all([stored], soldOut: rows)[0]
     }
 
-    private static func check(_ precondition: Precondition, _ stored: StoredSale, _ step: Step) async throws {
+    private static func check(_ precondition: Precondition, _ stored: StoredSale, _ unit: UnitOfWork) async throws {
         if precondition.isEmpty { return }
-        try precondition.check(try await view(stored, step).tag)
+        try precondition.check(try await view(stored, unit).tag)
     }
 
-    /// The sale, locked until the step is committed.
-    private static func lock(_ id: SaleID, of brand: BrandID, _ step: Step) async throws -> StoredSale {
-        let rows = try await step.transaction.query(SaleStatements.lock(id))
+    /// The sale, locked until the unit of work is committed.
+    private static func lock(_ id: SaleID, of brand: BrandID, _ unit: UnitOfWork) async throws -> StoredSale {
+        let rows = try await unit.transaction.query(SaleStatements.lock(id))
         guard let stored = try SaleStatements.saleRow.first(rows), stored.isVisible(to: brand) else {
             throw Refusal.unknown
         }
@@ -124,8 +124,8 @@ struct SaleCommands: Sendable {
         return stored
     }
 
-    private static func product(_ id: ProductID, of brand: BrandID, _ step: Step) async throws -> Product {
-        let rows = try await step.transaction.query(ProductStatements.find(id))
+    private static func product(_ id: ProductID, of brand: BrandID, _ unit: UnitOfWork) async throws -> Product {
+        let rows = try await unit.transaction.query(ProductStatements.find(id))
         guard let product = try ProductStatements.productRow.first(rows), product.brandId == brand else {
             throw Refusal.faults([Fault("productId", "one of your products")])
         }

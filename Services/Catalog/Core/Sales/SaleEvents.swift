@@ -9,24 +9,24 @@ import Models
 ///
 /// A product never changes, so that an older record of it is the same.
 struct SaleEvents: EventHandler {
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let events = batch.read(step, only: [Sale.type]) { (_, json) throws(JSONError) in try Sale(json: json) }
+    func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+        let events = batch.read(unit, only: [Sale.type]) { (_, json) throws(JSONError) in try Sale(json: json) }
         var last: [SaleID: Int64] = [:]
         for event in events { last[event.value.saleId] = event.value.revision }
         if last.isEmpty { return }
-        for row in try await step.transaction.query(SaleStatements.published(last.keys.sorted())) {
+        for row in try await unit.transaction.query(SaleStatements.published(last.keys.sorted())) {
             let sale: Sale
             do {
                 sale = try SaleStatements.saleRow.value(row).sale
             } catch let error as StoredDocumentError {
                 throw Unappliable(reason: error.description)
             }
-            if last[sale.saleId] ?? 0 < sale.revision { step.publish(sale) }
+            if last[sale.saleId] ?? 0 < sale.revision { unit.publish(sale) }
         }
     }
 }
 
-extension Step {
+extension UnitOfWork {
     /// A published sale as it is now.
     func publish(_ sale: Sale) { publish(.sales, key: sale.saleId, id: "\(sale.saleId)/\(sale.revision)", sale) }
 }

@@ -54,19 +54,19 @@ struct PostCommands: Sendable {
         let new = NewPost(
             messageId: DerivedIdentifiers.post(of: brand, content.clientMessageId), brandId: brand, kind: content.kind,
             text: content.text, saleId: content.saleId, isNotification: false, sentAt: now())
-        let (post, isNew) = try await relay.commit { step in try await Self.post(new, step) }
+        let (post, isNew) = try await relay.commit { unit in try await Self.post(new, unit) }
         guard new.isSaid(by: post) else { throw MessageRefusal.idReused }
         committed()
         return (post, isNew)
     }
 
-    private static func post(_ new: NewPost, _ step: Step) async throws -> (post: BrandPosted, isNew: Bool) {
-        if let sequence = try await store([new], in: step.transaction)[new.messageId] {
+    private static func post(_ new: NewPost, _ unit: UnitOfWork) async throws -> (post: BrandPosted, isNew: Bool) {
+        if let sequence = try await store([new], in: unit.transaction)[new.messageId] {
             let post = new.stored(at: sequence)
-            step.publish(.messages, key: post.brandId, id: post.messageId.description, post)
+            unit.publish(.messages, key: post.brandId, id: post.messageId.description, post)
             return (post, true)
         }
-        let rows = try await step.transaction.query(PostStatements.find([new.messageId]))
+        let rows = try await unit.transaction.query(PostStatements.find([new.messageId]))
         guard let post = try PostStatements.postRow.first(rows) else { throw MessageRefusal.gone }
         return (post, false)
     }

@@ -61,14 +61,14 @@ struct MessageCommands: Sendable {
         return sent
     }
 
-    private static func send(_ sendings: [Sending], _ step: Step) async throws -> [Result<Sent, any Error>] {
+    private static func send(_ sendings: [Sending], _ unit: UnitOfWork) async throws -> [Result<Sent, any Error>] {
         var first: Set<MessageID> = []
         let messages = sendings.map(\.message).filter { first.insert($0.messageId).inserted }
-        let sequences = try await store(messages, in: step.transaction)
+        let sequences = try await store(messages, in: unit.transaction)
         var stored: [MessageID: MessageSent] = [:]
         if sequences.count < messages.count {
             let known = messages.map(\.messageId).filter { sequences[$0] == nil }
-            let rows = try await step.transaction.query(MessageStatements.find(known))
+            let rows = try await unit.transaction.query(MessageStatements.find(known))
             for message in try MessageStatements.messageRow.all(rows) { stored[message.messageId] = message }
         }
         return sendings.map { sending in
@@ -78,7 +78,7 @@ struct MessageCommands: Sendable {
                 let message = wanted.stored(at: sequence)
                 stored[wanted.messageId] = message
                 isNew = true
-                step.publish(
+                unit.publish(
                     .messages, key: message.conversationId, id: message.messageId.description, message,
                     cause: sending.trace)
             }

@@ -5,8 +5,8 @@ import Models
 
 /// Stores what readers are to be told, each notification once, and publishes what was stored.
 struct NotificationEvents: EventHandler {
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let events = batch.read(step, only: [Notification.type]) { (_, json) throws(JSONError) in
+    func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+        let events = batch.read(unit, only: [Notification.type]) { (_, json) throws(JSONError) in
             try Notification(json: json)
         }
         var messages: [NewMessage] = []
@@ -24,24 +24,24 @@ struct NotificationEvents: EventHandler {
             }
         }
         var sequences = try await MessageCommands.store(
-            NewMessage.inOrdersOfLife(messages), in: step.transaction)
-        sequences.merge(try await PostCommands.store(posts, in: step.transaction)) { first, _ in first }
+            NewMessage.inOrdersOfLife(messages), in: unit.transaction)
+        sequences.merge(try await PostCommands.store(posts, in: unit.transaction)) { first, _ in first }
         guard !sequences.isEmpty else { return }
-        var recipe = StoredSequences(firstOffset: batch.firstOffset, count: Int(batch.nextOffset - batch.firstOffset))
+        var deferred = StoredSequences(firstOffset: batch.firstOffset, count: Int(batch.nextOffset - batch.firstOffset))
         for event in events {
             // Taken out, so that a second event of the same notification is none.
             guard let sequence = sequences.removeValue(forKey: Self.messageId(event.value)) else { continue }
-            recipe[event.offset] = sequence
+            deferred[event.offset] = sequence
         }
-        step.publish(rendering: recipe.encoded)
+        unit.publish(rendering: deferred.encoded)
     }
 
-    func render(_ batch: EventBatch, recipe: [UInt8], into outgoing: inout Outgoing) throws {
+    func render(_ batch: EventBatch, deferred: [UInt8], into outgoing: inout Outgoing) throws {
         let events = batch.events(of: Notification.self)
-        let recipe = StoredSequences(encoded: recipe, offsets: events.map(\.offset))
+        let deferred = StoredSequences(encoded: deferred, offsets: events.map(\.offset))
         var conversations = ConversationCache()
         // By their numbers, which is each conversation's order and each brand's.
-        let stored = events.compactMap { event in recipe[event.offset].map { (event: event, sequence: $0) } }
+        let stored = events.compactMap { event in deferred[event.offset].map { (event: event, sequence: $0) } }
         for (event, sequence) in stored.sorted(by: { $0.sequence < $1.sequence }) {
             let notification = event.value
             if let reader = notification.accountId {

@@ -1,4 +1,4 @@
-// The recipe from which stored notifications are rendered: under which number each was stored.
+// What stored notifications are rendered from: under which number each was stored.
 
 /// The number of each record of a batch, by its offset, so that the records alone say which is whose: a version that
 /// reads more or fewer of them as notifications finds the same ones.

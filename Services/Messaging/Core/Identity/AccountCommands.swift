@@ -72,11 +72,11 @@ struct AccountCommands: Sendable {
         let opening = sessions.open(account.accountId, device: client.device)
         let isNew: Bool
         do {
-            isNew = try await relay.commit { step in
-                try await step.transaction.once(command) {
-                    _ = try await step.transaction.pipeline(
+            isNew = try await relay.commit { unit in
+                try await unit.transaction.once(command) {
+                    _ = try await unit.transaction.pipeline(
                         [AccountStatements.insert(account, passwordHash: hash)] + opening.statements)
-                    step.publish(account)
+                    unit.publish(account)
                     // No token is kept: whoever sends the same again gets one of its own.
                     return KeptAnswer(status: 201, location: nil, body: [])
                 }.isNew
@@ -112,10 +112,10 @@ struct AccountCommands: Sendable {
         _ = try await signIns.confirm(password, of: id)
         try await sessions.end(
             .all, of: id,
-            last: { step in
+            last: { unit in
                 // Another request may have been first: then it is as it should be.
-                let rows = try await step.transaction.pipeline(AccountStatements.delete(id, at: step.now))
-                if let deleted = try AccountStatements.deletedRow.first(rows[1]) { step.publish(deleted) }
+                let rows = try await unit.transaction.pipeline(AccountStatements.delete(id, at: unit.now))
+                if let deleted = try AccountStatements.deletedRow.first(rows[1]) { unit.publish(deleted) }
             })
     }
 }

@@ -24,12 +24,12 @@ final class IdentitySweep: Component {
     func stop() async { await sweeping.stop() }
 
     static func sweep(_ relay: Relay) async throws {
-        try await relay.commit { step in
-            let (now, transaction) = (step.now, step.transaction)
+        try await relay.commit { unit in
+            let (now, transaction) = (unit.now, unit.transaction)
             transaction.finish(SessionStatements.removeExpired(at: now, countMax: countMax))
             transaction.finish(AttemptStatements.removeEnded(at: now, countMax: countMax))
             let ended = try await transaction.query(SessionStatements.forgetEnded(at: now, countMax: countMax))
-            for session in try ended.column(0, as: SessionID.self) { step.publishTombstone(.keys, key: session) }
+            for session in try ended.column(0, as: SessionID.self) { unit.publishTombstone(.keys, key: session) }
         }
     }
 }

@@ -4,7 +4,7 @@ import JSON
 import Models
 import Security
 
-extension Step {
+extension UnitOfWork {
     func publish(_ key: VerificationKey) {
         publish(.keys, key: Array(key.keyId.utf8), id: key.keyId, key)
     }
@@ -39,8 +39,8 @@ struct KeyEvents: EventHandler {
         }
     }
 
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let events = batch.read(step, only: [VerificationKey.type, SessionEnded.type]) {
+    func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+        let events = batch.read(unit, only: [VerificationKey.type, SessionEnded.type]) {
             (type, json) throws(JSONError) -> Said in
             type == VerificationKey.type
                 ? .key(try VerificationKey(json: json)) : .session(try SessionEnded(json: json))
@@ -59,24 +59,24 @@ struct KeyEvents: EventHandler {
         let names = last.keys.sorted()
         var known: Set<String> = []
         let sessions = names.compactMap { SessionID($0) }
-        let rows = try await step.transaction.pipeline([
+        let rows = try await unit.transaction.pipeline([
             KeyStatements.published(names), SessionStatements.refused(sessions),
         ])
         for (keyId, jwk, notAfter) in try KeyStatements.publishedRow.all(rows[0]) {
             let key = VerificationKey(keyId: keyId, jwk: jwk, notAfter: notAfter, provenBy: root.secret.proof)
             known.insert(key.keyId)
-            if last[key.keyId]?.said != .key(key) { step.publish(key) }
+            if last[key.keyId]?.said != .key(key) { unit.publish(key) }
         }
         for (session, until) in try SessionStatements.refusedRow.all(rows[1]) {
             known.insert(session.description)
             let ended = SessionEnded(sessionId: session, refusedUntil: until, provenBy: root.secret.proof)
-            if last[session.description]?.said != .session(ended) { step.publish(ended) }
+            if last[session.description]?.said != .session(ended) { unit.publish(ended) }
         }
         // One that is not there, still valid and proven is of a schema that is newer than this one: nothing to withdraw.
         for name in names where !known.contains(name) {
             guard let said = last[name]?.said, let endsAt = said.endsAt else { continue }
-            if endsAt <= step.now || !said.isProven(by: root.keys) {
-                step.publishTombstone(.keys, key: Array(name.utf8))
+            if endsAt <= unit.now || !said.isProven(by: root.keys) {
+                unit.publishTombstone(.keys, key: Array(name.utf8))
             }
         }
     }

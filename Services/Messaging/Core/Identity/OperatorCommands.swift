@@ -56,16 +56,16 @@ struct OperatorCommands: Sendable {
         let newIds: [AccountID] = wanted.accounts.map { _ in context.newID() }
         let sessions: [SessionID] = wanted.wantsSessions ? wanted.accounts.map { _ in context.newID() } : []
         let tokenSeconds = keys.tokenSeconds
-        let (accounts, now) = try await relay.commit { step in
-            let accounts = try await Self.store(wanted, newIds, step)
+        let (accounts, now) = try await relay.commit { unit in
+            let accounts = try await Self.store(wanted, newIds, unit)
             if wanted.wantsSessions {
-                step.transaction.finish(
+                unit.transaction.finish(
                     SessionStatements.insertWithoutRefresh(
-                        sessions, of: accounts.map(\.accountId), device: "imported from \(wanted.issuer)", at: step.now,
-                        expiresAt: step.now.adding(seconds: tokenSeconds)))
+                        sessions, of: accounts.map(\.accountId), device: "imported from \(wanted.issuer)", at: unit.now,
+                        expiresAt: unit.now.adding(seconds: tokenSeconds)))
             }
-            for account in accounts { step.publish(account) }
-            return (accounts, step.now)
+            for account in accounts { unit.publish(account) }
+            return (accounts, unit.now)
         }
         return try accounts.enumerated().map { index, account in
             ImportedAccount(
@@ -76,10 +76,12 @@ struct OperatorCommands: Sendable {
     }
 
     /// - Returns: the accounts in the order given.
-    private static func store(_ wanted: AccountImport, _ newIds: [AccountID], _ step: Step) async throws -> [Account] {
-        let rows = try await step.transaction.query(
+    private static func store(_ wanted: AccountImport, _ newIds: [AccountID], _ unit: UnitOfWork) async throws
+        -> [Account]
+    {
+        let rows = try await unit.transaction.query(
             AccountStatements.importFederated(
-                wanted.accounts, issuer: wanted.issuer, newIds: newIds, at: step.now))
+                wanted.accounts, issuer: wanted.issuer, newIds: newIds, at: unit.now))
         let stored = Dictionary(
             try AccountStatements.importedRow.all(rows).map { ($0.subject, $0) }, uniquingKeysWith: { $1 })
         return wanted.accounts.compactMap { account in

@@ -152,21 +152,21 @@ struct SessionCommands: Sendable {
     @discardableResult
     func end(
         _ choice: Choice, of account: AccountID,
-        first: @escaping @Sendable (Step) async throws -> Void = { _ in },
-        last: @escaping @Sendable (Step) async throws -> Void = { _ in }
+        first: @escaping @Sendable (UnitOfWork) async throws -> Void = { _ in },
+        last: @escaping @Sendable (UnitOfWork) async throws -> Void = { _ in }
     ) async throws -> Int {
         let (root, tokenSeconds) = (root, keys.tokenSeconds)
-        let (count, refused) = try await relay.commit { step in
-            try await first(step)
-            let ended = try await Self.end(choice, of: account, in: step.transaction)
+        let (count, refused) = try await relay.commit { unit in
+            try await first(unit)
+            let ended = try await Self.end(choice, of: account, in: unit.transaction)
             // An access token is as old as the session's last use at most.
             let refused = ended.map { (session: $0.session, until: $0.lastUsedAt.adding(seconds: tokenSeconds)) }
-                .filter { $0.until > step.now }
-            if !refused.isEmpty { _ = try await step.transaction.execute(SessionStatements.refuse(refused)) }
+                .filter { $0.until > unit.now }
+            if !refused.isEmpty { _ = try await unit.transaction.execute(SessionStatements.refuse(refused)) }
             for (session, until) in refused {
-                step.publish(SessionEnded(sessionId: session, refusedUntil: until, provenBy: root.proof))
+                unit.publish(SessionEnded(sessionId: session, refusedUntil: until, provenBy: root.proof))
             }
-            try await last(step)
+            try await last(unit)
             return (ended.count, refused)
         }
         for (session, until) in refused {

@@ -64,8 +64,8 @@ struct SignInCommands: Sendable {
     ) async throws {
         guard let old = try await confirm(current, of: account) else { throw PasswordRefusal.noPassword }
         let new = try await PasswordHash.make(wanted)
-        try await sessions.end(.allBut(session), of: account) { step in
-            let replaced = try await step.transaction.execute(
+        try await sessions.end(.allBut(session), of: account) { unit in
+            let replaced = try await unit.transaction.execute(
                 AccountStatements.replacePasswordHash(old, by: new, of: account))
             guard replaced > 0 else { throw PasswordRefusal.wrong }
         }

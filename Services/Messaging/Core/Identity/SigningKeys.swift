@@ -123,27 +123,27 @@ final class SigningKeys: Component {
     /// Brings the keys up to date with the schema and the clock. Returns the ID of the key that signs.
     private func refresh(republishes: Bool) async throws -> String {
         let (tokenSeconds, root) = (tokenSeconds, root)
-        let keys = try await relay.commit { step in
-            let now = step.now
-            let taken = try await step.transaction.pipeline([KeyStatements.lock, KeyStatements.takeUnsealed])
+        let keys = try await relay.commit { unit in
+            let now = unit.now
+            let taken = try await unit.transaction.pipeline([KeyStatements.lock, KeyStatements.takeUnsealed])
             // The version before published them without a proof.
             let sealed = try KeyStatements.unsealedRow.all(taken[1]).map { $0.sealed(by: root) }
-            for key in sealed { try await step.transaction.execute(KeyStatements.insert(key)) }
-            let rows = try await step.transaction.pipeline([KeyStatements.removeExpired(at: now), KeyStatements.all])
+            for key in sealed { try await unit.transaction.execute(KeyStatements.insert(key)) }
+            let rows = try await unit.transaction.pipeline([KeyStatements.removeExpired(at: now), KeyStatements.all])
             for keyId in try rows[0].column(0, as: String.self) {
-                step.publishTombstone(.keys, key: Array(keyId.utf8))
+                unit.publishTombstone(.keys, key: Array(keyId.utf8))
             }
             var keys = try KeyStatements.keyRow.all(rows[1])
             for key in keys where republishes || sealed.contains(where: { $0.keyId == key.keyId }) {
-                step.publish(key.published(provenBy: root))
+                unit.publish(key.published(provenBy: root))
             }
             let own = keys.filter { root.open($0.sealed) != nil }
             if own.allSatisfy({ $0.signsUntil <= now.adding(seconds: Self.leadSeconds) }) {
                 let begins = max(own.last?.signsUntil ?? now, now)
                 let key = try Self.makeKey(
                     signsUntil: begins.adding(seconds: Self.signsSeconds), tokenSeconds, sealedBy: root)
-                step.transaction.finish(KeyStatements.insert(key))
-                step.publish(key.published(provenBy: root))
+                unit.transaction.finish(KeyStatements.insert(key))
+                unit.publish(key.published(provenBy: root))
                 keys.append(key)
             }
             return keys

@@ -95,27 +95,27 @@ struct OrderCommands: Sendable {
 
     /// Takes in the orders of one transaction and answers each.
     private static func place(
-        _ placings: [Placing], _ signer: PublisherKey, _ step: Step
+        _ placings: [Placing], _ signer: PublisherKey, _ unit: UnitOfWork
     ) async throws -> [Result<StoredOrder, any Error>] {
         var first: [OrderID: Placing] = [:]
         first.reserveCapacity(placings.count)
         for placing in placings where first[placing.order.orderId] == nil { first[placing.order.orderId] = placing }
         let orders = first.values.map(\.order).sorted { $0.orderId < $1.orderId }
-        let now = step.now
+        let now = unit.now
         let new = Set(
-            try await step.transaction.query(OrderStatements.accept(orders, at: now)).column(0, as: OrderID.self))
+            try await unit.transaction.query(OrderStatements.accept(orders, at: now)).column(0, as: OrderID.self))
         var stored: [OrderID: StoredOrder] = [:]
         stored.reserveCapacity(orders.count)
         if new.count < orders.count {
             let known = orders.map(\.orderId).filter { !new.contains($0) }
-            let rows = try await step.transaction.query(OrderStatements.find(known))
+            let rows = try await unit.transaction.query(OrderStatements.find(known))
             for order in try OrderStatements.orderRow.all(rows) { stored[order.orderId] = order }
         }
         // In the order in which they came, so that they reach the log in it.
         for placing in placings where new.contains(placing.order.orderId) && stored[placing.order.orderId] == nil {
             let order = placing.order
             stored[order.orderId] = order.accepted(at: now)
-            step.publish(
+            unit.publish(
                 .orders, key: order.buyerId, id: "\(order.orderId)/placed",
                 OrderPlaced(
                     orderId: order.orderId, saleId: order.saleId, batch: order.batch, variant: order.variant,
@@ -145,16 +145,16 @@ struct OrderCommands: Sendable {
     /// - Throws: `Refusal`.
     func cancel(_ id: OrderID, by buyer: AccountID) async throws -> StoredOrder {
         let signer = signer
-        let order = try await relay.commit { step in
-            let rows = try await step.transaction.query(OrderStatements.lock(id, of: buyer))
+        let order = try await relay.commit { unit in
+            let rows = try await unit.transaction.query(OrderStatements.lock(id, of: buyer))
             guard var order = try OrderStatements.orderRow.first(rows) else { throw Refusal.unknownOrder }
             if order.cancelledAt != nil { return order }
             guard !order.status.isFinal else { throw Refusal.ended(order.status) }
-            step.transaction.finish(OrderStatements.markCancelled(id, at: step.now))
-            step.publish(
+            unit.transaction.finish(OrderStatements.markCancelled(id, at: unit.now))
+            unit.publish(
                 .orders, key: buyer, id: "\(id)/cancelled",
                 OrderCancelled(orderId: id, saleId: order.saleId, buyerId: buyer), signedBy: signer)
-            order.cancelledAt = step.now
+            order.cancelledAt = unit.now
             return order
         }
         committed()

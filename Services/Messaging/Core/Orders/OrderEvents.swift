@@ -12,11 +12,11 @@ struct DecisionEvents: EventHandler {
         var holdUntil: Timestamp?
     }
 
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
+    func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
         let types = [
             OrderReserved.type, OrderWaitlisted.type, OrderConfirmed.type, OrderReleased.type, OrderRejected.type,
         ]
-        let events = batch.read(step, only: types) { (type, json) throws(JSONError) -> Decision? in
+        let events = batch.read(unit, only: types) { (type, json) throws(JSONError) -> Decision? in
             switch type {
             case OrderReserved.type:
                 let event = try OrderReserved(json: json)
@@ -40,9 +40,9 @@ struct DecisionEvents: EventHandler {
                     at: event.time)
             })
         let rejections = changes.filter { $0.status == .rejected }
-        step.transaction.finish(
+        unit.transaction.finish(
             OrderChange.sets(changes.filter { $0.status != .rejected }).map(OrderStatements.apply))
-        if !rejections.isEmpty { step.transaction.finish(OrderStatements.reject(rejections)) }
+        if !rejections.isEmpty { unit.transaction.finish(OrderStatements.reject(rejections)) }
     }
 
     /// A million orders may be rejected for a hundred thousand that are not, most of them published by others: only
@@ -57,11 +57,11 @@ struct DecisionEvents: EventHandler {
 
 /// `payments`: a refund is the last thing that happens to an order. That it was paid says `OrderConfirmed`.
 struct RefundEvents: EventHandler {
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let events = batch.read(step, only: [PaymentRefunded.type]) { (_, json) throws(JSONError) in
+    func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+        let events = batch.read(unit, only: [PaymentRefunded.type]) { (_, json) throws(JSONError) in
             try PaymentRefunded(json: json)
         }
         let changes = OrderChange.folded(events.map { OrderChange($0.value, at: $0.time) })
-        step.transaction.finish(OrderChange.sets(changes).map(OrderStatements.apply))
+        unit.transaction.finish(OrderChange.sets(changes).map(OrderStatements.apply))
     }
 }

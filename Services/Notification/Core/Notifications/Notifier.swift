@@ -19,43 +19,43 @@ struct Notifier: EventHandler {
     let products: ProductNameTable
     let delivered: Counter
 
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let events: [Incoming<NotifiableEvent>] = batch.read(step, only: types, Self.event)
+    func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+        let events: [Incoming<NotifiableEvent>] = batch.read(unit, only: types, Self.event)
         if events.isEmpty { return }
         let names = try names(of: events)
         let ids = events.map { NotificationID.derived($0.value, eventID: $0.id) }
-        let rows = try await step.transaction.pipeline([
+        let rows = try await unit.transaction.pipeline([
             ReaderStatements.locales(of: events.compactMap(\.value.accountId)),
-            DeliveredStatements.insert(ids, events.map(\.value), at: step.now),
+            DeliveredStatements.insert(ids, events.map(\.value), at: unit.now),
         ])
         var new = Set(try rows[1].column(0, as: NotificationID.self))
-        step.count(delivered, new.count)
+        unit.count(delivered, new.count)
         if new.isEmpty { return }
         let locales = try ReaderStatements.locales(rows[0])
 
         let languages = templates.languages.map(\.tag)
         let codes = Dictionary(zip(languages, UInt8(0)...), uniquingKeysWith: { first, _ in first })
-        var recipe = Recipe(
-            head: DeferredNotifications(names: names, decidedAt: step.now, languages: languages),
+        var deferred = DeferredRecords(
+            head: DeferredNotifications(names: names, decidedAt: unit.now, languages: languages),
             firstOffset: batch.firstOffset,
             codes: Array(repeating: DeferredNotifications.none, count: Int(batch.nextOffset - batch.firstOffset)))
         // An event that stands in the batch twice is told by its first.
         for (event, id) in zip(events, ids) where new.remove(id) != nil {
             let locale = event.value.accountId.flatMap { locales[$0] }
             let language = locale.map(templates.language(for:)) ?? templates.standard
-            recipe.codes[Int(event.offset - batch.firstOffset)] = codes[language.tag] ?? DeferredNotifications.none
+            deferred.codes[Int(event.offset - batch.firstOffset)] = codes[language.tag] ?? DeferredNotifications.none
         }
-        step.publish(rendering: try recipe.encoded())
+        unit.publish(rendering: try deferred.encoded())
     }
 
-    func render(_ batch: EventBatch, recipe bytes: [UInt8], into outgoing: inout Outgoing) throws {
-        let recipe = try Recipe<DeferredNotifications>(encoded: bytes)
-        let names = Dictionary(recipe.head.names.map { ($0.saleId, $0) }, uniquingKeysWith: { first, _ in first })
+    func render(_ batch: EventBatch, deferred bytes: [UInt8], into outgoing: inout Outgoing) throws {
+        let deferred = try DeferredRecords<DeferredNotifications>(encoded: bytes)
+        let names = Dictionary(deferred.head.names.map { ($0.saleId, $0) }, uniquingKeysWith: { first, _ in first })
         var texts = TextCache(templates: templates)
         let events: [Incoming<NotifiableEvent>] = batch.events(of: types, Self.event)
         for incoming in events {
-            guard let code = recipe.code(at: incoming.offset),
-                let language = recipe.head.language(code: code, in: templates)
+            guard let code = deferred.code(at: incoming.offset),
+                let language = deferred.head.language(code: code, in: templates)
             else { continue }
             let event = incoming.value
             let id = NotificationID.derived(event, eventID: incoming.id)
@@ -66,7 +66,7 @@ struct Notifier: EventHandler {
                 orderRevision: event.orderRevision)
             outgoing.publish(
                 .notifications, key: event.accountId ?? event.brandId, id: id.description,
-                time: recipe.head.decidedAt,
+                time: deferred.head.decidedAt,
                 notification, cause: incoming.trace)
         }
     }

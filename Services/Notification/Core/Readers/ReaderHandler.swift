@@ -4,8 +4,8 @@ import Models
 
 /// Keeps each reader's language, as the topic `accounts` says it is now, and forgets it with the account.
 struct ReaderHandler: EventHandler {
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let events = batch.read(step, only: AccountNews.types) { (type, json) throws(JSONError) in
+    func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+        let events = batch.read(unit, only: AccountNews.types) { (type, json) throws(JSONError) in
             try AccountNews(type, json)
         }
         // The greatest revision that a batch has of an account holds, of equal ones the last.
@@ -22,6 +22,6 @@ struct ReaderHandler: EventHandler {
             }
         }
         let statements = ReaderStatements.keep(readers) + (gone.isEmpty ? [] : [ReaderStatements.forget(gone)])
-        if !statements.isEmpty { _ = try await step.transaction.pipeline(statements) }
+        if !statements.isEmpty { _ = try await unit.transaction.pipeline(statements) }
     }
 }

@@ -20,12 +20,12 @@ final class LedgerCounters: Sendable {
         for kind in Transfer.Kind.allCases { _ = counters(Key(kind: kind, currency: currency)) }
     }
 
-    /// Counts what a step carries out, once it is committed.
-    func count(_ transfers: [Transfer], _ step: Step) {
+    /// Counts what a unit of work carries out, once it is committed.
+    func count(_ transfers: [Transfer], _ unit: UnitOfWork) {
         for (key, sum) in sums(transfers) {
             let counters = counters(key)
-            step.count(counters.transfers, sum.count)
-            step.count(counters.units, Int(sum.units))
+            unit.count(counters.transfers, sum.count)
+            unit.count(counters.units, Int(sum.units))
         }
     }
 

@@ -19,8 +19,8 @@ struct PaymentCommands: Sendable {
     private let group: GroupCommit<Payment, KeptAnswer>
 
     init(_ relay: Relay, newID: @escaping @Sendable () -> PaymentID, counters: LedgerCounters) {
-        group = GroupCommit(relay: relay, commandsMax: 500, waitingMax: 20_000) { payments, step in
-            try await Self.pay(payments, step, newID, counters)
+        group = GroupCommit(relay: relay, commandsMax: 500, waitingMax: 20_000) { payments, unit in
+            try await Self.pay(payments, unit, newID, counters)
         }
     }
 
@@ -28,12 +28,12 @@ struct PaymentCommands: Sendable {
     func pay(_ payment: Payment) async throws -> KeptAnswer { try await group.submit(payment) }
 
     private static func pay(
-        _ payments: [Payment], _ step: Step, _ newID: @Sendable () -> PaymentID, _ counters: LedgerCounters
+        _ payments: [Payment], _ unit: UnitOfWork, _ newID: @Sendable () -> PaymentID, _ counters: LedgerCounters
     ) async throws -> [Result<KeptAnswer, any Error>] {
         var unclaimed: Set<IdempotencyKey> = []
         let keys = payments.map(\.idempotent.key).filter { unclaimed.insert($0).inserted }
         let orders = Set(payments.map(\.order))
-        let rows = try await step.transaction.pipeline([
+        let rows = try await unit.transaction.pipeline([
             IdempotencyStatements.claim(keys),
             IdempotencyStatements.kept(keys),
             OrderStatements.lock(orders),
@@ -63,10 +63,10 @@ struct PaymentCommands: Sendable {
                     return answer
                 })
         }
-        counters.count(settlement.ledger.transfers, step)
-        for answer in settlement.answers { step.publish(answer.event, cause: payments[answer.input].trace) }
+        counters.count(settlement.ledger.transfers, unit)
+        for answer in settlement.answers { unit.publish(answer.event, cause: payments[answer.input].trace) }
         if !answers.isEmpty {
-            step.transaction.finish(
+            unit.transaction.finish(
                 settlement.statements(at: now) + [
                     IdempotencyStatements.keep(answers), IdempotencyStatements.forgetOld(added: answers.count),
                 ])

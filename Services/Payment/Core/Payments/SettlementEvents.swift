@@ -8,8 +8,8 @@ struct SettlementEvents: EventHandler {
     let commands: SettlementCommands
     let counters: LedgerCounters
 
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let events = batch.read(step, only: [OrderReserved.type, OrderReleased.type]) {
+    func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+        let events = batch.read(unit, only: [OrderReserved.type, OrderReleased.type]) {
             (type, json) throws(JSONError) -> ReservationNews? in
             switch type {
             case OrderReserved.type: .reserved(try OrderReserved(json: json))
@@ -19,14 +19,14 @@ struct SettlementEvents: EventHandler {
         }
         guard !events.isEmpty else { return }
         let (settlement, impossible) = try await commands.settle(
-            events.map(\.value), slot: batch.partition, step.transaction)
-        for (input, error) in impossible { step.dead(events[input], reason: "\(error)") }
-        counters.count(settlement.ledger.transfers, step)
-        for answer in settlement.answers { step.publish(answer.event, cause: events[answer.input].trace) }
+            events.map(\.value), slot: batch.partition, unit.transaction)
+        for (input, error) in impossible { unit.dead(events[input], reason: "\(error)") }
+        counters.count(settlement.ledger.transfers, unit)
+        for answer in settlement.answers { unit.publish(answer.event, cause: events[answer.input].trace) }
     }
 }
 
-extension Step {
+extension UnitOfWork {
     /// Publishes a settlement's answer. Its ID follows from the order, so that a repeat is recognised.
     func publish(_ event: Settlement.Answer.Event, cause: TraceContext?) {
         switch event {

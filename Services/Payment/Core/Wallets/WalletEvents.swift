@@ -9,8 +9,8 @@ struct WalletEvents: EventHandler {
     /// The currency of a new wallet.
     let opening: Currency
 
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let events = batch.read(step, only: AccountNews.types) { (type, json) throws(JSONError) -> AccountNews? in
+    func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+        let events = batch.read(unit, only: AccountNews.types) { (type, json) throws(JSONError) -> AccountNews? in
             let news = try AccountNews(type, json)
             if case .account(let account) = news, account.kind == .operator { return nil }
             return news
@@ -26,9 +26,9 @@ struct WalletEvents: EventHandler {
             }
         }
         if !new.isEmpty {
-            step.transaction.finish(WalletStatements.open(new, opening: opening))
+            unit.transaction.finish(WalletStatements.open(new, opening: opening))
         }
         // Behind the openings: an account may come and go within a batch.
-        if !deleted.isEmpty { step.transaction.finish(AuthorisationStatements.deleteAll(deleted.sorted())) }
+        if !deleted.isEmpty { unit.transaction.finish(AuthorisationStatements.deleteAll(deleted.sorted())) }
     }
 }

@@ -1,4 +1,4 @@
-// The answers to a decided batch: rendered after its commit, from its records and the recipe that was kept.
+// The answers to a decided batch: rendered after its commit, from its records and the deferred records that were kept.
 import EventPipeline
 import Models
 import Observability
@@ -22,9 +22,9 @@ extension AnsweredOrders {
 }
 
 enum DecisionAnswers {
-    static func render(_ batch: EventBatch, recipe bytes: [UInt8], into outgoing: inout Outgoing) throws {
-        let recipe = try Recipe<Decided>(encoded: bytes)
-        render(batch.kept() ?? AnsweredOrders(in: batch), recipe, into: &outgoing)
+    static func render(_ batch: EventBatch, deferred bytes: [UInt8], into outgoing: inout Outgoing) throws {
+        let deferred = try DeferredRecords<Decided>(encoded: bytes)
+        render(batch.kept() ?? AnsweredOrders(in: batch), deferred, into: &outgoing)
     }
 
     /// Answers that differ in the order and its buyer alone.
@@ -48,18 +48,22 @@ enum DecisionAnswers {
 
     private typealias Mould = EventMould<Account, OrderPlaced>
 
-    private static func render(_ answered: AnsweredOrders, _ recipe: Recipe<Decided>, into outgoing: inout Outgoing) {
+    private static func render(
+        _ answered: AnsweredOrders, _ deferred: DeferredRecords<Decided>, into outgoing: inout Outgoing
+    ) {
         let lines = Dictionary(
-            recipe.head.lines.map { (StockKey(saleId: $0.saleId, batch: $0.batch, variant: $0.variant), $0) },
+            deferred.head.lines.map { (StockKey(saleId: $0.saleId, batch: $0.batch, variant: $0.variant), $0) },
             uniquingKeysWith: { first, _ in first })
         var moulds: [Form: Mould] = [:]
         var last: (form: Form, mould: Mould)?
         for (index, placed) in answered.orders.enumerated() {
-            guard let outcome = recipe.code(at: placed.offset).flatMap(Outcome.init), outcome != .none else { continue }
+            guard let outcome = deferred.code(at: placed.offset).flatMap(Outcome.init), outcome != .none else {
+                continue
+            }
             if last?.form.isOf(placed, outcome) != true {
                 let form = Form(placed, outcome)
                 guard let terms = lines[form.key] else { continue }
-                let mould = moulds[form] ?? mould(form, terms, at: recipe.head.decidedAt, outgoing)
+                let mould = moulds[form] ?? mould(form, terms, at: deferred.head.decidedAt, outgoing)
                 // Most are as long as the first.
                 if moulds.isEmpty { outgoing.reserve(answered.orders.count - index, of: mould) }
                 moulds[form] = mould

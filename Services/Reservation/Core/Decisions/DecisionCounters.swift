@@ -13,9 +13,9 @@ struct DecisionCounters: Sendable {
         }
     }
 
-    func count(_ outcomes: [Outcome], _ step: Step) {
+    func count(_ outcomes: [Outcome], _ unit: UnitOfWork) {
         var counts = [Int](repeating: 0, count: counters.count)
         for outcome in outcomes where outcome != .none { counts[Int(outcome.rawValue) - 1] += 1 }
-        for (counter, count) in zip(counters, counts) where count > 0 { step.count(counter, count) }
+        for (counter, count) in zip(counters, counts) where count > 0 { unit.count(counter, count) }
     }
 }

@@ -12,10 +12,10 @@ struct DecisionEvents: EventHandler {
     let alerts: StockAlerts
     let decided: DecisionCounters
 
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
+    func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
         let alike = AlikeOrders()
         let inputs = batch.read(
-            step, only: [OrderPlaced.type, OrderCancelled.type],
+            unit, only: [OrderPlaced.type, OrderCancelled.type],
             known: { (type, body) -> OrderInput? in
                 type == OrderPlaced.type ? alike.order(body).map { .placed($0) } : nil
             }
@@ -29,17 +29,17 @@ struct DecisionEvents: EventHandler {
         if !plan.unknown.isEmpty {
             // Asked for in the transaction, so that whoever makes sales up costs one statement a batch.
             let former = try DecisionStatements.termsRow.all(
-                try await step.transaction.query(DecisionStatements.formerTerms(Array(plan.unknown))))
+                try await unit.transaction.query(DecisionStatements.formerTerms(Array(plan.unknown))))
             plan = try planner.plan(
                 inputs, batch, former: Dictionary(former.map { ($0.key, $0.terms) }, uniquingKeysWith: { $1 }))
         }
-        for (input, reason) in plan.dead { step.dead(input, reason: reason) }
+        for (input, reason) in plan.dead { unit.dead(input, reason: reason) }
         batch.keep(AnsweredOrders(orders: plan.orders, traces: plan.traces))
         if plan.orders.isEmpty && plan.cancellations.isEmpty { return }
         let partition = batch.partition
         let ids = plan.orders.map(\.order.orderId)
         let situation = try await Situation(
-            of: plan.keys, partition: partition, orders: ids, cancellations: plan.cancellations, step.transaction)
+            of: plan.keys, partition: partition, orders: ids, cancellations: plan.cancellations, unit.transaction)
         for (index, key) in plan.keys.enumerated() {
             let stock = situation.stocks[key]
             if let revision = plan.revisions[index], stock.map({ $0.revision < revision }) ?? true {
@@ -48,7 +48,7 @@ struct DecisionEvents: EventHandler {
             }
             if let stock { plan.stocks[index] = stock.view }
         }
-        try await refused.follow(partition, situation.refused, step)
+        try await refused.follow(partition, situation.refused, unit)
         var history = History(
             decided: situation.decided, live: situation.live, over: situation.over, cancelled: situation.cancelled)
         history.decided.formUnion(refused.known(ids, partition))
@@ -58,40 +58,40 @@ struct DecisionEvents: EventHandler {
         if before.contains(where: { !$0.isExhausted }) {
             history.served = Set(
                 try DecisionStatements.servedRow.all(
-                    try await step.transaction.query(DecisionStatements.served(plan.orders.map(\.order)))))
+                    try await unit.transaction.query(DecisionStatements.served(plan.orders.map(\.order)))))
         }
         let decisions = decide(
             plan.orders, lines: plan.lines, keys: plan.keys, terms: plan.terms, stocks: &plan.stocks,
             cancellations: plan.cancellations, history: history)
-        if let shortage = decisions.shortage {
+        if !decisions.shortages.isEmpty {
             // Nothing before it to keep: fetch what is missing now. Otherwise keep what is decided, then fetch.
             // A cancellation before it may be what frees a unit: that has to be kept first.
             guard !decisions.outcomes.isEmpty || !decisions.ended.isEmpty || !decisions.early.isEmpty else {
-                throw TryAgain { try await stocks.refill(shortage, partition: partition) }
+                throw TryAgain { try await stocks.refill(decisions.shortages, partition: partition) }
             }
-            step.stop(before: plan.orders[decisions.outcomes.count].offset)
+            unit.stop(before: plan.orders[decisions.outcomes.count].offset)
         }
-        try await end(decisions.ended, of: situation.live, inputs, step)
+        try await end(decisions.ended, of: situation.live, inputs, unit)
         if !situation.cancelled.isEmpty {
             let came = zip(plan.orders, decisions.outcomes).filter { $1 == .cancelled }.map(\.0.order.orderId)
-            if !came.isEmpty { step.transaction.finish(EarlyCancellationStatements.forget(came)) }
+            if !came.isEmpty { unit.transaction.finish(EarlyCancellationStatements.forget(came)) }
         }
         if !decisions.early.isEmpty {
-            step.transaction.finish([
+            unit.transaction.finish([
                 EarlyCancellationStatements.remember(decisions.early),
                 EarlyCancellationStatements.bound(Set(decisions.early.map(\.order.buyerId))),
             ])
         }
-        try keep(decisions.outcomes, plan, inputs, before: before, batch, step)
+        try keep(decisions.outcomes, plan, inputs, before: before, batch, unit)
     }
 
-    func render(_ batch: EventBatch, recipe: [UInt8], into outgoing: inout Outgoing) throws {
-        try DecisionAnswers.render(batch, recipe: recipe, into: &outgoing)
+    func render(_ batch: EventBatch, deferred: [UInt8], into outgoing: inout Outgoing) throws {
+        try DecisionAnswers.render(batch, deferred: deferred, into: &outgoing)
     }
 
     private func keep(
         _ outcomes: [Outcome], _ plan: DecisionPlan, _ inputs: [Incoming<OrderInput>], before: [StockView],
-        _ batch: EventBatch, _ step: Step
+        _ batch: EventBatch, _ unit: UnitOfWork
     ) throws {
         if outcomes.isEmpty { return }
         var holdUntil: [Timestamp?] = []
@@ -101,7 +101,7 @@ struct DecisionEvents: EventHandler {
             let placed = plan.orders[index]
             codes[Int(placed.offset - batch.firstOffset)] = outcome.rawValue
             holdUntil.append(
-                outcome == .reserved ? step.now.adding(seconds: plan.terms[plan.lines[index]].holdSeconds) : nil)
+                outcome == .reserved ? unit.now.adding(seconds: plan.terms[plan.lines[index]].holdSeconds) : nil)
         }
         var used: [StockKey: StockView] = [:]
         for (index, key) in plan.keys.enumerated() where plan.stocks[index] != before[index] {
@@ -112,10 +112,10 @@ struct DecisionEvents: EventHandler {
                 alerts.raise(key, lastOrder: inputs.last { $0.offset == offset }?.trace)
             }
         }
-        if !used.isEmpty { step.transaction.finish(DecisionStatements.use(used, partition: batch.partition)) }
+        if !used.isEmpty { unit.transaction.finish(DecisionStatements.use(used, partition: batch.partition)) }
         let kept = outcomes.indices.filter { outcomes[$0].state != nil }
         if !kept.isEmpty {
-            step.transaction.finish(
+            unit.transaction.finish(
                 DecisionStatements.insert(
                     kept, of: plan.orders, states: kept.compactMap { outcomes[$0].state }, holdUntil: holdUntil,
                     partition: batch.partition))
@@ -123,7 +123,7 @@ struct DecisionEvents: EventHandler {
         let refusals = refusals(plan.orders, lines: plan.lines, keys: plan.keys, outcomes: outcomes)
         if let through = refusals.map(\.lastOffset).max() {
             refused.expect(refusals.flatMap(\.orderIds), through: through, batch.partition)
-            step.transaction.finish([
+            unit.transaction.finish([
                 RefusalStatements.insert(refusals, partition: batch.partition),
                 RefusalStatements.hold(refused.holder, batch.partition, through: through),
             ])
@@ -133,15 +133,15 @@ struct DecisionEvents: EventHandler {
                 saleId: $0.saleId, batch: $0.batch, variant: $0.variant, brandId: $1.brandId, price: $1.price,
                 holdSeconds: $1.holdSeconds)
         }
-        let recipe = Recipe(
-            head: Decided(lines: lines, decidedAt: step.now), firstOffset: batch.firstOffset, codes: codes)
-        step.publish(rendering: try recipe.encoded())
-        decided.count(outcomes, step)
+        let deferred = DeferredRecords(
+            head: Decided(lines: lines, decidedAt: unit.now), firstOffset: batch.firstOffset, codes: codes)
+        unit.publish(rendering: try deferred.encoded())
+        decided.count(outcomes, unit)
     }
 
     /// Ends orders of earlier batches that their buyers took back. Their units go to the pool.
     private func end(
-        _ ids: [OrderID], of live: [OrderID: LiveOrder], _ inputs: [Incoming<OrderInput>], _ step: Step
+        _ ids: [OrderID], of live: [OrderID: LiveOrder], _ inputs: [Incoming<OrderInput>], _ unit: UnitOfWork
     ) async throws {
         if ids.isEmpty { return }
         var causes: [OrderID: TraceContext] = [:]
@@ -149,6 +149,6 @@ struct DecisionEvents: EventHandler {
             if case .cancelled(let order) = input.value, let trace = input.trace { causes[order.orderId] = trace }
         }
         let holding = Dictionary(uniqueKeysWithValues: ids.map { ($0, live[$0]?.hasUnit == true) })
-        try await settlement.cancel(holding, causes: causes, step)
+        try await settlement.cancel(holding, causes: causes, unit)
     }
 }

@@ -11,11 +11,11 @@ struct EarlyCancellationCommands: Sendable {
     /// True when there may be more.
     func endMissed() async throws -> Bool {
         guard try await postgres.query(EarlyCancellationStatements.anyOpen).first != nil else { return false }
-        try await relay.commit { step in
+        try await relay.commit { unit in
             let missed = try EarlyCancellationStatements.missedRow.all(
-                try await step.transaction.query(EarlyCancellationStatements.lockMissed))
+                try await unit.transaction.query(EarlyCancellationStatements.lockMissed))
             try await settlement.cancel(
-                Dictionary(missed.map { ($0.order, $0.hasUnit) }, uniquingKeysWith: { $1 }), step)
+                Dictionary(missed.map { ($0.order, $0.hasUnit) }, uniquingKeysWith: { $1 }), unit)
         }
         // A transaction of its own: see the statement.
         return try await postgres.execute(EarlyCancellationStatements.settle) == EarlyCancellationStatements.openMax

@@ -17,7 +17,7 @@ final class RefusedOrders: Sendable {
 
     /// Brings a partition's memory up to what the transaction sees.
     func follow(
-        _ partition: Int32, _ found: (holder: Identifier<RefusedOrders>, through: Int64)?, _ step: Step
+        _ partition: Int32, _ found: (holder: Identifier<RefusedOrders>, through: Int64)?, _ unit: UnitOfWork
     ) async throws {
         let isComplete = memories.withLock { memories in
             guard let found, found.holder == holder, memories[partition] != nil else { return false }
@@ -26,13 +26,13 @@ final class RefusedOrders: Sendable {
         }
         if isComplete { return }
         let runs = try RefusalStatements.runRow.all(
-            try await step.transaction.query(RefusalStatements.last(of: partition)))
+            try await unit.transaction.query(RefusalStatements.last(of: partition)))
         memories.withLock { memories in
             var memory = RefusedMemory(mixing: mixing)
             memory.load(runs.joined())
             memories[partition] = memory
         }
-        step.transaction.finish(RefusalStatements.hold(holder, partition, through: found?.through ?? -1))
+        unit.transaction.finish(RefusalStatements.hold(holder, partition, through: found?.through ?? -1))
     }
 
     /// Those of the orders that the partition refused before.

@@ -12,8 +12,8 @@ struct SettlementEvents: EventHandler {
         case failed(PaymentFailed)
     }
 
-    func apply(_ batch: EventBatch, _ step: Step) async throws {
-        let inputs = batch.read(step, only: [PaymentCaptured.type, PaymentFailed.type]) {
+    func apply(_ batch: EventBatch, _ unit: UnitOfWork) async throws {
+        let inputs = batch.read(unit, only: [PaymentCaptured.type, PaymentFailed.type]) {
             (type, json) throws(JSONError) -> Input? in
             type == PaymentCaptured.type
                 ? .captured(try PaymentCaptured(json: json)) : .failed(try PaymentFailed(json: json))
@@ -32,12 +32,12 @@ struct SettlementEvents: EventHandler {
                 causes[payment.orderId] = input.trace
             }
         }
-        let known = try await commands.settle(paid: paid, failed: failed, causes: causes, step)
+        let known = try await commands.settle(paid: paid, failed: failed, causes: causes, unit)
         for input in inputs {
             // Money that was taken for an order that nobody here knows: no later record can make sense of it, somebody
             // has to look.
             if case .captured(let payment) = input.value, !known.contains(payment.orderId) {
-                step.dead(input, reason: "orderId: expected an order that got a unit")
+                unit.dead(input, reason: "orderId: expected an order that got a unit")
             }
         }
     }
