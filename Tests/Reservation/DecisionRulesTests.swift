@@ -82,14 +82,35 @@ import Testing
         let stock = StockView(units: 1, places: 5, unitsElsewhere: 3, placesElsewhere: 0)
         let (decisions, _) = decided((1...4).map { order($0, by: $0) }, stock)
         #expect(decisions.outcomes == [.reserved])
-        #expect(decisions.shortage == Shortage(key: key, wanted: 3))
+        #expect(decisions.shortages == [Shortage(key: key, wanted: 3)])
     }
 
     @Test func nobodyIsRefusedWhileAPlaceIsFreeElsewhere() {
         let stock = StockView(units: 0, places: 0, unitsElsewhere: 0, placesElsewhere: 1)
         let (decisions, _) = decided([order(1, by: 1)], stock)
         #expect(decisions.outcomes.isEmpty)
-        #expect(decisions.shortage == Shortage(key: key, wanted: 1))
+        #expect(decisions.shortages == [Shortage(key: key, wanted: 1)])
+    }
+
+    /// A run for a hundred sales would otherwise be cut a hundred times.
+    @Test func whatIsShortAnywhereInARunIsSaidAtOnce() {
+        let keys = (0..<4).map { StockKey(saleId: SaleID(high: 1, low: UInt64($0)), batch: 1, variant: "black") }
+        var stocks = [
+            StockView(units: 1, places: 0, unitsElsewhere: 3, placesElsewhere: 0),
+            StockView(units: 0, places: 1, unitsElsewhere: 0, placesElsewhere: 5),
+            StockView(units: 9, places: 0, unitsElsewhere: 9, placesElsewhere: 0),
+            StockView(units: 0, places: 0, unitsElsewhere: 7, placesElsewhere: 0),
+        ]
+        let lines = [0, 2, 0, 1, 1, 2, 3, 1]
+        let orders = lines.indices.map { order(UInt64($0), by: UInt64($0)) }
+        let decisions = decide(
+            orders, lines: lines, keys: keys, terms: Array(repeating: terms, count: 4), stocks: &stocks,
+            history: History())
+        #expect(decisions.outcomes == [.reserved, .reserved])
+        #expect(
+            decisions.shortages == [
+                Shortage(key: keys[0], wanted: 1), Shortage(key: keys[1], wanted: 3), Shortage(key: keys[3], wanted: 1),
+            ])
     }
 
     /// The cancellation of `order(number, by: buyer)`.
@@ -168,7 +189,7 @@ import Testing
             [order(2, by: 8), order(4, by: 7), order(5, by: 9)], none,
             cancellations: [cancellation(1, by: 7, offset: 3)], history: history)
         #expect(decisions.outcomes == [.soldOut])
-        #expect(decisions.shortage == Shortage(key: key, wanted: 2))
+        #expect(decisions.shortages == [Shortage(key: key, wanted: 2)])
         #expect(decisions.ended == [old])
     }
 
@@ -198,7 +219,7 @@ import Testing
             [order(1, by: 1), order(3, by: 3)], stock,
             cancellations: [cancellation(11, by: 11, offset: 2), cancellation(12, by: 12, offset: 4)], history: history)
         #expect(decisions.outcomes == [.reserved])
-        #expect(decisions.shortage != nil)
+        #expect(!decisions.shortages.isEmpty)
         #expect(decisions.ended == [ids[0]])
     }
 

@@ -15,7 +15,7 @@ struct History: Sendable {
     var cancelled: Set<OrderOfBuyer> = []
 }
 
-/// Why a run ended before its last order: this stock is used up here, but not elsewhere.
+/// A stock of which less is here than the undecided orders of a run may want, but not elsewhere.
 struct Shortage: Sendable, Equatable {
     let key: StockKey
     /// Orders of the run, from the first undecided one on, that want it.
@@ -23,9 +23,10 @@ struct Shortage: Sendable, Equatable {
 }
 
 struct DecisionResult: Sendable {
-    /// One for each order that was decided: from the first up to the shortage, if there is one.
+    /// One for each order that was decided: all, or from the first up to the one whose stock is used up here.
     var outcomes: [Outcome] = []
-    var shortage: Shortage?
+    /// What the undecided orders lack, empty where all are decided.
+    var shortages: [Shortage] = []
     /// Orders of earlier batches that the batch's cancellations end.
     var ended: [OrderID] = []
     /// Cancellations that came before their orders: to be remembered.
@@ -119,19 +120,29 @@ func decide(
             stocks[line].places -= 1
             outcome = .waitlisted
         } else {
-            let wanted = Int64(lines[index...].count { $0 == line })
-            decisions.shortage = Shortage(key: keys[line], wanted: wanted)
+            decisions.shortages = shortages(of: lines[index...], keys: keys, stocks: stocks)
             break
         }
         decisions.outcomes.append(outcome)
         served.insert(buyer)
     }
-    if decisions.shortage == nil { cancel(before: .max) }
+    if decisions.shortages.isEmpty { cancel(before: .max) }
     decisions.early.removeAll { given.contains($0.order.orderId) }
     return decisions
 }
 
-/// What the answers to one batch have in common: the head of the recipe from which answers are rendered. A code is the order's outcome, 0 where there is none.
+/// What orders for these lines may lack: all of it at once, so that a run for many stocks is not cut at each of them.
+private func shortages(of lines: ArraySlice<Int>, keys: [StockKey], stocks: [StockView]) -> [Shortage] {
+    var wanted = [Int64](repeating: 0, count: keys.count)
+    for line in lines { wanted[line] += 1 }
+    return keys.indices.compactMap { line in
+        guard wanted[line] > 0, stocks[line].isShort(of: wanted[line]) else { return nil }
+        return Shortage(key: keys[line], wanted: wanted[line])
+    }
+}
+
+/// What the answers to one batch have in common: the head of the deferred records from which they are rendered. A code is
+/// the order's outcome, 0 where there is none.
 struct Decided: Sendable, Equatable, Codable {
     struct Line: Sendable, Equatable, Codable {
         let saleId: SaleID

@@ -55,3 +55,13 @@ struct LeasedStock: Sendable, Equatable {
         }
     }
 }
+
+/// What became of a stock in a transaction.
+struct StockChange: Sendable {
+    let key: StockKey
+    let before: LeasedStock
+    let after: LeasedStock
+
+    /// The leases that are new or hold something else.
+    var changedLeases: [Lease] { after.leases.filter { !before.leases.contains($0) } }
+}

@@ -46,4 +46,10 @@ struct StockView: Sendable, Equatable {
     var placesElsewhere: Int64
 
     var isExhausted: Bool { units == 0 && places == 0 && unitsElsewhere == 0 && placesElsewhere == 0 }
+
+    /// Whether more is elsewhere of what is given away next, and less here than so many orders want.
+    func isShort(of wanted: Int64) -> Bool {
+        units + unitsElsewhere > 0
+            ? units < wanted && unitsElsewhere > 0 : places < wanted && placesElsewhere > 0
+    }
 }

@@ -16,42 +16,73 @@ enum StockStatements {
     // MARK: A stock with its leases
 
     /// A stock that closes never has no time.
-    static let poolRow = Columns("pool", "places", "nullif(closes_at, 'infinity')") {
-        (units: Int64, places: Int64, closesAt: Timestamp?) in (units: units, places: places, closesAt: closesAt)
+    static let poolRow = Columns(
+        "s.sale_id", "s.batch", "s.variant", "s.pool", "s.places", "nullif(s.closes_at, 'infinity')"
+    ) {
+        (sale: SaleID, batch: Int32, variant: String, units: Int64, places: Int64, closesAt: Timestamp?) in
+        (
+            key: StockKey(saleId: sale, batch: Int(batch), variant: variant), units: units, places: places,
+            closesAt: closesAt
+        )
     }
 
-    static let leaseRow = Columns("log_partition", "units", "places") {
-        (partition: Int32, units: Int64, places: Int64) in
-        Lease(partition: partition, units: units, places: places)
+    static let leaseRow = Columns("l.sale_id", "l.batch", "l.variant", "l.log_partition", "l.units", "l.places") {
+        (sale: SaleID, batch: Int32, variant: String, partition: Int32, units: Int64, places: Int64) in
+        (
+            key: StockKey(saleId: sale, batch: Int(batch), variant: variant),
+            lease: Lease(partition: partition, units: units, places: places)
+        )
     }
 
-    /// Locks the pool first, then the leases by partition. Whoever decides locks its lease alone and never waits for the
-    /// pool while it holds it, so the order cannot turn.
-    static func lock(_ key: StockKey) -> [SQL] {
+    /// Locks the pools first, then their leases by partition, and finds those that somebody waits for: `poolRow`, `leaseRow`,
+    /// `keyRow`. Whoever decides locks its own leases alone and never waits for a pool while it holds them, so the order
+    /// cannot turn.
+    static func lock(_ keys: [StockKey]) -> [SQL] {
         [
             """
-            SELECT \(poolRow) FROM stock
-            WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant) FOR UPDATE
+            SELECT \(poolRow) FROM stock s
+            JOIN unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
+                AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
+            WHERE s.sale_id = ANY(\(keys.map(\.saleId)))
+            ORDER BY s.sale_id, s.batch, s.variant FOR UPDATE OF s
             """,
             """
-            SELECT \(leaseRow) FROM leases
-            WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant)
-            ORDER BY log_partition FOR UPDATE
+            SELECT \(leaseRow) FROM leases l
+            JOIN unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
+                AS k(sale_id, batch, variant) USING (sale_id, batch, variant)
+            WHERE l.sale_id = ANY(\(keys.map(\.saleId)))
+            ORDER BY l.sale_id, l.batch, l.variant, l.log_partition FOR UPDATE OF l
+            """,
+            """
+            SELECT \(keyRow.of("k"))
+            FROM unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)))
+                AS k(sale_id, batch, variant)
+            WHERE EXISTS (SELECT FROM orders o
+                WHERE (o.sale_id, o.batch, o.variant) = (k.sale_id, k.batch, k.variant)
+                    AND o.state = \(literal: OrderState.waitlisted) OFFSET 0)
             """,
         ]
     }
 
-    static func save(_ stock: LeasedStock, _ key: StockKey) -> [SQL] {
-        [
+    /// Writes what is different now.
+    static func save(_ changes: [StockChange]) -> [SQL] {
+        let leases = changes.flatMap { change in change.changedLeases.map { (key: change.key, lease: $0) } }
+        let keys = changes.map(\.key)
+        return [
             """
-            UPDATE stock SET pool = \(stock.pool), places = \(stock.places)
-            WHERE sale_id = \(key.saleId) AND batch = \(Int32(key.batch)) AND variant = \(key.variant)
+            UPDATE stock s SET pool = k.pool, places = k.places
+            FROM unnest(\(keys.map(\.saleId)), \(keys.map { Int32($0.batch) }), \(keys.map(\.variant)),
+                \(changes.map(\.after.pool)), \(changes.map(\.after.places)))
+                AS k(sale_id, batch, variant, pool, places)
+            WHERE (s.sale_id, s.batch, s.variant) = (k.sale_id, k.batch, k.variant)
+                -- To be found by the sales, whichever way it is joined.
+                AND s.sale_id = ANY(\(keys.map(\.saleId)))
             """,
             """
             INSERT INTO leases (sale_id, batch, variant, log_partition, units, places)
-            SELECT \(key.saleId), \(Int32(key.batch)), \(key.variant), k.log_partition, k.units, k.places
-            FROM unnest(\(stock.leases.map(\.partition)), \(stock.leases.map(\.units)), \(stock.leases.map(\.places)))
-                AS k(log_partition, units, places)
+            SELECT * FROM unnest(\(leases.map(\.key.saleId)), \(leases.map { Int32($0.key.batch) }),
+                \(leases.map(\.key.variant)), \(leases.map(\.lease.partition)), \(leases.map(\.lease.units)),
+                \(leases.map(\.lease.places)))
             ON CONFLICT (sale_id, batch, variant, log_partition) DO UPDATE SET
                 units = excluded.units, places = excluded.places
             """,
