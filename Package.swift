@@ -121,7 +121,7 @@ let package = Package(
                 dependencies: [
                     "Models", "JSON", "Kafka", "Postgres", "HTTP", "EventPipeline", "ServiceKit", "Security",
                 ],
-                path: "Tools/Stampede/Core", swiftSettings: settings),
+                path: "Tools/Stampede/Core", resources: [.embedInCode("Capacity/costs.json")], swiftSettings: settings),
             .executableTarget(
                 name: "StampedeApp", dependencies: ["StampedeCore"], path: "Tools/Stampede/App",
                 swiftSettings: settings),

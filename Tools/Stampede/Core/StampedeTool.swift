@@ -12,7 +12,7 @@ package enum StampedeTool {
         TopicsCreateCommand.self, TopicsDescribeCommand.self, TopicsLagCommand.self,
         TopicsRightsCommand.self, KeysRootCommand.self,
         DeadListCommand.self, DeadShowCommand.self, DeadReplayCommand.self,
-        BrokerCommand.self, BenchCommand.self,
+        BrokerCommand.self, BenchCommand.self, CapacityCommand.self,
     ]
 
     /// Runs one command line, without the program's own name.
