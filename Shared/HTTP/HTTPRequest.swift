@@ -1,7 +1,8 @@
 // A request as a handler sees it: complete, within its limits, its path already matched.
-import Foundation
+import Glibc
 import JSON
 import Observability
+import Runtime
 
 /// One request. Its body has arrived as a whole and is at most the route's `bodyBytesMax` long.
 public struct HTTPRequest: Sendable {
@@ -72,7 +73,7 @@ public struct HTTPRequest: Sendable {
     private func requireJSON() throws(Problem) {
         // What nearly everybody sends, as it stands.
         guard let type = headers["content-type"], type != "application/json" else { return }
-        let essence = type.prefix(while: { $0 != ";" }).lowercased().trimmingCharacters(in: .whitespaces)
+        let essence = type.prefix(while: { $0 != ";" }).trimmed.lowercased()
         guard essence == "application/json" || essence.hasSuffix("+json") else {
             throw Problem(
                 415, type: "unsupported-media-type", title: "Unsupported media type",

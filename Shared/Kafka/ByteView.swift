@@ -1,9 +1,5 @@
 // Bytes that belong to something larger (a batch of consumed records) and are read without being copied.
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Foundation
-#endif
+import Glibc
 
 /// A read-only run of bytes that keeps its owner alive.
 ///

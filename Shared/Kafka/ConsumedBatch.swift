@@ -2,12 +2,7 @@
 // 1.6 KB for an order. A batch copies what counts into one buffer and gives the objects back at once, while they are
 // still in the processor's cache: that takes a third of the memory and less time.
 import CRdKafka
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Foundation
-#endif
+import Glibc
 
 /// A name and its value, beside a record's key and value.
 public struct Header: Sendable, Hashable {

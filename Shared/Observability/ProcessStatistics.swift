@@ -1,5 +1,6 @@
 // What the process itself uses: CPU, memory, threads, open files.
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// A reading of `/proc/self`, in the names that Prometheus clients share.
 public struct ProcessStatistics: Sendable {

@@ -1,6 +1,6 @@
 // One connection: carries out through libpq what its state machine decides.
 import CLibPQ
-import Foundation
+import Glibc
 import Observability
 import Runtime
 import Synchronization

@@ -1,7 +1,8 @@
 // Passwords, kept as argon2id (RFC 9106).
 import CSodium
 import Dispatch
-import Foundation
+import Glibc
+import ICU
 import Synchronization
 
 /// Hashes and checks passwords on threads of their own, so that a rush of sign-ins neither stops other requests nor
@@ -64,7 +65,7 @@ public enum PasswordHash {
                 crypto_pwhash_str_verify(text, password, UInt64(password.utf8.count)) == 0 && hash != nil
             }
             if fits(composed) { return isOutdated(text) ? .rightAndOutdated : .right }
-            let decomposed = composed.decomposedStringWithCanonicalMapping
+            let decomposed = NormalForms.decomposed(composed)
             var tried = [Array(composed.utf8)]
             for form in [password, decomposed] where !tried.contains(Array(form.utf8)) {
                 if fits(form) { return .rightAndOutdated }
@@ -75,7 +76,7 @@ public enum PasswordHash {
     }
 
     /// The form that is hashed: NFC. (Not NFKC, which takes characters for equal that people tell apart.)
-    public static func composed(_ password: String) -> String { password.precomposedStringWithCanonicalMapping }
+    public static func composed(_ password: String) -> String { NormalForms.composed(password) }
 
     /// Whether the hash was made at another cost than today's.
     static func isOutdated(_ hash: String) -> Bool {

@@ -1,7 +1,8 @@
 // The life of a service's process.
 import CMalloc
 import Dispatch
-import Foundation
+import FoundationEssentials
+import Glibc
 import Observability
 import Runtime
 import Synchronization

@@ -1,5 +1,5 @@
 // The configuration that every service has.
-import Foundation
+import FoundationEssentials
 import Observability
 
 package enum StandardKeys {

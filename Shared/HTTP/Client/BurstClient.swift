@@ -3,7 +3,8 @@
 //
 // One thread owns its connections and waits for them with poll(2); threads share nothing but the number of the next
 // request.
-import Foundation
+import Glibc
+import Runtime
 import Synchronization
 
 public final class BurstClient: Sendable {
@@ -70,7 +71,7 @@ public final class BurstClient: Sendable {
                     + (thread < configuration.connections % threads ? 1 : 0)
                 group.addTask {
                     await withCheckedContinuation { continuation in
-                        let worker = Thread {
+                        let code = SystemThread.start("burst-\(thread)") {
                             do throws(HTTPClientError) {
                                 let loop = try BurstLoop(
                                     configuration, thread: thread, connections: connections, next: next, count: count,
@@ -82,8 +83,9 @@ public final class BurstClient: Sendable {
                                 continuation.resume(returning: error)
                             }
                         }
-                        worker.name = "burst-\(thread)"
-                        worker.start()
+                        if code != 0 {
+                            continuation.resume(returning: .connection("no thread: \(String(cString: strerror(code)))"))
+                        }
                     }
                 }
             }

@@ -1,5 +1,5 @@
 // How fast one caller may ask.
-import Foundation
+import Glibc
 import Runtime
 import Synchronization
 

@@ -1,6 +1,6 @@
 // The listening socket: accepts, counts, and hands connections to the event loops in turn.
 import CMicroHTTPD
-import Foundation
+import Glibc
 import Observability
 import Runtime
 

@@ -1,5 +1,6 @@
 // Whose word about a client's address is believed.
-import Foundation
+import Glibc
+import Runtime
 
 /// Addresses and networks of proxies.
 public struct TrustedProxies: Sendable, Equatable {
@@ -80,7 +81,7 @@ struct IPAddress: Sendable, Hashable, CustomStringConvertible {
 
     /// As proxies write it, some with a port: `192.0.2.7`, `192.0.2.7:80`, `2001:db8::7`, `[2001:db8::7]:80`.
     init?(hop: some StringProtocol) {
-        var text = hop.trimmingCharacters(in: .whitespaces)[...]
+        var text = Substring(hop).trimmed
         if text.first == "[" {
             text = text.dropFirst().prefix { $0 != "]" }
         } else if let colon = text.firstIndex(of: ":"), text.contains("."), text.lastIndex(of: ":") == colon {

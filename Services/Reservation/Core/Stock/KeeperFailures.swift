@@ -34,8 +34,12 @@ final class KeeperFailures: Sendable {
         }
     }
 
-    func end() {
-        let over = state.withLock { state in state.last.keys.filter { state.now[$0] == nil } }
+    /// Whether anything failed in this round.
+    func end() -> Bool {
+        let (over, isFailing) = state.withLock { state in
+            (state.last.keys.filter { state.now[$0] == nil }, !state.now.isEmpty)
+        }
         if !over.isEmpty { log.info("the stock keeper goes on", ["what": over.sorted().joined(separator: "; ")]) }
+        return isFailing
     }
 }

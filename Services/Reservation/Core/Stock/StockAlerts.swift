@@ -15,7 +15,10 @@ final class StockAlerts: Sendable {
     /// There may be something to do.
     func raise() { keeper.withLock { $0 }?.wake() }
 
-    /// The same for a stock whose last unit an order has just taken.
+    /// Orders were decided: there may be holds that run out.
+    func stir() { keeper.withLock { $0 }?.stir() }
+
+    /// There may be something to do for a stock whose last unit an order has just taken.
     func raise(_ key: StockKey, lastOrder: TraceContext?) {
         if let lastOrder {
             lastOrders.withLock { orders in
