@@ -1,7 +1,7 @@
 # Every verb is a script; `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run up demo down status build test screenshots simulate lint format bench bench-scale bench-growth bench-costs bench-idle bench-plans chaos compose-test clean
+.PHONY: help run up demo down status build test screenshots simulate lint format bench bench-scale bench-growth bench-costs bench-plans chaos compose-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -53,9 +53,6 @@ bench-growth: ## the cost of an order from 10,000 to 10 million of them, 1 to 10
 
 bench-costs: ## what an order and an account cost: processors, WAL, rows, topics (KAFKA_HOME=, COSTS=FILE)
 	@scripts/bench-costs
-
-bench-idle: ## what the services and event streams cost while nothing happens (DURATION=60, STREAMS=10000)
-	@scripts/bench-idle
 
 bench-plans: ## rows that each statement read in a noon, beside those it returned or wrote (ORDERS=20000, SALES=1)
 	@scripts/bench-plans

@@ -30,7 +30,7 @@ let package = Package(
         c("CCJose", pkgConfig: "cjose", debian: "libcjose-dev"),
         // glibc's allocator: part of every Linux, and not of Swift's Glibc module
         .systemLibrary(name: "CMalloc", path: "Shared/C/CMalloc"),
-        // epoll, eventfd and prctl: the same
+        // epoll and eventfd: the same
         .systemLibrary(name: "CLinux", path: "Shared/C/CLinux"),
         .target(
             name: "CJSON", path: "Shared/C/CJSON",
@@ -50,7 +50,7 @@ let package = Package(
         shared("Kafka", ["CRdKafka", "Observability", "Runtime"]),
         shared("Postgres", ["CLibPQ", "Observability", "Models", "Runtime"]),
         shared("HTTP", ["CMicroHTTPD", "CCurl", "Observability", "JSON", "Runtime"]),
-        shared("Security", ["CSodium", "CCJose", "ICU", "JSON", "Models"]),
+        shared("Security", ["CSodium", "CCJose", "JSON", "Models"]),
         shared(
             "ServiceKit",
             ["CMalloc", "HTTP", "Kafka", "Postgres", "Security", "Observability", "Models", "JSON", "Runtime"]),

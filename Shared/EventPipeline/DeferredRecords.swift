@@ -1,5 +1,5 @@
 // What became of a batch in a few bytes: with the batch itself they give every record that is published.
-import FoundationEssentials
+import Foundation
 
 /// One code for each record of a batch of the log, and what they have in common. Kept in the outbox in place of the
 /// records that it stands for, which are rendered from it and the log whenever they are needed.

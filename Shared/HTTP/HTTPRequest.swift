@@ -1,8 +1,7 @@
 // A request as a handler sees it: complete, within its limits, its path already matched.
-import Glibc
+import Foundation
 import JSON
 import Observability
-import Runtime
 
 /// One request. Its body has arrived as a whole and is at most the route's `bodyBytesMax` long.
 public struct HTTPRequest: Sendable {
@@ -73,7 +72,7 @@ public struct HTTPRequest: Sendable {
     private func requireJSON() throws(Problem) {
         // What nearly everybody sends, as it stands.
         guard let type = headers["content-type"], type != "application/json" else { return }
-        let essence = type.prefix(while: { $0 != ";" }).trimmed.lowercased()
+        let essence = type.prefix(while: { $0 != ";" }).lowercased().trimmingCharacters(in: .whitespaces)
         guard essence == "application/json" || essence.hasSuffix("+json") else {
             throw Problem(
                 415, type: "unsupported-media-type", title: "Unsupported media type",

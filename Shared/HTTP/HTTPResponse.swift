@@ -1,5 +1,5 @@
 // A response as a handler gives it.
-import FoundationEssentials
+import Foundation
 
 /// What a handler answers. `Content-Length`, `Date`, `Connection` and `X-Request-Id` are the server's.
 public struct HTTPResponse: Sendable {

@@ -1,5 +1,9 @@
 // Bytes that belong to something larger (a batch of consumed records) and are read without being copied.
-import Glibc
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Foundation
+#endif
 
 /// A read-only run of bytes that keeps its owner alive.
 ///

@@ -2,7 +2,12 @@
 // 1.6 KB for an order. A batch copies what counts into one buffer and gives the objects back at once, while they are
 // still in the processor's cache: that takes a third of the memory and less time.
 import CRdKafka
-import Glibc
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Foundation
+#endif
 
 /// A name and its value, beside a record's key and value.
 public struct Header: Sendable, Hashable {

@@ -1,6 +1,6 @@
 // Looking after a cluster: its topics, its ID, how far its groups have come. Rare calls; none is on a busy path.
 import CRdKafka
-import Glibc
+import Foundation
 import Observability
 
 /// A topic to be made.
@@ -219,7 +219,7 @@ public final class KafkaAdmin: Sendable {
                 throw KafkaError(RD_KAFKA_RESP_ERR__TIMED_OUT, "the new topics have no leaders yet")
             }
             // Metadata travels between brokers within milliseconds; each question waits for an answer itself.
-            usleep(20_000)
+            Thread.sleep(forTimeInterval: 0.02)
         }
     }
 

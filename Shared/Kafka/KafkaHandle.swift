@@ -2,7 +2,6 @@
 import CRdKafka
 import Dispatch
 import Observability
-import Runtime
 import Synchronization
 
 /// `@unchecked Sendable`: an `rd_kafka_t` may be used from any thread; nothing else here changes after `init` but an
@@ -50,7 +49,6 @@ final class KafkaHandle: @unchecked Sendable {
         rd_kafka_conf_set_opaque(settings, sink.toOpaque())
         rd_kafka_conf_set_log_cb(settings, LogSink.write)
         rd_kafka_conf_set_events(settings, events)
-        MainThread.watch(settings)
         guard let pointer = rd_kafka_new(kind, settings, &text, text.count) else {
             rd_kafka_conf_destroy(settings)
             sink.release()
@@ -110,34 +108,6 @@ extension KafkaConfiguration {
         let version = rd_kafka_version_str().map { String(cString: $0) } ?? ""
         return "Kafka 4 and newer refuse \(mechanism) of librdkafka \(version), whatever the password; 2.6.1 is right"
     }
-}
-
-/// Librdkafka's main thread, of which each client has one: timers, and what groups and metadata need.
-///
-/// It waits for its next timer in whole milliseconds, rounded down, and asks for the time again and again for the rest:
-/// half a millisecond of work for each timer, several times a second, which was most of what an idle service did. Woken a
-/// little late, it finds the timer due. None of them is that punctual: the shortest comes twice a second.
-private enum MainThread {
-    private static let slack = Duration.milliseconds(20)
-
-    static func watch(_ settings: OpaquePointer) {
-        rd_kafka_conf_interceptor_add_on_new(settings, "idle", created, nil)
-    }
-
-    private static let created:
-        @convention(c) (
-            OpaquePointer?, OpaquePointer?, UnsafeMutableRawPointer?, UnsafeMutablePointer<CChar>?, Int
-        ) -> rd_kafka_resp_err_t = { handle, _, _, _, _ in
-            rd_kafka_interceptor_add_on_thread_start(handle, "idle", started, nil)
-        }
-
-    private static let started:
-        @convention(c) (
-            OpaquePointer?, rd_kafka_thread_type_t, UnsafePointer<CChar>?, UnsafeMutableRawPointer?
-        ) -> rd_kafka_resp_err_t = { _, kind, _, _ in
-            if kind == RD_KAFKA_THREAD_MAIN { TimerSlack.ofThisThread = slack }
-            return RD_KAFKA_RESP_ERR_NO_ERROR
-        }
 }
 
 /// Where librdkafka's own log lines go.

@@ -2,7 +2,7 @@
 // them per call, so a call costs one allocation and one resumption whatever the number of its records.
 import CRdKafka
 import Dispatch
-import Glibc
+import Foundation
 import Observability
 import Runtime
 import Synchronization
@@ -108,7 +108,13 @@ public final class KafkaProducer: Sendable {
     ) async throws(KafkaError) -> [Int32: (low: Int64, high: Int64)] {
         let handle = try current().handle
         return try await blocking { () throws(KafkaError) in
-            try handle.watermarks(of: topic, partitions, timeoutMilliseconds: Int32(timeoutSeconds * 1000))
+            var found: [Int32: (low: Int64, high: Int64)] = [:]
+            for partition in partitions {
+                found[partition] = try handle.watermarks(
+                    TopicPartition(topic: topic, partition: partition),
+                    timeoutMilliseconds: Int32(timeoutSeconds * 1000))
+            }
+            return found
         }
     }
 
@@ -183,10 +189,9 @@ private final class ProducerConnection: @unchecked Sendable {
         self.reports = reports
         self.counters = counters
         self.log = log
-        guard SystemThread.start("kafka-producer", { [self] in takeReports() }) == 0 else {
-            rd_kafka_queue_destroy(reports)
-            throw KafkaError(RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE)
-        }
+        let thread = Thread { [self] in takeReports() }
+        thread.name = "kafka-producer"
+        thread.start()
     }
 
     // MARK: Sending

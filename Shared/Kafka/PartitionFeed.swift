@@ -1,6 +1,6 @@
 // The records of one partition, as the member of a group that owns it reads them.
 import CRdKafka
-import Glibc
+import Foundation
 import Observability
 import Synchronization
 
@@ -212,39 +212,6 @@ extension KafkaHandle {
         return (low, high)
     }
 
-    /// The same of several partitions of a topic, in two questions to each of their leaders. Blocks.
-    func watermarks(
-        of topic: String, _ partitions: [Int32], timeoutMilliseconds: Int32 = 10_000
-    ) throws(KafkaError) -> [Int32: (low: Int64, high: Int64)] {
-        let low = try offsets(of: topic, partitions, at: RD_KAFKA_OFFSET_BEGINNING, timeoutMilliseconds)
-        let high = try offsets(of: topic, partitions, at: RD_KAFKA_OFFSET_END, timeoutMilliseconds)
-        return low.reduce(into: [:]) { found, one in found[one.key] = (one.value, high[one.key] ?? one.value) }
-    }
-
-    /// - Parameter time: one of librdkafka's names for the first and the last, in the place of a time.
-    private func offsets(
-        of topic: String, _ partitions: [Int32], at time: Int32, _ timeoutMilliseconds: Int32
-    ) throws(KafkaError) -> [Int32: Int64] {
-        if partitions.isEmpty { return [:] }
-        var found: [Int32: Int64] = [:]
-        let code = askAgain(timeoutMilliseconds, while: Self.leaderComes) {
-            let list = rd_kafka_topic_partition_list_new(Int32(clamping: partitions.count))
-            defer { rd_kafka_topic_partition_list_destroy(list) }
-            for partition in partitions {
-                rd_kafka_topic_partition_list_add(list, topic, partition).pointee.offset = Int64(time)
-            }
-            let code = rd_kafka_offsets_for_times(pointer, list, timeoutMilliseconds)
-            guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let list else { return code }
-            for element in UnsafeBufferPointer(start: list.pointee.elems, count: Int(list.pointee.cnt)) {
-                guard element.err == RD_KAFKA_RESP_ERR_NO_ERROR else { return element.err }
-                found[element.partition] = element.offset
-            }
-            return code
-        }
-        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(code, "offsets of \(topic)") }
-        return found
-    }
-
     private static let leaderComes = [
         RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
     ]
@@ -261,7 +228,7 @@ extension KafkaHandle {
         while true {
             let code = ask()
             guard passing.contains(code), ContinuousClock.now < deadline else { return code }
-            usleep(20_000)
+            Thread.sleep(forTimeInterval: 0.02)
         }
     }
 }

@@ -56,21 +56,21 @@ public final class TopicReader: Sendable {
             defaults: bounds.properties, log: log)
         let queue = try KafkaQueue(rd_kafka_queue_new(handle.pointer), of: handle)
         let (chosen, source) = try await blocking { () throws(KafkaError) -> ([Int32], ReaderSource) in
-            let all = try handle.partitions(of: topic)
-            let chosen = partitions ?? all
-            if let missing = chosen.first(where: { !all.contains($0) }) {
+            let known = try handle.partitions(of: topic)
+            let chosen = partitions ?? known
+            if let missing = chosen.first(where: { !known.contains($0) }) {
                 throw KafkaError(
-                    RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, "\(topic) has \(all.count) partitions, not \(missing)")
+                    RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, "\(topic) has \(known.count) partitions, not \(missing)")
             }
             // All of them before the first is fetched: a question would wait behind a fetch that waits for records.
-            let known: [Int32: Int64] =
+            let offsets = try chosen.map { (partition) throws(KafkaError) -> (Int32, Int64) in
                 switch start {
-                case .beginning: [:]
+                case .beginning: (partition, Int64(RD_KAFKA_OFFSET_BEGINNING))
                 // Asked now: librdkafka would ask later, and what was published in between would be missed.
-                case .end: try handle.watermarks(of: topic, chosen).mapValues(\.high)
-                case .offsets(let offsets): offsets
+                case .end: (partition, try handle.watermarks(TopicPartition(topic: topic, partition: partition)).high)
+                case .offsets(let offsets): (partition, offsets[partition] ?? Int64(RD_KAFKA_OFFSET_BEGINNING))
                 }
-            let offsets = chosen.map { ($0, known[$0] ?? Int64(RD_KAFKA_OFFSET_BEGINNING)) }
+            }
             // Not before it is known to exist: naming a topic to librdkafka can make it.
             let source = try ReaderSource(topic, handle: handle)
             for (partition, offset) in offsets { try source.start(partition, at: offset, into: queue) }
@@ -130,7 +130,11 @@ public final class TopicReader: Sendable {
     public func watermarks() async throws(KafkaError) -> [Int32: (low: Int64, high: Int64)] {
         let (handle, topic, partitions) = (handle, topic, partitions)
         return try await blocking { () throws(KafkaError) in
-            try handle.watermarks(of: topic, partitions)
+            var offsets: [Int32: (low: Int64, high: Int64)] = [:]
+            for partition in partitions {
+                offsets[partition] = try handle.watermarks(TopicPartition(topic: topic, partition: partition))
+            }
+            return offsets
         }
     }
 

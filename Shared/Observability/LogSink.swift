@@ -1,5 +1,5 @@
 // Where log lines go.
-import Glibc
+import Foundation
 import Synchronization
 
 /// Takes finished lines, each with its newline.
@@ -13,7 +13,7 @@ public struct LogSink: Sendable {
         standardErrorLock.withLock { _ in
             var rest = line
             while !rest.isEmpty {
-                let written = Glibc.write(STDERR_FILENO, rest, rest.count)
+                let written = Foundation.write(STDERR_FILENO, rest, rest.count)
                 if written < 0 && errno == EINTR { continue }
                 guard written > 0 else { return }
                 if written == rest.count { return }

@@ -1,5 +1,5 @@
 // The time stamp of a log line.
-import Glibc
+import Foundation
 
 enum LogTime {
     /// Now as RFC 3339 in UTC with microseconds: `2026-04-08T12:00:00.000123Z`.

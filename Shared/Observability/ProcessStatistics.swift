@@ -1,6 +1,5 @@
 // What the process itself uses: CPU, memory, threads, open files.
-import FoundationEssentials
-import Glibc
+import Foundation
 
 /// A reading of `/proc/self`, in the names that Prometheus clients share.
 public struct ProcessStatistics: Sendable {

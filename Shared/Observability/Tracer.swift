@@ -1,5 +1,5 @@
 // Which traces are recorded, and where their spans wait to be sent.
-import Glibc
+import Foundation
 import Synchronization
 
 /// Collects finished spans for whoever sends them. Never waits: a span that finds the queue full is dropped and counted.

@@ -1,6 +1,6 @@
 // One connection: carries out through libpq what its state machine decides.
 import CLibPQ
-import Glibc
+import Foundation
 import Observability
 import Runtime
 import Synchronization

@@ -1,5 +1,5 @@
 // Who gets which connection, when one is made, and when a caller is told that there is none.
-import Glibc
+import Foundation
 import Observability
 import Runtime
 import Synchronization

@@ -1,6 +1,6 @@
 // A result: rows that are read where libpq put them, without a copy.
 import CLibPQ
-import Glibc
+import Foundation
 
 /// The rows that a statement gave, or none, and how many it affected. Holds libpq's memory until the last copy is gone.
 public struct Rows: Sendable, RandomAccessCollection {

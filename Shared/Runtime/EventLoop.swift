@@ -3,7 +3,7 @@
 // lock for what belongs to it.
 import CLinux
 import Dispatch
-import Glibc
+import Foundation
 import Synchronization
 
 /// Something that waits for a file descriptor.
@@ -123,7 +123,25 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         }
     }
 
-    private func startThread() -> Int32 { SystemThread.start(name) { self.run() } }
+    private func startThread() -> Int32 {
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        defer { pthread_attr_destroy(&attributes) }
+        var id = pthread_t()
+        let context = Unmanaged.passRetained(self).toOpaque()
+        let code = pthread_create(&id, &attributes, EventLoop.main, context)
+        if code != 0 { Unmanaged<EventLoop>.fromOpaque(context).release() }
+        return code
+    }
+
+    private static let main: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { context in
+        guard let context else { return nil }
+        let loop = Unmanaged<EventLoop>.fromOpaque(context).takeRetainedValue()
+        pthread_setname_np(pthread_self(), loop.name)
+        loop.run()
+        return nil
+    }
 
     /// Seconds of a clock that only goes forward.
     public static func now() -> Double {

@@ -1,8 +1,7 @@
 // Passwords, kept as argon2id (RFC 9106).
 import CSodium
 import Dispatch
-import Glibc
-import ICU
+import Foundation
 import Synchronization
 
 /// Hashes and checks passwords on threads of their own, so that a rush of sign-ins neither stops other requests nor
@@ -65,7 +64,7 @@ public enum PasswordHash {
                 crypto_pwhash_str_verify(text, password, UInt64(password.utf8.count)) == 0 && hash != nil
             }
             if fits(composed) { return isOutdated(text) ? .rightAndOutdated : .right }
-            let decomposed = NormalForms.decomposed(composed)
+            let decomposed = composed.decomposedStringWithCanonicalMapping
             var tried = [Array(composed.utf8)]
             for form in [password, decomposed] where !tried.contains(Array(form.utf8)) {
                 if fits(form) { return .rightAndOutdated }
@@ -76,7 +75,7 @@ public enum PasswordHash {
     }
 
     /// The form that is hashed: NFC. (Not NFKC, which takes characters for equal that people tell apart.)
-    public static func composed(_ password: String) -> String { NormalForms.composed(password) }
+    public static func composed(_ password: String) -> String { password.precomposedStringWithCanonicalMapping }
 
     /// Whether the hash was made at another cost than today's.
     static func isOutdated(_ hash: String) -> Bool {

@@ -1,7 +1,6 @@
 // The configuration of a program: declared keys, read from environment variables and checked before anything starts.
-import Glibc
+import Foundation
 import Postgres
-import Runtime
 
 /// Values of declared keys, all checked. Asking for a key that was not declared, or by another kind than declared, is
 /// the programmer's mistake and stops the program.
@@ -64,7 +63,7 @@ public struct Configuration: Sendable {
     /// The parts of a `.list` without the spaces around them; none for no value.
     public func list(_ name: String) -> [String] {
         (optionalString(name) ?? "").split(separator: ",")
-            .map { String($0.trimmed) }
+            .map { $0.trimmingCharacters(in: .whitespaces) }
             .filter { !$0.isEmpty }
     }
 
@@ -162,7 +161,9 @@ private struct ConfigurationReader {
 
     /// The file's text without the newline that editors leave at its end.
     private mutating func readFile(_ path: String, for name: String) -> String? {
-        guard let data = Self.bytes(path, max: Configuration.fileBytesMax + 1), !data.isEmpty else {
+        guard let handle = FileHandle(forReadingAtPath: path),
+            let data = try? handle.read(upToCount: Configuration.fileBytesMax + 1), !data.isEmpty
+        else {
             problems.append("\(name): cannot read \(Self.quoted(path))")
             return nil
         }
@@ -172,24 +173,6 @@ private struct ConfigurationReader {
         }
         while text.last?.isNewline == true { text.removeLast() }
         return text
-    }
-
-    private static func bytes(_ path: String, max: Int) -> [UInt8]? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        while bytes.count < max {
-            var count = 0
-            let block = [UInt8](unsafeUninitializedCapacity: max - bytes.count) { buffer, filled in
-                count = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
-                filled = Swift.max(0, count)
-            }
-            guard count >= 0 else { return nil }
-            if count == 0 { break }
-            bytes += block
-        }
-        return bytes
     }
 
     private mutating func refuse(_ name: String) {

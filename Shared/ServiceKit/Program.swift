@@ -1,8 +1,7 @@
 // The life of a service's process.
 import CMalloc
 import Dispatch
-import FoundationEssentials
-import Glibc
+import Foundation
 import Observability
 import Runtime
 import Synchronization

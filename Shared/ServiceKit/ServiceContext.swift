@@ -1,5 +1,5 @@
 // What the runner gives a service to build on.
-import Glibc
+import Foundation
 import Kafka
 import Models
 import Observability

@@ -1,5 +1,5 @@
 // The configuration that every service has.
-import FoundationEssentials
+import Foundation
 import Observability
 
 package enum StandardKeys {

@@ -63,57 +63,6 @@ import Testing
         #expect(runs.count == 3)
     }
 
-    /// Counts runs and says of each whether it found anything.
-    private final class Rests: Sendable {
-        private let state = Mutex((count: 0, finds: false))
-
-        var count: Int { state.withLock { $0.count } }
-        func find(_ finds: Bool) { state.withLock { $0.finds = finds } }
-        func run() -> Bool {
-            state.withLock { state in
-                state.count += 1
-                return state.finds
-            }
-        }
-        func reaches(_ count: Int) async { while self.count < count { try? await Task.sleep(for: .milliseconds(1)) } }
-    }
-
-    @Test func itRestsWhileThereIsNothingAndIsStirred() async {
-        let rests = Rests()
-        let periodic = Periodic(every: .milliseconds(1), restingFor: .seconds(600)) { rests.run() }
-        periodic.start()
-        // 1, 2, 4, … ms: the pause after the fifteenth is 16 s.
-        await rests.reaches(15)
-        for _ in 0..<3 {
-            let resting = rests.count
-            periodic.stir()
-            // What is stirred goes on at the interval before it rests again.
-            await rests.reaches(resting + 10)
-        }
-        let woken = rests.count
-        periodic.wake()
-        await rests.reaches(woken + 10)
-        await periodic.stop()
-    }
-
-    @Test func itDoesNotRestWhileItFindsSomething() async {
-        let rests = Rests()
-        rests.find(true)
-        let periodic = Periodic(every: .milliseconds(1), restingFor: .seconds(600)) { rests.run() }
-        periodic.start()
-        // Doubled each time the thirtieth pause would be twelve days.
-        await rests.reaches(100)
-        await periodic.stop()
-    }
-
-    @Test func theRestHasItsLength() async {
-        let rests = Rests()
-        let periodic = Periodic(every: .milliseconds(1), restingFor: .milliseconds(4)) { rests.run() }
-        periodic.start()
-        await rests.reaches(100)
-        await periodic.stop()
-    }
-
     @Test func errorsAreSurvivedAndToldApart() async {
         let runs = Runs(failures: 3)
         let periodic = Periodic(every: .seconds(600), told: runs.tell) { try runs.run() }

@@ -12,7 +12,6 @@
 
 #include <unicode/messagepattern.h>
 #include <unicode/msgfmt.h>
-#include <unicode/normalizer2.h>
 #include <unicode/numberformatter.h>
 #include <unicode/timezone.h>
 #include <unicode/uloc.h>
@@ -190,15 +189,6 @@ int stampede_language_is_tag(const char *tag) {
     UErrorCode status = U_ZERO_ERROR;
     uloc_forLanguageTag(tag, locale, sizeof locale, &parsed, &status);
     return U_SUCCESS(status) && status != U_STRING_NOT_TERMINATED_WARNING && parsed == static_cast<int32_t>(strlen(tag));
-}
-
-int64_t stampede_normalized(const char *text, size_t count, int is_composed, char *out, size_t capacity) {
-    UErrorCode status = U_ZERO_ERROR;
-    const icu::Normalizer2 *form =
-        is_composed ? icu::Normalizer2::getNFCInstance(status) : icu::Normalizer2::getNFDInstance(status);
-    if (U_FAILURE(status)) return -1;
-    const UnicodeString normal = form->normalize(fromUTF8(text, count), status);
-    return U_FAILURE(status) ? -1 : write(normal, out, capacity);
 }
 
 int64_t stampede_language_fallbacks(const char *tag, char *out, size_t capacity) {

@@ -3,8 +3,7 @@
 //
 // One thread owns its connections and waits for them with poll(2); threads share nothing but the number of the next
 // request.
-import Glibc
-import Runtime
+import Foundation
 import Synchronization
 
 public final class BurstClient: Sendable {
@@ -71,7 +70,7 @@ public final class BurstClient: Sendable {
                     + (thread < configuration.connections % threads ? 1 : 0)
                 group.addTask {
                     await withCheckedContinuation { continuation in
-                        let code = SystemThread.start("burst-\(thread)") {
+                        let worker = Thread {
                             do throws(HTTPClientError) {
                                 let loop = try BurstLoop(
                                     configuration, thread: thread, connections: connections, next: next, count: count,
@@ -83,9 +82,8 @@ public final class BurstClient: Sendable {
                                 continuation.resume(returning: error)
                             }
                         }
-                        if code != 0 {
-                            continuation.resume(returning: .connection("no thread: \(String(cString: strerror(code)))"))
-                        }
+                        worker.name = "burst-\(thread)"
+                        worker.start()
                     }
                 }
             }

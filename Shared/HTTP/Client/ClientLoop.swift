@@ -1,7 +1,7 @@
 // libcurl's multi interface on one event loop: it says which sockets to watch and when to be called, the loop does it.
 import CCurl
 import CMicroHTTPD
-import Glibc
+import Foundation
 import Runtime
 
 /// `@unchecked Sendable`: touched by its loop's thread only; other threads come in through `EventLoop.execute`.

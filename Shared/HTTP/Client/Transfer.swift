@@ -1,6 +1,6 @@
 // One request under way in libcurl.
 import CCurl
-import Glibc
+import Foundation
 import Runtime
 
 /// `@unchecked Sendable`: made by the caller, handed over once, then touched on the client's loop only.

@@ -1,5 +1,5 @@
 // How fast one caller may ask.
-import Glibc
+import Foundation
 import Runtime
 import Synchronization
 

@@ -1,6 +1,6 @@
 // Sockets taken out of the library's hands: one has last words to say, the other carries an event stream.
 import CMicroHTTPD
-import Glibc
+import Foundation
 import Runtime
 
 /// Bytes on their way to a non-blocking socket.

@@ -1,6 +1,6 @@
 // The listening socket: accepts, counts, and hands connections to the event loops in turn.
 import CMicroHTTPD
-import Glibc
+import Foundation
 import Observability
 import Runtime
 

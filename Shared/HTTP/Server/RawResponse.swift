@@ -1,6 +1,6 @@
 // Responses written without the library: refusals that must not wait for a body, and the heads of event streams.
 import CMicroHTTPD
-import Glibc
+import Foundation
 
 enum RawResponse {
     /// Status line, fields, `Connection: close` and the body if it is one of bytes.

@@ -1,6 +1,6 @@
 // One connection of the library and the request that is on it.
 import CMicroHTTPD
-import Glibc
+import Foundation
 import Observability
 import Runtime
 

@@ -4,7 +4,7 @@
 // (the handler starts; when it ends without having waited, it is answered here and now, else the connection is
 // suspended), `finish` (the handler's answer; the connection is resumed with others of the same turn), `requestEnded`.
 import CMicroHTTPD
-import Glibc
+import Foundation
 import Observability
 import Runtime
 

@@ -1,6 +1,5 @@
 // Whose word about a client's address is believed.
-import Glibc
-import Runtime
+import Foundation
 
 /// Addresses and networks of proxies.
 public struct TrustedProxies: Sendable, Equatable {
@@ -81,7 +80,7 @@ struct IPAddress: Sendable, Hashable, CustomStringConvertible {
 
     /// As proxies write it, some with a port: `192.0.2.7`, `192.0.2.7:80`, `2001:db8::7`, `[2001:db8::7]:80`.
     init?(hop: some StringProtocol) {
-        var text = Substring(hop).trimmed
+        var text = hop.trimmingCharacters(in: .whitespaces)[...]
         if text.first == "[" {
             text = text.dropFirst().prefix { $0 != "]" }
         } else if let colon = text.firstIndex(of: ":"), text.contains("."), text.lastIndex(of: ":") == colon {

@@ -40,8 +40,7 @@ struct Decisions: Feature {
                 handler: DecisionEvents(
                     planner: planner, refused: RefusedOrders(holder: context.newID(of: RefusedOrders.self)),
                     stocks: stocks, settlement: settlement, alerts: alerts,
-                    decided: DecisionCounters(context.metrics)),
-                committed: { alerts.stir() }),
+                    decided: DecisionCounters(context.metrics))),
         ]
     }
 

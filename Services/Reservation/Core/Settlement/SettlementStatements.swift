@@ -95,14 +95,6 @@ enum SettlementStatements {
         """
     }
 
-    /// Whether an order holds a unit or waits for one, or a cancellation for its order: time alone may give work.
-    static let anyOpen: SQL = """
-        SELECT EXISTS (SELECT FROM orders WHERE state = \(literal: OrderState.reserved) ORDER BY hold_until LIMIT 1)
-            OR EXISTS (SELECT FROM orders WHERE state = \(literal: OrderState.waitlisted)
-                ORDER BY sale_id, batch, variant LIMIT 1)
-            OR EXISTS (SELECT FROM early_cancellations WHERE NOT settled LIMIT 1)
-        """
-
     /// Locks orders of a stock whose hold ended before `time`; at most `expiredMax`, the longest overdue first. Those whose
     /// decision has not left yet stay for the next time: see `StockStatements.promote`.
     static func lockOverdue(_ key: StockKey, before time: Timestamp) -> SQL {

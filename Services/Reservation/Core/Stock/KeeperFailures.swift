@@ -34,12 +34,8 @@ final class KeeperFailures: Sendable {
         }
     }
 
-    /// Whether anything failed in this round.
-    func end() -> Bool {
-        let (over, isFailing) = state.withLock { state in
-            (state.last.keys.filter { state.now[$0] == nil }, !state.now.isEmpty)
-        }
+    func end() {
+        let over = state.withLock { state in state.last.keys.filter { state.now[$0] == nil } }
         if !over.isEmpty { log.info("the stock keeper goes on", ["what": over.sorted().joined(separator: "; ")]) }
-        return isFailing
     }
 }

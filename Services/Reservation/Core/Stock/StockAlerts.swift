@@ -15,10 +15,7 @@ final class StockAlerts: Sendable {
     /// There may be something to do.
     func raise() { keeper.withLock { $0 }?.wake() }
 
-    /// Orders were decided: there may be holds that run out.
-    func stir() { keeper.withLock { $0 }?.stir() }
-
-    /// There may be something to do for a stock whose last unit an order has just taken.
+    /// The same for a stock whose last unit an order has just taken.
     func raise(_ key: StockKey, lastOrder: TraceContext?) {
         if let lastOrder {
             lastOrders.withLock { orders in

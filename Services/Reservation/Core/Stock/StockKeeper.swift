@@ -6,13 +6,11 @@ import Runtime
 import ServiceKit
 import Synchronization
 
-/// Woken by `StockAlerts`, and once a second for holds that run out; while there are none, nobody waits and this instance
-/// decides nothing, less often, for what another one left.
+/// Woken by `StockAlerts`, and once a second for holds that run out.
 final class StockKeeper: Component {
     let name = "stock keeper"
 
     private static let roundInterval = Duration.seconds(1)
-    private static let restInterval = Duration.seconds(5)
     /// Stocks of which it is remembered what failed last.
     private static let failuresMax = 1000
 
@@ -53,9 +51,7 @@ final class StockKeeper: Component {
         }
         self.taking.withLock { $0 = taking }
         let failures = KeeperFailures(log: context.log, atMost: Self.failuresMax)
-        let rounds = Periodic(every: Self.roundInterval, restingFor: Self.restInterval) { [self] in
-            await round(failures)
-        }
+        let rounds = Periodic(every: Self.roundInterval) { [self] in await round(failures) }
         self.rounds.withLock { $0 = rounds }
         alerts.connect(rounds)
         rounds.start()
@@ -69,8 +65,8 @@ final class StockKeeper: Component {
     }
 
     /// Everything once. Each stock by itself: one that fails does not keep the others waiting, nor does one with a lot
-    /// to do, which gets its next turn behind them. Whether there was something to do, or may be without anybody saying so.
-    private func round(_ failures: KeeperFailures) async -> Bool {
+    /// to do, which gets its next turn behind them.
+    private func round(_ failures: KeeperFailures) async {
         failures.begin()
         for saleId in untaken.withLock({ $0 }) {
             await failures.attempt("take a sale's supply over", "\(saleId)") {
@@ -103,16 +99,8 @@ final class StockKeeper: Component {
                 if try await stocks.attend(key) { hasMore = true }
             }
         }
-        var isIdle = keys.isEmpty && untaken.withLock { $0.isEmpty }
-        if isIdle {
-            await failures.attempt("look whether anybody holds or waits") {
-                let open = try await context.postgres.query(SettlementStatements.anyOpen)
-                if try open[0].get(0, as: Bool.self) { isIdle = false }
-            }
-        }
-        if failures.end() { isIdle = false }
+        failures.end()
         if hasMore { alerts.raise() }
-        return !isIdle
     }
 
     private func found(_ statement: SQL) async throws -> [StockKey] {

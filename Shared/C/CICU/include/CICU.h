@@ -65,11 +65,6 @@ int stampede_language_is_tag(const char *tag);
 /// The tags to look for in place of this one, best first, with a space after each.
 int64_t stampede_language_fallbacks(const char *tag, char *out, size_t capacity);
 
-// MARK: Normal forms
-
-/// The text in Unicode's composed form (NFC), or decomposed (NFD).
-int64_t stampede_normalized(const char *text, size_t count, int is_composed, char *out, size_t capacity);
-
 #ifdef __cplusplus
 }
 #endif
